@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// DRAFT medgen.train/1 for classes. A component that can be trained has
+//
+//   static constexpr std::string_view train_options_schema = R"({...})";
+//   MyTrainer train(const Context&, std::string_view options_json, std::span<const TrainPeer> peers);
+//   static const void* extension(std::string_view id) { return id == MEDGEN_TRAIN_1 ? &sdk::train_table<MyThing> :
+//   nullptr; }
+//
+// and MyTrainer, which may keep references to the component and its peers, has
+//
+//   void step(const Context&, const Binds& batch, Outputs& out);           // gradients add up; writes "loss"
+//   void apply(const Context&, double learning_rate);                      // one optimiser step, then the EMA
+//   void save(const Context&, std::uint32_t what, Outputs& out);           // MEDGEN_TRAIN_*
+//   void load(const Context&, std::uint32_t what, const Binds& in);
+#pragma once
+
+#include <medgen/abi/draft/train.h>
+#include <medgen/sdk/component.hpp>
+
+#include <span>
+#include <vector>
+
+namespace medgen::sdk {
+
+/// Another component of the same plugin in the same graph.
+struct TrainPeer {
+  std::string_view role;
+  medgen_obj_t* object = nullptr;
+  bool trained = false;
+
+  /// The peer as the class that it is; the plugin knows from the role.
+  template <typename T>
+  T& as() const {
+    return detail::object<T>(object);
+  }
+};
+
+namespace detail {
+
+template <typename T>
+struct TrainTable {
+  using Trainer = std::remove_cvref_t<decltype(std::declval<T&>().train(
+      std::declval<const Context&>(), std::string_view(), std::span<const TrainPeer>()))>;
+
+  static medgen_status_t begin(const medgen_context_t* context, medgen_obj_t* self, medgen_str_t options,
+                               std::uint32_t n_peers, std::uint32_t, const medgen_train_peer_t* peers,
+                               medgen_obj_t** trainer) noexcept {
+    return guard<T>([&] {
+      std::vector<TrainPeer> list;
+      for (std::uint32_t i = 0; i < n_peers; ++i) {
+        list.push_back({from_abi(peers[i].role), peers[i].object, peers[i].trained != 0});
+      }
+      *trainer = handle(
+          new Trainer(object<T>(self).train(Context(*context), from_abi(options), std::span<const TrainPeer>(list))));
+    });
+  }
+
+  static medgen_status_t apply(const medgen_context_t* context, medgen_obj_t* trainer, double learning_rate) noexcept {
+    return guard<T>([&] { object<Trainer>(trainer).apply(Context(*context), learning_rate); });
+  }
+
+  static medgen_status_t save(const medgen_context_t* context, medgen_obj_t* trainer, std::uint32_t what,
+                              const medgen_outputs_t* out) noexcept {
+    return guard<T>([&] {
+      Outputs outputs(*out);
+      object<Trainer>(trainer).save(Context(*context), what, outputs);
+    });
+  }
+
+  static medgen_status_t load(const medgen_context_t* context, medgen_obj_t* trainer, std::uint32_t what,
+                              const medgen_binds_t* in) noexcept {
+    return guard<T>([&] { object<Trainer>(trainer).load(Context(*context), what, Binds(*in)); });
+  }
+
+  static void end(medgen_obj_t* trainer) noexcept { delete &object<Trainer>(trainer); }
+
+  static constexpr medgen_train_t make() {
+    medgen_train_t table{};
+    table.struct_size = sizeof table;
+    table.options_schema_json = constant(T::train_options_schema);
+    table.begin = &begin;
+    table.step = &compute<Trainer, &Trainer::step>;
+    table.apply = &apply;
+    table.save = &save;
+    table.load = &load;
+    table.end = &end;
+    return table;
+  }
+};
+
+}  // namespace detail
+
+template <typename T>
+inline constexpr medgen_train_t train_table = detail::TrainTable<T>::make();
+
+}  // namespace medgen::sdk

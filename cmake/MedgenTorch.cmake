@@ -1,0 +1,29 @@
+# medgen::torch: LibTorch, from MEDGEN_LIBTORCH (option or environment) or from the virtual environment that
+# tools/setup makes. Only libtorch_cpu and libc10 are linked (libtorch_cuda too when it can be loaded), because libtorch.so
+# itself wants the whole CUDA stack. find_package(Torch) is not used: it wants a CUDA toolkit even for the CPU.
+if(NOT MEDGEN_TORCH)
+  return()
+endif()
+set(MEDGEN_LIBTORCH "$ENV{MEDGEN_LIBTORCH}" CACHE PATH "An existing LibTorch (the folder with include/ and lib/)")
+set(torch_root "${MEDGEN_LIBTORCH}")
+if(NOT torch_root)
+  file(GLOB torch_root ${PROJECT_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch)
+endif()
+if(NOT torch_root OR NOT EXISTS ${torch_root}/lib/libtorch_cpu.so)
+  message(FATAL_ERROR "LibTorch was not found in '${torch_root}'. Run tools/setup, or set MEDGEN_LIBTORCH to a LibTorch "
+                      "folder, or configure with -DMEDGEN_TORCH=OFF to build without the neural network plugins.")
+endif()
+file(STRINGS ${torch_root}/include/torch/headeronly/version.h torch_version_line REGEX "define TORCH_VERSION \"")
+string(REGEX MATCH "[0-9]+\\.[0-9]+\\.[0-9]+" MEDGEN_TORCH_VERSION "${torch_version_line}")
+
+add_library(medgen_torch INTERFACE)
+add_library(medgen::torch ALIAS medgen_torch)
+target_include_directories(medgen_torch SYSTEM INTERFACE ${torch_root}/include ${torch_root}/include/torch/csrc/api/include)
+target_link_libraries(medgen_torch INTERFACE ${torch_root}/lib/libtorch_cpu.so ${torch_root}/lib/libc10.so)
+target_link_options(medgen_torch INTERFACE -Wl,--allow-shlib-undefined)
+target_compile_definitions(medgen_torch INTERFACE FMT_HEADER_ONLY MEDGEN_TORCH_VERSION="${MEDGEN_TORCH_VERSION}")
+# Files that include LibTorch take up to 1.5 GB each to compile: as many at a time as fit into memory.
+cmake_host_system_information(RESULT memory_mib QUERY TOTAL_PHYSICAL_MEMORY)
+math(EXPR torch_jobs "${memory_mib} / 2048 + 1")
+set_property(GLOBAL PROPERTY JOB_POOLS torch_compile=${torch_jobs})
+message(STATUS "LibTorch ${MEDGEN_TORCH_VERSION}: ${torch_root}")

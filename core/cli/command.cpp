@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/cli/command.h"
+
+#include "core/cli/help.h"
+
+#include <medgen/abi/version.h>
+
+#include <array>
+#include <map>
+
+namespace medgen::cli {
+namespace {
+
+const std::map<std::string, ProgressStyle> kProgressStyles = {{"auto", ProgressStyle::Auto},
+                                                              {"bar", ProgressStyle::Bar},
+                                                              {"lines", ProgressStyle::Lines},
+                                                              {"json", ProgressStyle::Json},
+                                                              {"none", ProgressStyle::None}};
+
+void configure(CLI::App& app, const Command& command, const std::string& called, Invocation& call) {
+  app.description(command.summary);
+  app.set_help_flag("-h,--help", "Show this help");
+  app.footer(with_name(command.examples, called));
+  command.configure(app, call);
+}
+
+}  // namespace
+
+LogLevel Invocation::log_level() const {
+  if (quiet) return LogLevel::Error;
+  return verbose ? LogLevel::Debug : LogLevel::Info;
+}
+
+ProgressStyle Invocation::progress_style() const {
+  if (progress == ProgressStyle::Json) return progress;
+  return quiet || no_progress ? ProgressStyle::None : progress;
+}
+
+Registry Invocation::registry() const {
+  return Registry::scan(plugin_dirs);
+}
+
+std::span<const Command> commands() {
+  static const std::array kCommands = {kRunCommand,     kPlanCommand,        kValidateCommand,   kDescribeCommand,
+                                       kPluginsCommand, kImportCommand,      kProbeCommand,      kDoctorCommand,
+                                       kSchemaCommand,  kCheckPluginCommand, kCompletionCommand, kVersionCommand};
+  return kCommands;
+}
+
+void add_json_option(CLI::App& app, Invocation& call) {
+  app.add_flag("--json", call.json, "Print one JSON document instead of text; also for errors");
+}
+
+void add_plugin_dir_option(CLI::App& app, Invocation& call) {
+  app.add_option("--plugin-dir", call.plugin_dirs, "Look for plugins here first; may be given again")
+      ->type_name("DIR")
+      ->check(CLI::ExistingDirectory)
+      ->allow_extra_args(false);
+}
+
+void add_message_options(CLI::App& app, Invocation& call) {
+  CLI::Option* quiet = app.add_flag("-q,--quiet", call.quiet, "Errors only");
+  app.add_flag("-v,--verbose", call.verbose, "More messages")->excludes(quiet);
+}
+
+void add_progress_options(CLI::App& app, Invocation& call) {
+  app.add_option("--progress", call.progress, "How progress is shown on standard error")
+      ->type_name("STYLE")
+      ->transform(CLI::CheckedTransformer(kProgressStyles).description("{auto,bar,lines,json,none}"));
+  app.add_flag("--no-progress", call.no_progress, "Messages only; the same as --progress none");
+}
+
+CLI::Option* add_set_option(CLI::App& app, std::vector<std::string>& settings, const std::string& what) {
+  return app.add_option("--set", settings, what)->type_name("KEY=VALUE")->allow_extra_args(false);
+}
+
+std::unique_ptr<CLI::App> make_app(const std::string& program, Invocation& call) {
+  auto app = std::make_unique<CLI::App>();
+  app->name(program);
+  app->formatter(std::make_shared<HelpFormatter>());
+  if (program == "medgen-run") {
+    configure(*app, kRunCommand, program, call);
+    app->set_version_flag("--version", std::string("medgen " MEDGEN_VERSION), "Print the version");
+    return app;
+  }
+  app->description("medgen generates 3D medical images with their label maps.");
+  app->set_help_flag("-h,--help", "Show this help; `medgen COMMAND --help` shows that of a command");
+  app->set_version_flag("--version", std::string("medgen " MEDGEN_VERSION), "Print the version");
+  app->footer(
+      "medgen run pipeline.json           run a pipeline\n"
+      "medgen plugins                     what is installed\n"
+      "medgen describe maisi.unet         what a component takes and gives");
+  app->require_subcommand(1);
+  for (const Command& command : commands()) {
+    configure(*app->add_subcommand(command.name)->group("Commands"), command, program + ' ' + command.name, call);
+  }
+  return app;
+}
+
+}  // namespace medgen::cli

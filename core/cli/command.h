@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/cli/progress.h"
+#include "core/plugin/registry.h"
+
+#include <CLI/CLI.hpp>
+
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace medgen::cli {
+
+/// One call of the tool: what the options that all commands share say, and what becomes of it.
+struct Invocation {
+  bool json = false;
+  bool quiet = false;
+  bool verbose = false;
+  bool no_progress = false;
+  ProgressStyle progress = ProgressStyle::Auto;
+  std::vector<std::filesystem::path> plugin_dirs;
+  int exit_code = 0;
+
+  /// The least important messages to show.
+  LogLevel log_level() const;
+  ProgressStyle progress_style() const;
+  Registry registry() const;
+
+  /// Whether lines of text for people may be written to standard error between the others.
+  bool talks() const { return !quiet && progress != ProgressStyle::Json; }
+};
+
+/// A command: what it is called, and how it adds its options and its action to a parser. The action runs as the
+/// parser's callback, prints to standard output, and reports failure with an exception or `exit_code`.
+struct Command {
+  const char* name;
+  const char* summary;   ///< one sentence, for the list of commands
+  const char* examples;  ///< two or three, one a line; "%" stands for the program and command ("medgen run")
+  void (*configure)(CLI::App& app, Invocation& call);
+};
+
+/// All commands in the order of the help.
+std::span<const Command> commands();
+
+extern const Command kRunCommand, kPlanCommand, kPluginsCommand, kDescribeCommand, kValidateCommand, kProbeCommand,
+    kImportCommand, kDoctorCommand, kSchemaCommand, kCompletionCommand, kCheckPluginCommand, kVersionCommand;
+
+// Options that several commands share. Metavariables are what completion goes by: FILE, DIR, COMPONENT, ID, {a,b}.
+void add_json_option(CLI::App& app, Invocation& call);
+void add_plugin_dir_option(CLI::App& app, Invocation& call);
+void add_message_options(CLI::App& app, Invocation& call);   ///< --quiet, --verbose
+void add_progress_options(CLI::App& app, Invocation& call);  ///< --progress, --no-progress
+CLI::Option* add_set_option(CLI::App& app, std::vector<std::string>& settings, const std::string& what);
+
+/// The parser of the whole tool; of one command alone when `program` is "medgen-run".
+std::unique_ptr<CLI::App> make_app(const std::string& program, Invocation& call);
+
+}  // namespace medgen::cli

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// medgen doctor
+
+#include "core/base/file.h"
+#include "core/cli/command.h"
+#include "core/cli/console.h"
+#include "core/cli/machine.h"
+#include "core/inspect/failure.h"
+#include "core/plugin/host.h"
+
+#include <medgen/abi/version.h>
+
+#include <nlohmann/json.hpp>
+
+#include <unistd.h>
+
+namespace medgen::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+enum class Health { Ok, Note, Problem };
+
+struct Finding {
+  std::string subject;
+  Health health = Health::Ok;
+  std::string text;
+};
+
+using Findings = std::vector<Finding>;
+
+std::string_view name_of(Health health) {
+  return health == Health::Ok ? "ok" : health == Health::Note ? "note" : "PROBLEM";
+}
+
+std::string gib(std::uint64_t bytes) {
+  return fmt::format("{:.1f} GiB", static_cast<double>(bytes) / (1u << 30));
+}
+
+void look_at_machine(Findings& findings) {
+  std::string features;
+  for (const std::string& feature : cpu_features()) features += ' ' + feature;
+  findings.push_back({"cpu", features.empty() ? Health::Note : Health::Ok,
+                      cpu_name() + ';' + (features.empty() ? " no AVX2: computing will be slow" : features)});
+  findings.push_back({"threads", Health::Ok, fmt::format("{} cores may be used", usable_cores())});
+  const Memory found = memory();
+  constexpr std::uint64_t kLittle = 2ull << 30;
+  findings.push_back({"memory", found.available < kLittle ? Health::Note : Health::Ok,
+                      fmt::format("{} of {} available", gib(found.available), gib(found.total))});
+  const Gpu device = gpu();
+  findings.push_back({"cuda", device.devices > 0 ? Health::Ok : Health::Note,
+                      device.devices > 0 ? fmt::format("{} device(s)", device.devices)
+                                         : (device.note.empty() ? "no device" : device.note) + "; the CPU is used"});
+}
+
+void look_at_temporary_folder(Findings& findings) {
+  try {
+    const fs::path folder = fs::temp_directory_path();
+    AtomicFile file(folder / fmt::format("medgen-doctor-{}", ::getpid()));  // never committed: it removes itself
+    file.write(std::string(4096, ' '));
+    findings.push_back({"temporary files", Health::Ok, folder.string() + " is writable"});
+  } catch (...) {
+    findings.push_back(
+        {"temporary files", Health::Problem, current_failure().message + "; set TMPDIR to a writable folder"});
+  }
+}
+
+void look_at_plugins(const Registry& registry, Findings& findings) {
+  if (registry.plugins().empty()) {
+    findings.push_back(
+        {"plugins", Health::Problem, "none were found; see `medgen plugins --why ID` for where was looked"});
+  }
+  Host host(registry);
+  for (const PluginInfo& plugin : registry.plugins()) {
+    const std::string subject = "plugin " + plugin.id;
+    try {
+      host.load(plugin.id);
+      findings.push_back(
+          {subject, Health::Ok, fmt::format("{} loads, from {}", plugin.version, plugin.library.string())});
+    } catch (...) {
+      findings.push_back({subject, Health::Problem, current_failure().message});
+    }
+  }
+  for (const Rejected& rejected : registry.rejected()) {
+    const bool shadowed = registry.plugin(rejected.id) != nullptr;
+    findings.push_back({"plugin " + rejected.id, shadowed ? Health::Note : Health::Problem,
+                        fmt::format("{}: {}", rejected.manifest.string(), rejected.reason)});
+  }
+}
+
+void print_findings(const Findings& findings, bool healthy, const Invocation& call) {
+  if (call.json) {
+    Json checks = Json::array();
+    for (const Finding& finding : findings) {
+      const char* status = finding.health == Health::Ok ? "ok" : finding.health == Health::Note ? "note" : "problem";
+      checks.push_back({{"subject", finding.subject}, {"status", status}, {"text", finding.text}});
+    }
+    return print_json({{"healthy", healthy}, {"medgen", MEDGEN_VERSION}, {"checks", std::move(checks)}});
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const Finding& finding : findings)
+    rows.push_back({std::string(name_of(finding.health)), finding.subject, finding.text});
+  print(printable(table(rows)));
+}
+
+void doctor(Invocation& call) {
+  Findings findings = {
+      {"medgen", Health::Ok, fmt::format("{}, plugin ABI {}.{}", MEDGEN_VERSION, MEDGEN_ABI_MAJOR, MEDGEN_ABI_MINOR)}};
+  look_at_machine(findings);
+  look_at_temporary_folder(findings);
+  look_at_plugins(call.registry(), findings);
+  const bool healthy =
+      std::none_of(findings.begin(), findings.end(), [](const Finding& f) { return f.health == Health::Problem; });
+  print_findings(findings, healthy, call);
+  if (!healthy) call.exit_code = static_cast<int>(ErrorKind::Runtime);
+}
+
+void configure(CLI::App& app, Invocation& call) {
+  add_plugin_dir_option(app, call);
+  add_json_option(app, call);
+  app.callback([&call] { doctor(call); });
+}
+
+}  // namespace
+
+const Command kDoctorCommand = {"doctor",
+                                "Look at this machine and installation: processor, memory, GPU, plugins that load.",
+                                "%\n"
+                                "% --json",
+                                configure};
+
+}  // namespace medgen::cli

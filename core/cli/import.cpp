@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// medgen import
+
+#include "core/pipeline/import.h"
+
+#include "core/cli/command.h"
+#include "core/cli/console.h"
+#include "core/cli/signals.h"
+#include "core/config/parse.h"
+#include "core/inspect/failure.h"
+
+#include <nlohmann/json.hpp>
+
+namespace medgen::cli {
+namespace {
+
+struct ImportArguments {
+  ImportOptions options;
+  std::vector<std::string> files;     // ROLE=FILE
+  std::vector<std::string> configs;   // ROLE=FILE
+  std::vector<std::string> keys;      // ROLE=KEY
+  std::vector<std::string> prefixes;  // ROLE=PREFIX
+};
+
+/// "role=value" pairs; every role once. @throws UsageError
+std::map<std::string, std::string> by_role(const std::vector<std::string>& pairs, const char* what) {
+  std::map<std::string, std::string> map;
+  for (const std::string& pair : pairs) {
+    const std::size_t equals = pair.find('=');
+    if (equals == 0 || equals == std::string::npos) {
+      throw UsageError("{} wants ROLE=VALUE, such as compressor=autoencoder.pt, got '{}'", what, pair);
+    }
+    if (!map.emplace(pair.substr(0, equals), pair.substr(equals + 1)).second) {
+      throw UsageError("{} names the role '{}' twice", what, pair.substr(0, equals));
+    }
+  }
+  return map;
+}
+
+ImportOptions complete_options(const ImportArguments& arguments) {
+  ImportOptions options = arguments.options;
+  for (const auto& [role, file] : by_role(arguments.files, "FILE")) options.files[role] = file;
+  for (const auto& [role, file] : by_role(arguments.configs, "--config")) {
+    options.configs[role] = dump_compact(read_config(file).json());
+  }
+  options.keys = by_role(arguments.keys, "--key");
+  options.prefixes = by_role(arguments.prefixes, "--prefix");
+  return options;
+}
+
+void import(const ImportArguments& arguments, const Invocation& call) {
+  const ImportOptions options = complete_options(arguments);
+  Reporter reporter(call.progress_style(), call.log_level());
+  HostOptions host_options;
+  host_options.log = [&reporter](int level, std::string_view text) { reporter.log(log_level(level), text); };
+  Host host(call.registry(), std::move(host_options));
+  const std::string report = import_model(host, options, reporter.observer(&cancel_on_signals(call.talks())));
+  reporter.clear();
+  if (call.json) return print_json({{"status", "done"}, {"model", options.to.string()}, {"report", report}});
+  print(printable(report));
+}
+
+void configure(CLI::App& app, Invocation& call) {
+  const auto arguments = std::make_shared<ImportArguments>();
+  ImportOptions& options = arguments->options;
+  app.add_option("METHOD", options.method, "What the checkpoints are for (medgen describe lists methods)")->required();
+  app.add_option("FILE", arguments->files, "ROLE=FILE: compressor=autoencoder.pt denoiser=unet.pt ...")->required();
+  app.add_option("--to", options.to, "Folder of the model package to write")->type_name("DIR")->required();
+  app.add_option("--config", arguments->configs, "ROLE=FILE: constructor arguments laid over the method's")
+      ->type_name("ROLE=FILE")
+      ->allow_extra_args(false);
+  app.add_option("--key", arguments->keys, "Where the state dict is in the file, when it is not found by itself")
+      ->type_name("ROLE=KEY")
+      ->allow_extra_args(false);
+  app.add_option("--prefix", arguments->prefixes, "A prefix that all keys lose")
+      ->type_name("ROLE=PREFIX")
+      ->allow_extra_args(false);
+  app.add_option("--name", options.name, "Name of the model")->type_name("NAME");
+  app.add_option("--license", options.license, "Licence of the weights, an SPDX expression")->type_name("LICENSE");
+  app.add_option("--credit", options.credit, "Whom to name when the weights or samples are used")->type_name("TEXT");
+  add_plugin_dir_option(app, call);
+  add_json_option(app, call);
+  add_message_options(app, call);
+  add_progress_options(app, call);
+  app.callback([arguments, &call] { import(*arguments, call); });
+}
+
+}  // namespace
+
+const Command kImportCommand = {
+    "import",
+    "Turn published checkpoints (.pt, .pth, .ckpt, .safetensors) into a model package; nothing in them is executed.",
+    "% maisi.ct-from-mask compressor=autoencoder.pt denoiser=unet.pt controlnet=controlnet.pt --to models/maisi-ct\n"
+    "% maisi.ct-from-mask compressor=last.ckpt --key compressor=model.state_dict --prefix compressor=module. --to out",
+    configure};
+
+}  // namespace medgen::cli

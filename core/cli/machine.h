@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace medgen::cli {
+
+/// The instruction sets that our kernels and LibTorch's profit from, as far as this CPU has them: "avx2",
+/// "avx512_bf16", "amx_bf16" ...
+std::vector<std::string> cpu_features();
+std::string cpu_name();
+/// Cores this process may use.
+int usable_cores();
+
+struct Memory {
+  std::uint64_t total = 0;      ///< of the machine, or the limit of the container when that is less
+  std::uint64_t available = 0;  ///< without swapping
+};
+
+Memory memory();
+
+struct Gpu {
+  bool driver = false;  ///< libcuda.so.1 can be loaded
+  int devices = 0;
+  std::string note;  ///< why there are none
+};
+
+Gpu gpu();
+
+}  // namespace medgen::cli

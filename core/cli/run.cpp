@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// medgen run, medgen plan
+
+#include "core/cli/command.h"
+#include "core/cli/console.h"
+#include "core/cli/signals.h"
+#include "core/inspect/inspect.h"
+#include "core/pipeline/pipeline.h"
+
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <iostream>
+#include <iterator>
+#include <optional>
+
+namespace medgen::cli {
+namespace {
+
+struct RunOptions {
+  std::string pipeline;
+  std::vector<std::string> settings;
+  std::optional<std::uint64_t> seed;
+  std::optional<int> threads;
+  std::string precision;
+  std::string device;
+  bool dry_run = false;
+};
+
+/// The settings in the order of their power: options of their own come after --set.
+std::vector<std::string> all_settings(const RunOptions& options) {
+  std::vector<std::string> settings = options.settings;
+  if (options.seed) settings.push_back(fmt::format("seed={}", *options.seed));
+  if (options.threads) settings.push_back(fmt::format("runtime.threads={}", *options.threads));
+  if (!options.precision.empty()) settings.push_back("runtime.precision=" + options.precision);
+  if (!options.device.empty()) settings.push_back("runtime.device=" + options.device);
+  return settings;
+}
+
+Pipeline load(const RunOptions& options) {
+  if (options.pipeline != "-") return Pipeline::load(options.pipeline, all_settings(options));
+  const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
+  return Pipeline::parse(text, std::filesystem::current_path(), all_settings(options));
+}
+
+HostOptions host_options(const Pipeline& pipeline, Reporter& reporter) {
+  HostOptions options = pipeline.host_options();
+  options.log = [&reporter](int level, std::string_view text) { reporter.log(log_level(level), text); };
+  return options;
+}
+
+void print_plan(const Pipeline& pipeline, Host& host, const Invocation& call) {
+  pipeline.check(host);
+  if (call.json) return print_json(plan_document(pipeline, host));
+  std::vector<std::vector<std::string>> rows = {{"STEP", "VERB", "SAMPLES", ""}};
+  for (const Pipeline::StepPlan& step : pipeline.plan(host)) {
+    rows.push_back({step.step, step.verb, step.samples > 0 ? std::to_string(step.samples) : "-", step.text});
+  }
+  print(table(rows));
+}
+
+void print_result(const Pipeline& pipeline, const std::vector<std::filesystem::path>& outputs, double seconds,
+                  const Invocation& call) {
+  if (!call.json) {
+    for (const auto& folder : outputs) print(folder.string() + '\n');
+    return;
+  }
+  Json folders = Json::array();
+  for (const auto& folder : outputs) folders.push_back(folder.string());
+  print_json({{"status", "done"},
+              {"seed", pipeline.seed()},
+              {"steps", pipeline.steps()},
+              {"outputs", folders},
+              {"seconds", seconds}});
+}
+
+void run(const RunOptions& options, const Invocation& call) {
+  const auto start = std::chrono::steady_clock::now();
+  const Pipeline pipeline = load(options);
+  Reporter reporter(call.progress_style(), call.log_level());
+  Host host(call.registry(), host_options(pipeline, reporter));
+  if (options.dry_run) return print_plan(pipeline, host, call);
+  const auto outputs = pipeline.run(host, reporter.observer(&cancel_on_signals(call.talks())));
+  reporter.clear();
+  print_result(pipeline, outputs, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+               call);
+}
+
+void plan(const RunOptions& options, const Invocation& call) {
+  const Pipeline pipeline = load(options);
+  Reporter reporter(ProgressStyle::None, call.log_level());
+  Host host(call.registry(), host_options(pipeline, reporter));
+  print_plan(pipeline, host, call);
+}
+
+void add_pipeline_options(CLI::App& app, RunOptions& options, Invocation& call) {
+  app.add_option("PIPELINE", options.pipeline, "The pipeline's JSON file; - reads standard input")->required();
+  add_set_option(app, options.settings, "Override a value: --set steps.ct.steps=10; may be given again");
+  app.add_option("--seed", options.seed, "Override the pipeline's seed")->type_name("N")->check(CLI::NonNegativeNumber);
+  app.add_option("--threads", options.threads, "Threads to compute with")->type_name("N")->check(CLI::Range(1, 4096));
+  app.add_option("--precision", options.precision, "What networks compute in")
+      ->check(CLI::IsMember({"auto", "fp32", "bf16"}));
+  app.add_option("--device", options.device, "Where networks compute: auto, cpu, cuda:0")->type_name("DEVICE");
+  add_plugin_dir_option(app, call);
+  add_json_option(app, call);
+  add_message_options(app, call);
+}
+
+void configure_run(CLI::App& app, Invocation& call) {
+  const auto options = std::make_shared<RunOptions>();
+  add_pipeline_options(app, *options, call);
+  app.add_flag("-n,--dry-run", options->dry_run, "Check and plan; compute and write nothing");
+  add_progress_options(app, call);
+  app.callback([options, &call] { run(*options, call); });
+}
+
+void configure_plan(CLI::App& app, Invocation& call) {
+  const auto options = std::make_shared<RunOptions>();
+  add_pipeline_options(app, *options, call);
+  app.callback([options, &call] { plan(*options, call); });
+}
+
+}  // namespace
+
+const Command kRunCommand = {"run", "Run a pipeline. Run it again after an interruption and it goes on where it was.",
+                             "% pipeline.json\n"
+                             "% pipeline.json --set steps.ct.steps=10 --seed 7\n"
+                             "% pipeline.json --json --progress=json",
+                             configure_run};
+
+const Command kPlanCommand = {"plan", "Check a pipeline, its models and inputs, and say what a run would do.",
+                              "% pipeline.json\n"
+                              "% pipeline.json --set steps.ct.count=100 --json",
+                              configure_plan};
+
+}  // namespace medgen::cli

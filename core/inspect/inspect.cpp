@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/inspect/inspect.h"
+
+#include "core/base/text.h"
+#include "core/config/parse.h"
+#include "core/pipeline/model.h"
+
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+
+namespace medgen {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// JSON text that a manifest carried; the reader of manifests has parsed it once already.
+Json embedded(const std::string& text) {
+  return parse_config(text.empty() ? "{}" : text, "manifest").json();
+}
+
+Json one_line(const ComponentInfo& component) {
+  Json line = {{"id", component.id}, {"kind", component.kind}, {"summary", component.summary}};
+  if (!component.usable()) line["usable"] = false;
+  return line;
+}
+
+Json plugin_document(const PluginInfo& plugin) {
+  Json components = Json::array();
+  for (const ComponentInfo& component : plugin.components) components.push_back(one_line(component));
+  Json methods = Json::array();
+  const Json defined = embedded(plugin.methods_json);
+  for (const auto& [id, method] : defined.items()) methods.push_back(id);
+  return {{"id", plugin.id},
+          {"version", plugin.version},
+          {"vendor", plugin.vendor},
+          {"license", plugin.license},
+          {"summary", plugin.summary},
+          {"abi", fmt::format("{}.{}", plugin.abi_major, plugin.abi_minor)},
+          {"manifest", plugin.manifest.string()},
+          {"library", plugin.library.string()},
+          {"runtime", embedded(plugin.runtime_json)},
+          {"components", std::move(components)},
+          {"methods", std::move(methods)}};
+}
+
+Json component_document(const ComponentInfo& component, const PluginInfo& plugin) {
+  Json document = {{"what", "component"}};
+  document.update(one_line(component));
+  document["plugin"] = plugin.id;
+  document["version"] = plugin.version;
+  const Json io = embedded(component.io);
+  document["functions"] = io.value("functions", Json::object());
+  document["config"] = embedded(component.config_schema);
+  return document;
+}
+
+/// Nothing when no plugin has such a method.
+std::optional<Json> method_document(const Registry& registry, const std::string& id) {
+  for (const PluginInfo& plugin : registry.plugins()) {
+    const Json methods = embedded(plugin.methods_json);
+    if (!methods.contains(id)) continue;
+    return Json{{"what", "method"}, {"id", id}, {"plugin", plugin.id}, {"method", methods.at(id)}};
+  }
+  return {};
+}
+
+Json model_document(const Registry& registry, const fs::path& folder) {
+  const ModelPackage package = ModelPackage::load(folder, registry);
+  Json parts = Json::array();
+  for (const ComponentSpec& part : package.all()) {
+    Json entry = {{"role", part.role}, {"component", part.component}};
+    if (!part.weights.empty()) {
+      std::error_code missing;
+      const auto bytes = fs::file_size(part.weights, missing);
+      entry["weights"] = part.weights.string();
+      entry["bytes"] = missing ? Json() : Json(bytes);
+    }
+    parts.push_back(std::move(entry));
+  }
+  return {{"what", "model"},
+          {"name", package.name()},
+          {"folder", folder.string()},
+          {"license", package.license()},
+          {"credit", package.credit()},
+          {"parts", std::move(parts)},
+          {"model", package.json()}};
+}
+
+bool is_model_folder(const std::string& subject) {
+  std::error_code ignored;
+  return fs::is_directory(subject, ignored) || fs::path(subject).filename() == "model.json";
+}
+
+[[noreturn]] void fail_unknown(const Registry& registry, const std::string& subject) {
+  std::vector<std::string> known;
+  const Json catalogue = catalogue_document(registry);
+  for (const char* list : {"components", "methods"}) {
+    for (const Json& entry : catalogue.at(list)) known.push_back(entry.at("id").get<std::string>());
+  }
+  for (const PluginInfo& plugin : registry.plugins()) known.push_back(plugin.id);
+  throw ConfigError("no component, method, plugin or model folder '{}'{}; see `medgen plugins --why {}`", subject,
+                    did_you_mean(subject, known), subject);
+}
+
+}  // namespace
+
+Json plugins_document(const Registry& registry) {
+  Json document = {{"plugins", Json::array()}, {"rejected", Json::array()}, {"searched", Json::array()}};
+  for (const PluginInfo& plugin : registry.plugins()) document["plugins"].push_back(plugin_document(plugin));
+  for (const Rejected& rejected : registry.rejected()) {
+    document["rejected"].push_back(
+        {{"id", rejected.id}, {"manifest", rejected.manifest.string()}, {"reason", rejected.reason}});
+  }
+  for (const fs::path& folder : registry.searched()) document["searched"].push_back(folder.string());
+  return document;
+}
+
+Json catalogue_document(const Registry& registry) {
+  Json document = {{"components", Json::array()}, {"methods", Json::array()}};
+  for (const PluginInfo& plugin : registry.plugins()) {
+    for (const ComponentInfo& component : plugin.components) document["components"].push_back(one_line(component));
+    const Json methods = embedded(plugin.methods_json);
+    for (const auto& [id, method] : methods.items()) {
+      const bool told = method.is_object() && method.contains("summary");
+      document["methods"].push_back(
+          {{"id", id}, {"plugin", plugin.id}, {"summary", told ? method["summary"] : Json("")}});
+    }
+  }
+  return document;
+}
+
+Json describe_document(const Registry& registry, const std::string& subject) {
+  for (const PluginInfo& plugin : registry.plugins()) {
+    for (const ComponentInfo& component : plugin.components) {
+      if (component.id == subject) return component_document(component, plugin);
+    }
+  }
+  if (auto method = method_document(registry, subject)) return *std::move(method);
+  if (const PluginInfo* plugin = registry.plugin(subject)) {
+    Json document = {{"what", "plugin"}};
+    document.update(plugin_document(*plugin));
+    return document;
+  }
+  if (is_model_folder(subject)) {
+    const fs::path path = fs::absolute(subject);
+    return model_document(registry, path.filename() == "model.json" ? path.parent_path() : path);
+  }
+  fail_unknown(registry, subject);
+}
+
+Json plan_document(const Pipeline& pipeline, Host& host) {
+  Json steps = Json::array();
+  for (const Pipeline::StepPlan& step : pipeline.plan(host)) {
+    steps.push_back({{"step", step.step}, {"verb", step.verb}, {"samples", step.samples}, {"text", step.text}});
+  }
+  return {{"seed", pipeline.seed()}, {"steps", std::move(steps)}};
+}
+
+}  // namespace medgen

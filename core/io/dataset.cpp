@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/io/dataset.h"
+
+#include "core/base/error.h"
+#include "core/config/parse.h"
+#include "core/io/volume_file.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <string_view>
+#include <utility>
+
+namespace medgen {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kDescription = "dataset.json";
+constexpr std::size_t kChannelDigits = 4;  // CASE_0000
+
+/// Everything that is wrong with a data set, to be told at once.
+class Problems {
+ public:
+  template <typename... Args>
+  void add(fmt::format_string<Args...> format, Args&&... args) {
+    list_.push_back(fmt::format(format, std::forward<Args>(args)...));
+  }
+
+  void require_none(const std::string& what) const {
+    constexpr std::size_t kShown = 10;
+    if (list_.empty()) return;
+    const std::size_t shown = std::min(list_.size(), kShown);
+    const std::string more = list_.size() > shown ? fmt::format("\n  and {} more", list_.size() - shown) : "";
+    throw DataError("{}: {} problem{}:\n  {}{}", what, list_.size(), list_.size() == 1 ? "" : "s",
+                    fmt::join(list_.begin(), list_.begin() + static_cast<std::ptrdiff_t>(shown), "\n  "), more);
+  }
+
+ private:
+  std::vector<std::string> list_;
+};
+
+/// Volume files of a folder by name; hidden ones and macOS' "._" companions are none.
+std::vector<fs::path> volume_files(const fs::path& folder) {
+  std::error_code error;
+  std::vector<fs::path> files;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    const fs::path& path = entry->path();
+    if (!path.filename().string().starts_with('.') && is_volume_name(path)) files.push_back(path);
+  }
+  if (error) throw DataError("{}: cannot be listed: {}", folder.string(), error.message());
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+bool is_file(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored);
+}
+
+std::string without_suffix(std::string name, std::string_view suffix) {
+  if (name.size() > suffix.size() && name.ends_with(suffix)) name.resize(name.size() - suffix.size());
+  return name;
+}
+
+void finish(Dataset& dataset, const Problems& problems, const std::string& where) {
+  problems.require_none(where);
+  if (dataset.cases.empty()) throw DataError("{}: the data set has no cases", where);
+  std::sort(dataset.cases.begin(), dataset.cases.end(), [](const Case& a, const Case& b) { return a.name < b.name; });
+  const auto twice = std::adjacent_find(dataset.cases.begin(), dataset.cases.end(),
+                                        [](const Case& a, const Case& b) { return a.name == b.name; });
+  if (twice != dataset.cases.end()) throw DataError("{}: the case '{}' comes twice", where, twice->name);
+}
+
+std::int64_t id_of_text(const ConfigNode& node, std::string_view text) {
+  std::int64_t id = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+  if (error != std::errc{} || end != text.data() + text.size())
+    node.fail("must be the id of a label, got \"{}\"", text);
+  return id;
+}
+
+/// Both ways round are in use: {"1": "liver"} and {"liver": 1}. Regions, {"tumour": [1, 2]}, name no single id.
+LabelTable read_labels(const ConfigNode& labels, std::vector<std::string>& warnings) {
+  LabelTable table;
+  for (const auto& [key, value] : labels.members()) {
+    if (value.is_array()) {
+      warnings.push_back(fmt::format("{}: the region '{}' is more than one label and is left out", value.where(), key));
+    } else if (value.is_string()) {
+      table.add(id_of_text(value, key), value.as<std::string>());
+    } else {
+      table.add(value.as<std::int64_t>(), key);
+    }
+  }
+  return table;
+}
+
+/// {"0": "T1", "1": "T2"} in the order of the numbers.
+std::vector<std::string> read_channels(const ConfigNode& channels) {
+  std::map<std::int64_t, std::string> names;
+  for (const auto& [key, value] : channels.members()) names[id_of_text(value, key)] = value.as<std::string>();
+  std::vector<std::string> result;
+  for (const auto& entry : names) result.push_back(entry.second);
+  return result;
+}
+
+std::string channel_file(const std::string& name, std::size_t channel, std::string_view ending) {
+  return fmt::format("{}_{:0{}}{}", name, channel, kChannelDigits, ending);
+}
+
+/// The image as listed, or nnU-Net's files of that case, one a channel.
+std::vector<fs::path> listed_images(const fs::path& listed, std::size_t channels) {
+  if (is_file(listed) || !is_volume_name(listed)) return {listed};
+  const std::string stem = volume_stem(listed);
+  const std::string ending = listed.filename().string().substr(stem.size());
+  std::vector<fs::path> images;
+  for (std::size_t c = 0; c < std::max<std::size_t>(1, channels); ++c) {
+    images.push_back(listed.parent_path() / channel_file(stem, c, ending));
+  }
+  return is_file(images.front()) ? images : std::vector{listed};
+}
+
+void require_files(const Case& one, Problems& problems) {
+  for (const fs::path& image : one.images) {
+    if (!is_file(image)) problems.add("case '{}': the image {} is missing", one.name, image.string());
+  }
+  if (one.label && !is_file(*one.label))
+    problems.add("case '{}': the label map {} is missing", one.name, one.label->string());
+}
+
+/// "training": [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}], or names of images alone.
+void read_list(const ConfigNode& training, Dataset& dataset, Problems& problems) {
+  const auto file = [](const ConfigNode& node) { return (node.folder() / node.as<std::string>()).lexically_normal(); };
+  for (const ConfigNode& item : training.items()) {
+    const fs::path image = file(item.is_string() ? item : item.at("image"));
+    if (image.filename().string().starts_with("._")) continue;
+    if (!is_volume_name(image)) {
+      problems.add("{}: {} is no volume; supported are {}", item.where(), image.string(), supported_volume_formats());
+      continue;
+    }
+    Case one{volume_stem(image), listed_images(image, dataset.channels.size()), std::nullopt};
+    if (item.contains("label")) one.label = file(item.at("label"));
+    require_files(one, problems);
+    dataset.cases.push_back(std::move(one));
+  }
+}
+
+/// Every CASE_0000 of imagesTr with its other channels and its label map.
+void read_folders(const ConfigNode& description, Dataset& dataset, Problems& problems) {
+  const fs::path images = description.folder() / "imagesTr";
+  const fs::path labels = description.folder() / "labelsTr";
+  const auto ending = description.get<std::string>("file_ending", ".nii.gz");
+  if (!is_volume_name("case" + ending)) {
+    description.at("file_ending").fail("must be one of {}, got \"{}\"", supported_volume_formats(), ending);
+  }
+  const std::string first = channel_file("", 0, ending);
+  for (const fs::path& file : volume_files(images)) {
+    const std::string name = file.filename().string();
+    if (name.size() <= first.size() || !name.ends_with(first)) continue;
+    Case one{without_suffix(name, first), {}, std::nullopt};
+    for (std::size_t c = 0; c < dataset.channels.size(); ++c)
+      one.images.push_back(images / channel_file(one.name, c, ending));
+    one.label = labels / (one.name + ending);
+    require_files(one, problems);
+    dataset.cases.push_back(std::move(one));
+  }
+  for (const fs::path& label : fs::is_directory(labels) ? volume_files(labels) : std::vector<fs::path>()) {
+    const std::string name = without_suffix(label.filename().string(), ending);
+    if (!is_file(images / (name + first)))
+      problems.add("the label map {} has no image {}", label.string(), name + first);
+  }
+}
+
+Dataset read_description(const fs::path& file) {
+  const ConfigNode description = read_config(file);
+  Dataset dataset;
+  Problems problems;
+  dataset.name = description.get<std::string>("name", fs::absolute(file).parent_path().filename().string());
+  for (const char* key : {"channel_names", "modality"}) {
+    if (dataset.channels.empty() && description.contains(key)) dataset.channels = read_channels(description.at(key));
+  }
+  if (description.contains("labels")) dataset.labels = read_labels(description.at("labels"), dataset.warnings);
+  if (description.contains("training")) {
+    read_list(description.at("training"), dataset, problems);
+  } else if (!dataset.channels.empty()) {
+    read_folders(description, dataset, problems);
+  } else {
+    description.fail("has neither \"training\" (Medical Segmentation Decathlon) nor \"channel_names\" (nnU-Net)");
+  }
+  finish(dataset, problems, file.string());
+  return dataset;
+}
+
+/// File of each name. Doubles are problems.
+std::map<std::string, fs::path> by_name(const std::vector<fs::path>& files, std::string_view suffix,
+                                        Problems& problems) {
+  std::map<std::string, fs::path> names;
+  for (const fs::path& file : files) {
+    const auto [known, is_new] = names.emplace(without_suffix(volume_stem(file), suffix), file);
+    if (!is_new)
+      problems.add("{} and {} would be the same case '{}'", known->second.string(), file.string(), known->first);
+  }
+  return names;
+}
+
+Dataset paired(const std::vector<fs::path>& images, const std::vector<fs::path>& labels, bool need_labels,
+               const std::string& where) {
+  Dataset dataset;
+  Problems problems;
+  dataset.channels = {"image"};
+  const auto image_of = by_name(images, "_image", problems);
+  const auto label_of = by_name(labels, "_label", problems);
+  for (const auto& [name, image] : image_of) {
+    const auto label = label_of.find(name);
+    if (need_labels && label == label_of.end()) problems.add("the image {} has no label map", image.string());
+    dataset.cases.push_back({name, {image}, label == label_of.end() ? std::nullopt : std::optional(label->second)});
+  }
+  for (const auto& [name, label] : label_of) {
+    if (!image_of.contains(name)) problems.add("the label map {} has no image", label.string());
+  }
+  finish(dataset, problems, where);
+  return dataset;
+}
+
+Dataset open_plain(const fs::path& folder) {
+  if (!fs::is_directory(folder / "images")) {
+    throw DataError("{}: is no data set: it holds neither {} nor a folder images/", folder.string(), kDescription);
+  }
+  const bool labelled = fs::is_directory(folder / "labels");
+  const auto labels = labelled ? volume_files(folder / "labels") : std::vector<fs::path>();
+  Dataset dataset = paired(volume_files(folder / "images"), labels, labelled, folder.string());
+  dataset.name = fs::absolute(folder).lexically_normal().filename().string();
+  return dataset;
+}
+
+}  // namespace
+
+Dataset open_dataset(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::exists(status)) throw DataError("{}: the data set does not exist", path.string());
+  const fs::path description = fs::is_directory(status) ? path / kDescription : path;
+  if (fs::is_directory(status) && !is_file(description)) return open_plain(path);
+  try {
+    return read_description(description);
+  } catch (const ConfigError& wrong) {
+    throw DataError("{}", wrong.what());  // the place is in the message; what is wrong is the data set
+  }
+}
+
+Dataset pair_files(const std::vector<fs::path>& images, const std::vector<fs::path>& labels) {
+  return paired(images, labels, !labels.empty(), "the list of images and label maps");
+}
+
+}  // namespace medgen

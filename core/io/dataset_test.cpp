@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/io/dataset.h"
+
+#include "core/base/error.h"
+#include "core/base/file.h"
+#include "core/io/test_folder.h"
+#include "core/io/volume_file.h"
+
+#include <catch2/catch.hpp>
+
+namespace medgen {
+namespace {
+
+namespace fs = std::filesystem;
+
+Volume small(DType dtype = DType::U8) {
+  return Volume(Tensor::zeros(dtype, {2, 3, 4}), Affine<Ras>::from_spacing({1, 1, 2}));
+}
+
+void touch(const fs::path& path) {
+  fs::create_directories(path.parent_path());
+  write_file(path, "");
+}
+
+/// A Decathlon folder of two cases.
+void decathlon(const fs::path& folder) {
+  for (const char* name : {"b_2.nii.gz", "a_1.nii.gz"}) {
+    touch(folder / "imagesTr" / name);
+    touch(folder / "imagesTr" / (std::string("._") + name));
+    touch(folder / "labelsTr" / name);
+  }
+  write_file(folder / "dataset.json", R"({
+    "name": "Hippocampus", "modality": {"0": "MRI"},
+    "labels": {"0": "background", "1": "Anterior", "2": "Posterior"},
+    "numTraining": 2,
+    "training": [{"image": "./imagesTr/b_2.nii.gz", "label": "./labelsTr/b_2.nii.gz"},
+                 {"image": "./imagesTr/a_1.nii.gz", "label": "./labelsTr/a_1.nii.gz"}],
+    "test": ["./imagesTs/c_3.nii.gz"]})");
+}
+
+TEST_CASE("dataset: a Decathlon folder gives its cases by name and its label table", "[unit][io]") {
+  const TestFolder folder;
+  decathlon(folder.path);
+  for (const fs::path& path : {folder.path, folder.path / "dataset.json"}) {
+    const Dataset dataset = open_dataset(path);
+    REQUIRE(dataset.name == "Hippocampus");
+    REQUIRE(dataset.channels == std::vector<std::string>{"MRI"});
+    REQUIRE(dataset.labels.id_of("Posterior") == 2);
+    REQUIRE(dataset.cases.size() == 2);
+    REQUIRE(dataset.cases[0].name == "a_1");
+    REQUIRE(dataset.cases[0].images.at(0) == folder.path / "imagesTr/a_1.nii.gz");
+    REQUIRE(dataset.cases[1].label == folder.path / "labelsTr/b_2.nii.gz");
+  }
+}
+
+TEST_CASE("dataset: every missing file is listed", "[unit][io]") {
+  const TestFolder folder;
+  decathlon(folder.path);
+  fs::remove(folder.path / "imagesTr/b_2.nii.gz");
+  fs::remove(folder.path / "labelsTr/a_1.nii.gz");
+  REQUIRE_THROWS_WITH(open_dataset(folder.path), Catch::Contains("2 problems") &&
+                                                     Catch::Contains("imagesTr/b_2.nii.gz") &&
+                                                     Catch::Contains("labelsTr/a_1.nii.gz"));
+}
+
+TEST_CASE("dataset: nnU-Net v2 cases have one file a channel and names with ids", "[unit][io]") {
+  const TestFolder folder;
+  for (const char* name : {"x_0000", "x_0001", "y_0000", "y_0001"}) {
+    touch(folder.path / "imagesTr" / fmt::format("{}.nii.gz", name));
+  }
+  touch(folder.path / "labelsTr/x.nii.gz");
+  touch(folder.path / "labelsTr/y.nii.gz");
+  touch(folder.path / "labelsTr/._y.nii.gz");
+  write_file(folder.path / "dataset.json", R"({"channel_names": {"1": "T2", "0": "T1"}, "file_ending": ".nii.gz",
+    "labels": {"background": 0, "tumour": 1, "whole": [1, 2]}, "numTraining": 2})");
+  const Dataset dataset = open_dataset(folder.path);
+  REQUIRE(dataset.channels == std::vector<std::string>{"T1", "T2"});
+  REQUIRE(dataset.cases.size() == 2);
+  REQUIRE(dataset.cases[1].images.at(1) == folder.path / "imagesTr/y_0001.nii.gz");
+  REQUIRE(dataset.labels.names().size() == 2);
+  REQUIRE_THAT(dataset.warnings.at(0), Catch::Contains("whole"));
+
+  fs::remove(folder.path / "imagesTr/y_0001.nii.gz");
+  touch(folder.path / "labelsTr/z.nii.gz");
+  REQUIRE_THROWS_WITH(open_dataset(folder.path),
+                      Catch::Contains("y_0001.nii.gz is missing") && Catch::Contains("z_0000.nii.gz"));
+}
+
+TEST_CASE("dataset: nnU-Net v1 lists images whose files carry the channel", "[unit][io]") {
+  const TestFolder folder;
+  decathlon(folder.path);
+  for (const char* name : {"a_1", "b_2"}) {
+    fs::rename(folder.path / "imagesTr" / fmt::format("{}.nii.gz", name),
+               folder.path / "imagesTr" / fmt::format("{}_0000.nii.gz", name));
+  }
+  REQUIRE(open_dataset(folder.path).cases[0].images.at(0) == folder.path / "imagesTr/a_1_0000.nii.gz");
+}
+
+TEST_CASE("dataset: plain folders pair files of the same name, and the odd ones are listed", "[unit][io]") {
+  const TestFolder folder;
+  touch(folder.path / "images/b.nii.gz");
+  touch(folder.path / "images/a.nii");
+  touch(folder.path / "images/notes.txt");
+  touch(folder.path / "images/._a.nii");
+  REQUIRE(open_dataset(folder.path).cases.size() == 2);
+  REQUIRE_FALSE(open_dataset(folder.path).cases[0].label);
+  touch(folder.path / "labels/a.nii.gz");
+  touch(folder.path / "labels/b.nii.gz");
+  REQUIRE(open_dataset(folder.path).cases[0].label == folder.path / "labels/a.nii.gz");
+  touch(folder.path / "labels/c.nii.gz");
+  fs::remove(folder.path / "labels/b.nii.gz");
+  REQUIRE_THROWS_WITH(open_dataset(folder.path), Catch::Contains("images/b.nii.gz has no label map") &&
+                                                     Catch::Contains("labels/c.nii.gz has no image"));
+}
+
+TEST_CASE("dataset: lists of files pair by name, whatever their folder", "[unit][io]") {
+  const Dataset dataset =
+      pair_files({"x/p_image.nii.gz", "x/q_image.nii.gz"}, {"y/q_label.nii.gz", "y/p_label.nii.gz"});
+  REQUIRE(dataset.cases.at(0).name == "p");
+  REQUIRE(dataset.cases.at(0).label == fs::path("y/p_label.nii.gz"));
+  REQUIRE_THROWS_WITH(pair_files({"x/p.nii.gz", "y/p.nii.gz"}, {}), Catch::Contains("'p'"));
+  REQUIRE_THROWS_AS(pair_files({}, {}), DataError);
+  REQUIRE_THROWS_WITH(pair_files({"x/p.dcm"}, {}), Catch::Contains(".nii, .nii.gz"));
+}
+
+TEST_CASE("dataset: a folder or description that is none is refused with its place", "[unit][io]") {
+  const TestFolder folder;
+  const fs::path description = folder.path / "dataset.json";
+  REQUIRE_THROWS_WITH(open_dataset(folder.path / "none"), Catch::Contains("does not exist"));
+  REQUIRE_THROWS_WITH(open_dataset(folder.path), Catch::Contains("images/"));
+  for (const char* text :
+       {"", "{", "[]", "{}", R"({"training": 5})", R"({"training": []})", R"({"training": [{"label": "a"}]})",
+        R"({"training": ["a.dcm"]})", R"({"training": [], "labels": {"one": "x"}})",
+        R"({"channel_names": {"0": "T1"}, "file_ending": ".png"})", R"({"channel_names": {"0": "T1"}})",
+        R"({"training": [], "labels": {"0": "a", "1": "a"}})"}) {
+    write_file(description, text);
+    CAPTURE(text);
+    REQUIRE_THROWS_AS(open_dataset(folder.path), DataError);
+  }
+}
+
+TEST_CASE("dataset writer: what it writes opens as the same data set", "[unit][io]") {
+  const TestFolder folder;
+  Volume label = small();
+  label.voxels().values<std::uint8_t>()[5] = 200;
+  DatasetWriter writer(folder.path / "out", "Two", {"T1", "T2"}, LabelTable({{200, "body"}}));
+  const Volume image(Tensor::zeros(DType::I16, {2, 2, 3, 4}), label.affine());
+  REQUIRE_FALSE(writer.contains("case"));
+  writer.add("case", image, label);
+  REQUIRE(writer.contains("case"));
+  writer.finish();
+  const Dataset dataset = open_dataset(folder.path / "out");
+  REQUIRE(dataset.name == "Two");
+  REQUIRE(dataset.channels == std::vector<std::string>{"T1", "T2"});
+  REQUIRE(dataset.labels == LabelTable({{0, "background"}, {200, "body"}}));
+  REQUIRE(dataset.cases.at(0).images.size() == 2);
+  REQUIRE(read_volume(dataset.cases[0].images[1]).dtype() == DType::I16);
+  const Volume read = read_volume(*dataset.cases[0].label);
+  REQUIRE(label_ids(read.voxels()) == std::set<std::int64_t>{0, 200});
+  REQUIRE(read.affine() == label.affine());
+}
+
+TEST_CASE("dataset writer: names, channels, grids and ids that do not fit are refused", "[unit][io]") {
+  const TestFolder folder;
+  DatasetWriter writer(folder.path, "x", {"CT"}, LabelTable({{1, "liver"}}));
+  for (const char* name : {"", ".hidden", "a/b", "../a"}) REQUIRE_THROWS_AS(writer.add(name, small(), {}), DataError);
+  REQUIRE_THROWS_WITH(writer.add("a", Volume(Tensor::zeros(DType::U8, {2, 2, 3, 4}), {}), {}),
+                      Catch::Contains("2 channels"));
+  REQUIRE_THROWS_WITH(writer.add("a", small(), Volume(Tensor::zeros(DType::U8, {2, 3, 4}), {})),
+                      Catch::Contains("grid"));
+  Volume label = small();
+  label.voxels().values<std::uint8_t>()[0] = 7;
+  REQUIRE_THROWS_WITH(writer.add("a", small(), label), Catch::Contains("id 7"));
+  REQUIRE_FALSE(writer.contains("a"));
+  REQUIRE_THROWS_AS(DatasetWriter(folder.path, "x", {}, {}), DataError);
+}
+
+TEST_CASE("volume file: the extension decides, and an unknown one lists those there are", "[unit][io]") {
+  const TestFolder folder;
+  REQUIRE(volume_stem("a/case.1.nii.gz") == "case.1");
+  REQUIRE_FALSE(is_volume_name("a.dcm"));
+  REQUIRE_FALSE(is_volume_name(".nii.gz"));
+  REQUIRE_THROWS_WITH(read_volume("a.dcm"), Catch::Contains(".nii, .nii.gz"));
+  REQUIRE_THROWS_WITH(write_volume("a.mha", small()), Catch::Contains(".nii, .nii.gz"));
+  write_volume(folder.path / "a.nii.gz", small(DType::I16));
+  const VolumeInfo info = read_volume_info(folder.path / "a.nii.gz");
+  REQUIRE(info.geometry == small().geometry());
+  REQUIRE(info.dtype == DType::I16);
+  REQUIRE(info.channels == 1);
+}
+
+}  // namespace
+}  // namespace medgen

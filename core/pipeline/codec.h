@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/pipeline/model.h"
+#include "core/pipeline/sample.h"
+
+#include <functional>
+
+namespace medgen {
+
+/// (done, total) of a long call; false cancels.
+using CodecProgress = std::function<bool(std::uint64_t done, std::uint64_t total)>;
+
+/// (1, C, spatial...) float32 as the model wants it.
+Tensor image_to_model(const Volume& image, const ModelGrid& grid, const IntensityTransform& intensity);
+
+/// The model's image on the source grid, in the contract's units and element type. Where `labels` has the contract's
+/// background label, the image has its background value.
+Volume image_from_model(const Tensor& values, const ModelGrid& grid, const DataContract& contract,
+                        const IntensityTransform& intensity, const Volume* labels);
+
+/// Decodes a latent of the sampler's scale. @throws Cancelled, PluginError
+Tensor decode_latent(const Model& model, const Tensor& latent, std::uint64_t seed, const CodecProgress& progress);
+
+/// Images to latents: each sample keeps "mean" and "sigma" (unscaled), and in its facts what decoding needs to give an
+/// image of the same grid and units.
+class EncodeSource : public SampleSource {
+ public:
+  EncodeSource(std::string step, ModelPackage package, Host& host, std::shared_ptr<SampleSource> images,
+               std::uint64_t seed);
+
+  std::size_t count() const override { return images_->count(); }
+
+  std::string name(std::size_t index) const override { return images_->name(index); }
+
+  void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
+
+ private:
+  std::string step_;
+  ModelPackage package_;
+  Host& host_;
+  std::shared_ptr<SampleSource> images_;
+  std::uint64_t seed_;
+  std::optional<Model> model_;
+};
+
+/// Latents back to images, from the mean.
+class DecodeSource : public SampleSource {
+ public:
+  DecodeSource(std::string step, ModelPackage package, Host& host, std::shared_ptr<SampleSource> latents,
+               std::uint64_t seed);
+
+  std::size_t count() const override { return latents_->count(); }
+
+  std::string name(std::size_t index) const override { return latents_->name(index); }
+
+  void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
+
+ private:
+  std::string step_;
+  ModelPackage package_;
+  Host& host_;
+  std::shared_ptr<SampleSource> latents_;
+  std::uint64_t seed_;
+  std::optional<Model> model_;
+};
+
+}  // namespace medgen

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/pipeline/contract.h"
+
+#include "core/base/error.h"
+#include "core/volume/axis_order.h"
+
+#include <algorithm>
+
+namespace medgen {
+namespace {
+
+constexpr double kRangeTolerance = 1e-3;  // mm; spacings are rounded in many headers
+
+std::optional<Vec3> bound(const ConfigNode& data, const char* what, const char* which) {
+  if (!data.contains(what) || !data.at(what).contains(which)) return std::nullopt;
+  const auto values = data.at(what).at(which).as<std::vector<double>>();
+  return Vec3{values.at(0), values.at(1), values.at(2)};
+}
+
+IntensityRule intensity_rule(const ConfigNode& data) {
+  IntensityRule rule;
+  if (!data.contains("intensity")) return rule;
+  const ConfigNode node = data.at("intensity");
+  const auto kind = node.get<std::string>("kind");
+  if (kind == "none") return rule;
+  rule.kind = kind == "window" ? IntensityRule::Kind::Window : IntensityRule::Kind::Percentile;
+  rule.low = node.get<double>("low");
+  rule.high = node.get<double>("high");
+  if (rule.low >= rule.high) node.at("high").fail("must be above low ({}), got {}", rule.low, rule.high);
+  rule.scale = node.get<double>("scale", rule.scale);
+  return rule;
+}
+
+void check_range(const std::string& what, const char* quantity, const Vec3& seen, const std::optional<Vec3>& low,
+                 const std::optional<Vec3>& high, const char* advice) {
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const bool below = low && seen[axis] < (*low)[axis] - kRangeTolerance;
+    const bool above = high && seen[axis] > (*high)[axis] + kRangeTolerance;
+    if (!below && !above) continue;
+    throw DataError("{}: {} ({}) is {} what the model was trained on ({} {}); {}", what, quantity,
+                    fmt::join(seen, ", "), below ? "below" : "above", below ? "from" : "to",
+                    fmt::format("{}", fmt::join(below ? *low : *high, ", ")), advice);
+  }
+}
+
+/// (..., z, y, x) <-> (..., x, y, z): the same move both ways.
+Tensor reversed_axes(const Tensor& tensor) {
+  const Shape& from = tensor.shape();
+  const std::size_t lead = from.size() - 3;
+  Shape shape = from;
+  std::reverse(shape.end() - 3, shape.end());
+  medgen_tensor_t view = tensor.abi();
+  Shape strides(view.strides, view.strides + view.ndim);
+  std::reverse(strides.begin() + static_cast<std::ptrdiff_t>(lead), strides.end());
+  view.shape = shape.data();
+  view.strides = strides.data();
+  return Tensor::from_abi(view);
+}
+
+Size3 rounded_up(const Size3& size, std::int64_t multiple) {
+  Size3 result = size;
+  for (auto& axis : result) axis = (axis + multiple - 1) / multiple * multiple;
+  return result;
+}
+
+}  // namespace
+
+IntensityTransform IntensityRule::for_input(const Tensor& voxels) const {
+  switch (kind) {
+    case Kind::Window:
+      return intensity_window(low, high);
+    case Kind::Percentile:
+      return intensity_percentiles(voxels, low, high);
+    case Kind::None:
+      break;
+  }
+  return {.clip_low = false, .clip_high = false};
+}
+
+IntensityTransform IntensityRule::for_output() const {
+  switch (kind) {
+    case Kind::Window:
+      return intensity_window(low, high);
+    case Kind::Percentile:
+      return {.low = 0, .high = scale, .clip_low = true, .clip_high = false};
+    case Kind::None:
+      break;
+  }
+  return {.clip_low = false, .clip_high = false};
+}
+
+DataContract DataContract::read(const ConfigNode& model) {
+  DataContract contract;
+  if (!model.contains("data")) return contract;
+  const ConfigNode data = model.at("data");
+  contract.modality = data.get<std::string>("modality", "");
+  contract.xyz_axes = data.get<std::string>("axes", "zyx") == "xyz";
+  contract.orientation = data.get<std::string>("orientation", contract.orientation);
+  contract.spacing_min = bound(data, "spacing_mm", "minimum");
+  contract.spacing_max = bound(data, "spacing_mm", "maximum");
+  contract.size_min = bound(data, "size", "minimum");
+  contract.size_max = bound(data, "size", "maximum");
+  contract.intensity = intensity_rule(data);
+  if (data.contains("background")) {
+    contract.background =
+        Background{data.at("background").get<std::int64_t>("label"), data.at("background").get<double>("value")};
+  }
+  if (data.contains("labels")) {
+    for (const auto& [name, id] : data.at("labels").members()) contract.labels.add(id.as<std::int64_t>(), name);
+  }
+  contract.output = data.get<std::string>("output", "int16") == "int16" ? DType::I16 : DType::F32;
+  return contract;
+}
+
+void DataContract::check_grid(const Geometry& grid, const std::string& what) const {
+  check_range(what, "spacing in mm", grid.affine.spacing_mm(), spacing_min, spacing_max,
+              "resample it (\"resample_mm\" in the step) or use another model");
+  const Vec3 size{static_cast<double>(grid.size[0]), static_cast<double>(grid.size[1]),
+                  static_cast<double>(grid.size[2])};
+  check_range(what, "size in voxels", size, size_min, size_max, "crop, pad or resample it, or use another model");
+}
+
+void DataContract::check_labels(const Volume& volume, const std::string& what) const {
+  const std::set<std::int64_t> ids = label_ids(volume.voxels());
+  if (labels.empty()) return;
+  std::vector<std::int64_t> unknown;
+  for (const std::int64_t id : ids) {
+    if (id != 0 && !labels.names().contains(id)) unknown.push_back(id);
+  }
+  if (unknown.empty()) return;
+  std::vector<std::string> known;
+  for (const auto& [id, name] : labels.names()) known.push_back(fmt::format("{} {}", id, name));
+  throw DataError("{}: label {} means nothing to this model, which knows: {}; relabel the map", what,
+                  fmt::join(unknown, ", "), fmt::join(known, ", "));
+}
+
+ModelGrid::ModelGrid(const Geometry& geometry, const DataContract& contract, std::int64_t multiple_of)
+    : source_(geometry),
+      reorientation_(reorientation(geometry.affine, contract.orientation)),
+      oriented_(reorient(geometry, reorientation_)),
+      padded_(with_size(oriented_, rounded_up(oriented_.size, multiple_of))),
+      xyz_axes_(contract.xyz_axes) {}
+
+Shape ModelGrid::shape() const {
+  Shape shape = zyx_of(padded_.size);
+  if (xyz_axes_) std::reverse(shape.begin(), shape.end());
+  return shape;
+}
+
+Tensor ModelGrid::to_model(const Volume& volume, double fill) const {
+  check(volume.geometry().size == source_.size, "a volume of this grid");
+  const Volume padded = center_crop_or_pad(reorient(volume, reorientation_), padded_.size, fill);
+  const Tensor voxels = xyz_axes_ ? reversed_axes(padded.voxels()) : padded.voxels();
+  Shape shape{1, padded.channels()};
+  shape.insert(shape.end(), voxels.shape().end() - 3, voxels.shape().end());
+  return voxels.reshape(shape);
+}
+
+Volume ModelGrid::from_model(const Tensor& tensor) const {
+  const Shape& shape = tensor.shape();
+  Shape expected = this->shape();
+  if (shape.size() != 5 || shape[0] != 1 || !std::equal(expected.begin(), expected.end(), shape.begin() + 2)) {
+    throw PluginError("the model gave an image of shape {}, expected 1xCx{}", to_string(shape), to_string(expected));
+  }
+  const Shape channels = shape[1] == 1 ? Shape{} : Shape{shape[1]};
+  Shape flat = channels;
+  flat.insert(flat.end(), expected.begin(), expected.end());
+  const Tensor voxels = xyz_axes_ ? reversed_axes(tensor.reshape(flat)) : tensor.reshape(flat);
+  const Volume oriented = center_crop_or_pad(Volume(voxels, padded_.affine), oriented_.size);
+  const Volume back = reorient(oriented, inverse(reorientation_));
+  // The source's own affine, to the bit, instead of one that went there and back.
+  return Volume(back.voxels(), source_.affine);
+}
+
+}  // namespace medgen

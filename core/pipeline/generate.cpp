@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/pipeline/generate.h"
+
+#include "core/pipeline/codec.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+namespace medgen {
+
+GenerateSource::GenerateSource(ModelPackage package, Host& host, std::shared_ptr<SampleSource> masks,
+                               GenerateOptions options)
+    : package_(std::move(package)), host_(host), masks_(std::move(masks)), options_(std::move(options)) {
+  check(masks_ != nullptr || options_.grid.has_value(), "generate has masks or a grid");
+}
+
+std::size_t GenerateSource::count() const {
+  return static_cast<std::size_t>(options_.count) * (masks_ ? masks_->count() : 1);
+}
+
+std::string GenerateSource::name(std::size_t index) const {
+  const auto count = static_cast<std::size_t>(options_.count);
+  if (!masks_) return fmt::format("{}_{:04}", options_.step, index + 1);
+  const std::string base = masks_->name(index / count);
+  return count == 1 ? base : fmt::format("{}_{:04}", base, index % count + 1);
+}
+
+const Model& GenerateSource::model() {
+  if (!model_) {
+    model_ = Model::open(package_, host_);
+    model_->require_sampler(package_);
+  }
+  return *model_;
+}
+
+void GenerateSource::produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) {
+  if (wanted.empty()) return;
+  model();
+  std::vector<Case> batch;
+  for (const std::size_t index : wanted) {
+    observer.check_cancelled();
+    Case next = open_case(index, observer);
+    if (!batch.empty() && !joins(batch, next)) {
+      make_batch(batch, observer, sink);
+      batch.clear();
+    }
+    batch.push_back(std::move(next));
+  }
+  make_batch(batch, observer, sink);
+}
+
+GenerateSource::Case GenerateSource::open_case(std::size_t index, const RunObserver& observer) const {
+  const DataContract& contract = model_->contract;
+  if (!masks_) {
+    contract.check_grid(*options_.grid, fmt::format("steps.{}", options_.step));
+    return {index, std::nullopt, "{}", ModelGrid(*options_.grid, contract, model_->multiple_of)};
+  }
+  Sample sample = masks_->get(index / static_cast<std::size_t>(options_.count), observer);
+  if (!sample.label) throw DataError("steps.{}: '{}' has no label map to generate from", options_.step, sample.name);
+  Volume mask = *sample.label;
+  if (options_.resample_mm) mask = resample_to_spacing(mask, *options_.resample_mm, Interpolation::Nearest);
+  contract.check_labels(mask, sample.name);
+  ModelGrid grid(mask.geometry(), contract, model_->multiple_of);
+  contract.check_grid(grid.oriented(), sample.name);
+  return {index, std::move(mask), std::move(sample.facts), std::move(grid)};
+}
+
+bool GenerateSource::joins(const std::vector<Case>& batch, const Case& next) const {
+  const Case& last = batch.back();
+  // One spacing for the whole batch: conditions are scalars of the call.
+  return static_cast<int>(batch.size()) < options_.batch && next.index == last.index + 1 &&
+         next.grid.shape() == last.grid.shape() &&
+         next.grid.oriented().affine.spacing_mm() == last.grid.oriented().affine.spacing_mm();
+}
+
+SampleRequest GenerateSource::request(const std::vector<Case>& batch) const {
+  const ModelGrid& grid = batch.front().grid;
+  SampleRequest request;
+  request.latent = {model_->latent_channels};
+  for (const std::int64_t axis : grid.shape()) request.latent.push_back(axis / model_->compression);
+  request.batch = static_cast<int>(batch.size());
+  request.seed = options_.seed;
+  request.first_sample = static_cast<std::uint32_t>(batch.front().index);
+  request.steps = options_.steps;
+  request.guidance = options_.guidance;
+  request.batched_guidance = options_.batched_guidance;
+  request.timesteps = options_.timesteps;
+  Json params = options_.conditions_json.empty() ? Json::object() : Json::parse(options_.conditions_json);
+  params["spacing_mm"] = grid.oriented().affine.spacing_mm();
+  params["size"] = grid.oriented().size;
+  request.params_json = params.dump();
+  if (masks_) {
+    std::vector<Tensor> rows;
+    for (const Case& item : batch) rows.push_back(item.grid.to_model(*item.mask, 0).to(DType::I32));
+    request.inputs["mask"] = concat_rows(rows);
+  }
+  return request;
+}
+
+void GenerateSource::make_batch(const std::vector<Case>& batch, const RunObserver& observer, const Sink& sink) {
+  const std::string item = name(batch.front().index);
+  SampleHooks hooks;
+  hooks.progress = [&](std::uint64_t done, std::uint64_t total) {
+    observer.report({options_.step, "sampling", item, done, total, {}});
+    return !observer.cancelled();
+  };
+  if (observer.preview) {
+    hooks.preview = [&](std::uint64_t, const Tensor& x0) { observer.preview(options_.step, item, x0); };
+  }
+  const Tensor latents = sample_latents(model_->parts, request(batch), hooks);
+  for (std::size_t n = 0; n < batch.size(); ++n) {
+    observer.check_cancelled();
+    sink(batch[n].index, finish(batch[n], decode(latents.rows(static_cast<std::int64_t>(n), 1), batch[n], observer)));
+  }
+}
+
+Volume GenerateSource::decode(const Tensor& latent, const Case& item, const RunObserver& observer) const {
+  const std::string name = this->name(item.index);
+  observer.report({options_.step, "decoding", name, 0, 1, {}});
+  Tensor values = latent;
+  if (model_->compressor) {
+    values = decode_latent(*model_, latent, options_.seed, [&](std::uint64_t done, std::uint64_t total) {
+      observer.report({options_.step, "decoding", name, done, total, {}});
+      return !observer.cancelled();
+    });
+  }
+  const IntensityTransform intensity = model_->contract.intensity.for_output();
+  return image_from_model(values, item.grid, model_->contract, intensity, item.mask ? &*item.mask : nullptr);
+}
+
+Sample GenerateSource::finish(const Case& item, Volume image) const {
+  Sample sample;
+  sample.name = name(item.index);
+  sample.image = std::move(image);
+  sample.label = item.mask;
+  Json facts = Json::parse(item.source_facts);
+  facts["seed"] = options_.seed;
+  facts["sample"] = item.index;
+  sample.facts = dump_compact(facts);
+  return sample;
+}
+
+}  // namespace medgen

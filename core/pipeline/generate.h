@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/pipeline/model.h"
+#include "core/pipeline/sample.h"
+
+#include <optional>
+
+namespace medgen {
+
+/// What a `generate` step asks for.
+struct GenerateOptions {
+  std::string step;  ///< its name, for progress and for samples without an input
+  std::uint64_t seed = 0;
+  int count = 1;  ///< samples for each mask, or in all
+  int steps = 30;
+  double guidance = 1.0;
+  bool batched_guidance = false;
+  int batch = 1;
+  std::vector<double> timesteps;
+  std::optional<Vec3> resample_mm;  ///< the mask is first brought to this spacing
+  std::optional<Geometry> grid;     ///< for generation without a mask
+  std::string conditions_json;      ///< scalars for the conditioners, a JSON object
+};
+
+/// Samples of a model: one for each mask (times count), or `count` on a given grid. The noise of a sample is a function
+/// of the seed and its index alone, so batches, interruptions and other samples do not change it.
+class GenerateSource : public SampleSource {
+ public:
+  /// @param masks  null: generation without masks, options.grid must be there.
+  GenerateSource(ModelPackage package, Host& host, std::shared_ptr<SampleSource> masks, GenerateOptions options);
+  std::size_t count() const override;
+  std::string name(std::size_t index) const override;
+  void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
+
+ private:
+  struct Case {
+    std::size_t index = 0;
+    std::optional<Volume> mask;  ///< on the grid the image will have
+    std::string source_facts;
+    ModelGrid grid;
+  };
+
+  Case open_case(std::size_t index, const RunObserver& observer) const;
+  bool joins(const std::vector<Case>& batch, const Case& next) const;
+  void make_batch(const std::vector<Case>& batch, const RunObserver& observer, const Sink& sink);
+  SampleRequest request(const std::vector<Case>& batch) const;
+  Volume decode(const Tensor& latent, const Case& item, const RunObserver& observer) const;
+  Sample finish(const Case& item, Volume image) const;
+  const Model& model();
+
+  ModelPackage package_;
+  Host& host_;
+  std::shared_ptr<SampleSource> masks_;
+  GenerateOptions options_;
+  std::optional<Model> model_;
+};
+
+}  // namespace medgen

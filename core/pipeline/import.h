@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/plugin/host.h"
+#include "core/run/observer.h"
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+namespace medgen {
+
+/// Which published checkpoints become which model.
+struct ImportOptions {
+  std::string method;  ///< "maisi.rflow-ct": the components and configs the files must fit
+  std::map<std::string, std::filesystem::path> files;  ///< role ("compressor", "denoiser", "controlnet") to checkpoint
+  std::map<std::string, std::string> configs;   ///< role to constructor arguments, JSON objects laid over the method's
+  std::map<std::string, std::string> keys;      ///< role to the state dict's key in its file, when not found by itself
+  std::map<std::string, std::string> prefixes;  ///< role to a prefix that all keys lose
+  std::string name, license, credit;
+  std::filesystem::path to;
+};
+
+/// Reads the checkpoints without executing anything, matches every key against the component's own list, and writes a
+/// model package: model.json and one .safetensors for each. Nothing is written unless everything fits.
+/// @return a report: files, keys, what was ignored and why.
+/// @throws DataError with the missing, unexpected and misshapen keys; ConfigError for an unknown method or role.
+std::string import_model(Host& host, const ImportOptions& options, const RunObserver& observer);
+
+}  // namespace medgen

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/pipeline/model.h"
+
+#include "core/base/file.h"
+#include "core/base/text.h"
+#include "core/config/json.h"
+#include "core/config/parse.h"
+#include "core/config/paths.h"
+#include "core/pipeline/model_schema.h"
+#include "core/weights/safetensors.h"
+#include "core/weights/weight_store.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+namespace medgen {
+namespace {
+
+constexpr std::array<const char*, 4> kRoles = {"compressor", "denoiser", "scheduler", "propagator"};
+
+std::vector<std::string> method_ids(const Registry& registry) {
+  std::vector<std::string> ids;
+  for (const PluginInfo& plugin : registry.plugins()) {
+    const Json methods = Json::parse(plugin.methods_json);
+    for (const auto& [id, method] : methods.items()) ids.push_back(id);
+  }
+  return ids;
+}
+
+/// Defaults of a method: a description of the same form as model.json.
+Json method_defaults(const ConfigNode& id, const Registry& registry) {
+  for (const PluginInfo& plugin : registry.plugins()) {
+    const Json methods = Json::parse(plugin.methods_json);
+    if (const auto found = methods.find(id.as<std::string>()); found != methods.end()) return *found;
+  }
+  const auto ids = method_ids(registry);
+  id.fail("names no known method: {}{}; see `medgen plugins`", excerpt(id.json()),
+          did_you_mean(id.as<std::string>(), ids));
+}
+
+/// `over` laid over `base`: objects member by member, everything else replaced. Another component id replaces the whole
+/// component, since its config would mean something else.
+Json overlay(Json base, const Json& over) {
+  if (!base.is_object() || !over.is_object()) return over;
+  const bool other_component = over.contains("component") && base.value("component", "") != over["component"];
+  if (other_component) return over;
+  for (const auto& [key, value] : over.items()) base[key] = base.contains(key) ? overlay(base[key], value) : value;
+  return base;
+}
+
+std::int64_t fact(const Component& component, const char* key, std::int64_t fallback) {
+  const Json facts = Json::parse(component.describe());
+  return facts.is_object() && facts.contains(key) && facts[key].is_number_integer() ? facts[key].get<std::int64_t>()
+                                                                                    : fallback;
+}
+
+ConfigNode config_of(const ComponentSpec& spec) {
+  return spec.config ? *spec.config : ConfigNode::make(Json::object(), spec.component);
+}
+
+std::shared_ptr<const WeightStore> open_weights(const ComponentSpec& spec) {
+  if (spec.weights.empty()) return nullptr;
+  return std::make_shared<const WeightStore>(SafetensorsFile(spec.weights).tensors());
+}
+
+}  // namespace
+
+ModelPackage ModelPackage::load(const std::filesystem::path& folder, const Registry& registry) {
+  return load(ConfigNode::make(folder.string(), "model", std::filesystem::current_path()), registry);
+}
+
+ModelPackage ModelPackage::load(const ConfigNode& model, const Registry& registry) {
+  ModelPackage package;
+  ConfigNode description = model;
+  if (model.is_string()) {
+    package.folder_ = resolve_path(model);
+    const auto file = package.folder_ / "model.json";
+    if (!std::filesystem::exists(file)) {
+      model.fail("names no model package: '{}' has no model.json (make one with `medgen import` or a train step)",
+                 package.folder_.string());
+    }
+    description = read_config(file);
+  }
+  model_schema().validate(description);
+  if (description.contains("method")) {
+    const Json defaults = method_defaults(description.at("method"), registry);
+    Json merged = overlay(defaults, description.json());
+    merged.erase("summary");
+    description = description.with_value(std::move(merged));
+  }
+  package.read(model_schema().resolve(description));
+  return package;
+}
+
+void ModelPackage::read(const ConfigNode& description) {
+  json_ = std::make_shared<const Json>(description.json());
+  name_ = description.get<std::string>("name", folder_.empty() ? "model in line" : folder_.filename().string());
+  license_ = description.get<std::string>("license", "");
+  credit_ = description.get<std::string>("credit", "");
+  if (description.contains("components")) {
+    const ConfigNode components = description.at("components");
+    for (const char* role : kRoles) {
+      parts_.emplace_back(
+          role, components.contains(role) ? std::optional(component(role, components.at(role))) : std::nullopt);
+    }
+    if (components.contains("conditioners")) {
+      for (const auto& [role, node] : components.at("conditioners").members())
+        conditioners_.push_back(component(role, node));
+    }
+  }
+  if (description.contains("latent")) latent_scale_ = description.at("latent").get<double>("scale", 1.0);
+  if (description.contains("defaults")) {
+    default_steps_ = description.at("defaults").get<int>("steps", default_steps_);
+    default_guidance_ = description.at("defaults").get<double>("guidance", default_guidance_);
+  }
+  contract_ = DataContract::read(description);
+}
+
+ComponentSpec ModelPackage::component(const std::string& role, const ConfigNode& node) const {
+  ComponentSpec spec;
+  spec.role = role;
+  spec.component = node.get<std::string>("component");
+  if (node.contains("config")) spec.config = node.at("config");
+  spec.sha256 = node.get<std::string>("sha256", "");
+  spec.where = node.where();
+  if (node.contains("weights")) {
+    spec.weights = resolve_path(node.at("weights"));
+    if (!std::filesystem::is_regular_file(spec.weights))
+      node.at("weights").fail("names no file: '{}'", spec.weights.string());
+  }
+  return spec;
+}
+
+ModelPackage ModelPackage::with_scheduler(const ConfigNode& scheduler) const {
+  ModelPackage changed = *this;
+  for (auto& [role, spec] : changed.parts_) {
+    if (role == "scheduler") spec = component(role, scheduler);
+  }
+  Json description = *json_;
+  description["components"]["scheduler"] = scheduler.json();
+  changed.json_ = std::make_shared<const Json>(std::move(description));
+  return changed;
+}
+
+const std::optional<ComponentSpec>& ModelPackage::part(std::string_view role) const {
+  static const std::optional<ComponentSpec> kNone;
+  const auto found = std::find_if(parts_.begin(), parts_.end(), [&](const auto& part) { return part.first == role; });
+  return found == parts_.end() ? kNone : found->second;
+}
+
+std::vector<ComponentSpec> ModelPackage::all() const {
+  std::vector<ComponentSpec> specs;
+  for (const auto& [role, spec] : parts_) {
+    if (spec) specs.push_back(*spec);
+  }
+  specs.insert(specs.end(), conditioners_.begin(), conditioners_.end());
+  return specs;
+}
+
+void ModelPackage::verify_weights() const {
+  for (const ComponentSpec& spec : all()) {
+    if (spec.weights.empty() || spec.sha256.empty()) continue;
+    const std::string found = sha256_file(spec.weights);
+    if (found == spec.sha256) continue;
+    throw DataError("{}: sha256 is {}, but {} ({}) records {}; the file was changed or damaged: get it again",
+                    spec.weights.string(), found, name_, spec.where, spec.sha256);
+  }
+}
+
+std::shared_ptr<Component> create_component(Host& host, const ComponentSpec& spec) {
+  return host.create(spec.component, config_of(spec), open_weights(spec));
+}
+
+Model Model::open(const ModelPackage& package, Host& host) {
+  Model model;
+  model.contract = package.contract();
+  model.latent_scale = package.latent_scale();
+  if (const auto& spec = package.part("compressor")) {
+    model.compressor = host.create_compressor(spec->component, config_of(*spec), open_weights(*spec));
+    model.compression = fact(*model.compressor, "compression", 1);
+    model.latent_channels = fact(*model.compressor, "latent_channels", 1);
+    model.multiple_of = model.compression;
+  }
+  if (const auto& spec = package.part("denoiser")) {
+    model.parts.denoiser = host.create_denoiser(spec->component, config_of(*spec), open_weights(*spec));
+    model.multiple_of = model.compression * fact(*model.parts.denoiser, "multiple_of", 1);
+    if (!model.compressor) model.latent_channels = fact(*model.parts.denoiser, "out_channels", 1);
+  }
+  if (const auto& spec = package.part("scheduler")) {
+    model.parts.scheduler = host.create_scheduler(spec->component, config_of(*spec));
+  }
+  if (const auto& spec = package.part("propagator")) {
+    model.parts.propagator = host.create_propagator(spec->component, config_of(*spec), open_weights(*spec));
+  } else if (model.parts.denoiser) {
+    model.parts.propagator = host.create_propagator("propagator.whole", "{}");
+  }
+  for (const ComponentSpec& spec : package.conditioners()) {
+    model.parts.conditioners.push_back(host.create_conditioner(spec.component, config_of(spec), open_weights(spec)));
+  }
+  return model;
+}
+
+void Model::require_sampler(const ModelPackage& package) const {
+  if (parts.denoiser && parts.scheduler) return;
+  throw ConfigError("model '{}' cannot generate: it has no {}", package.name(),
+                    parts.denoiser ? "scheduler" : "denoiser");
+}
+
+void Model::require_compressor(const ModelPackage& package) const {
+  if (compressor) return;
+  throw ConfigError("model '{}' cannot encode or decode: it has no compressor", package.name());
+}
+
+}  // namespace medgen

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/component/compressor.h"
+#include "core/config/node.h"
+#include "core/pipeline/contract.h"
+#include "core/plugin/host.h"
+#include "core/sample/sampler.h"
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace medgen {
+
+/// One component of a model: which, how configured, with which weights.
+struct ComponentSpec {
+  std::string role;       ///< "compressor", "denoiser", "scheduler", "propagator", or the name of a conditioner
+  std::string component;  ///< "maisi.unet"
+  std::optional<ConfigNode> config;
+  std::filesystem::path weights;  ///< empty: none
+  std::string sha256;             ///< of the weights; empty: not recorded
+  std::string where;              ///< file:line:column of its description, for messages
+};
+
+/// What a model consists of, before anything is loaded: a package's model.json, or the same object in line in a
+/// pipeline, laid over the defaults of its method (docs/model.md).
+class ModelPackage {
+ public:
+  /// @param model  a path to a folder with model.json (relative to the document), or an object.
+  /// @throws ConfigError for a description that does not fit, DataError for a folder that cannot be read.
+  static ModelPackage load(const ConfigNode& model, const Registry& registry);
+  static ModelPackage load(const std::filesystem::path& folder, const Registry& registry);
+
+  /// The same with another scheduler: any scheduler drives any denoiser.
+  ModelPackage with_scheduler(const ConfigNode& scheduler) const;
+
+  const std::string& name() const { return name_; }
+
+  const std::filesystem::path& folder() const { return folder_; }  ///< empty for a model in line
+
+  const std::optional<ComponentSpec>& part(std::string_view role) const;
+
+  const std::vector<ComponentSpec>& conditioners() const { return conditioners_; }
+
+  /// All components in the order compressor, denoiser, scheduler, propagator, conditioners.
+  std::vector<ComponentSpec> all() const;
+
+  const DataContract& contract() const { return contract_; }
+
+  double latent_scale() const { return latent_scale_; }
+
+  int default_steps() const { return default_steps_; }
+
+  double default_guidance() const { return default_guidance_; }
+
+  const std::string& license() const { return license_; }
+
+  const std::string& credit() const { return credit_; }
+
+  /// The whole description with the method's defaults filled in.
+  const Json& json() const { return *json_; }
+
+  /// Reads every weight file's hash and compares it with the recorded one. @throws DataError
+  void verify_weights() const;
+
+ private:
+  void read(const ConfigNode& description);
+  ComponentSpec component(const std::string& role, const ConfigNode& node) const;
+
+  std::string name_, license_, credit_;
+  std::filesystem::path folder_;
+  std::vector<std::pair<std::string, std::optional<ComponentSpec>>> parts_;
+  std::vector<ComponentSpec> conditioners_;
+  DataContract contract_;
+  double latent_scale_ = 1.0;
+  int default_steps_ = 30;
+  double default_guidance_ = 1.0;
+  std::shared_ptr<const Json> json_;
+};
+
+/// Creates one component with its weights.
+std::shared_ptr<Component> create_component(Host& host, const ComponentSpec& spec);
+
+/// A model whose components have been created and hold their weights.
+struct Model {
+  SamplerParts parts;
+  std::shared_ptr<Compressor> compressor;  ///< null: the denoiser works on the volume itself
+  DataContract contract;
+  double latent_scale = 1.0;
+  std::int64_t latent_channels = 1;  ///< of the sampled array
+  std::int64_t compression = 1;      ///< voxels per latent element, per axis
+  std::int64_t multiple_of = 1;      ///< every axis of the volume must be a multiple of this
+
+  /// @throws ConfigError when a part that the task needs is missing.
+  static Model open(const ModelPackage& package, Host& host);
+  void require_sampler(const ModelPackage& package) const;
+  void require_compressor(const ModelPackage& package) const;
+};
+
+}  // namespace medgen

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/pipeline/model.h"
+
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+namespace medgen {
+
+/// Writes a model package: model.json, and for each component with weights one .safetensors file. Weights that are
+/// given replace the package's own; the others are copied. Files appear complete or not at all, model.json last.
+/// @param event       name under which `provenance` is recorded, beside those of earlier events.
+/// @throws RuntimeError when the folder cannot be written.
+void write_model_package(const ModelPackage& package, const std::filesystem::path& folder,
+                         const std::map<std::string, TensorMap>& weights, double latent_scale, const std::string& event,
+                         const Json& provenance);
+
+}  // namespace medgen

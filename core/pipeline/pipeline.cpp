@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/pipeline/pipeline.h"
+
+#include "core/base/file.h"
+#include "core/base/text.h"
+#include "core/config/json.h"
+#include "core/config/override.h"
+#include "core/config/parse.h"
+#include "core/pipeline/schema.h"
+#include "core/pipeline/steps.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+namespace medgen {
+namespace {
+
+const std::vector<std::string> kCreatable = {"runtime", "seed"};
+
+bool processor_has_bf16() {
+  return __builtin_cpu_supports("avx512bf16") != 0 || __builtin_cpu_supports("amx-bf16") != 0;
+}
+
+Precision precision_of(const std::string& name) {
+  if (name == "auto") return processor_has_bf16() ? Precision::Bf16 : Precision::Fp32;
+  return name == "bf16" ? Precision::Bf16 : Precision::Fp32;
+}
+
+medgen_device_t device_of(const ConfigNode& runtime) {
+  const auto name = runtime.get<std::string>("device");
+  if (!name.starts_with("cuda")) return {MEDGEN_DEVICE_CPU, 0};
+  const std::size_t colon = name.find(':');
+  return {MEDGEN_DEVICE_CUDA, colon == std::string::npos ? 0 : std::stoi(name.substr(colon + 1))};
+}
+
+/// The document with every step checked against its verb's schema and completed.
+ConfigNode resolve_document(const ConfigNode& document) {
+  const ConfigNode root = document_schema().resolve(document);
+  Json resolved = root.json();
+  std::vector<std::string> problems;
+  for (const auto& [name, step] : root.at("steps").members()) {
+    resolved["steps"][name] = verb_schema(verb_of(step)).resolve(step).json();
+  }
+  return root.with_value(std::move(resolved));
+}
+
+}  // namespace
+
+struct Pipeline::Impl {
+  ConfigNode document;
+};
+
+Pipeline::Pipeline(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Pipeline::~Pipeline() = default;
+Pipeline::Pipeline(Pipeline&&) noexcept = default;
+Pipeline& Pipeline::operator=(Pipeline&&) noexcept = default;
+
+namespace {
+
+ConfigNode prepared(const ConfigNode& document, const std::vector<std::string>& overrides) {
+  const ConfigNode resolved = resolve_document(apply_overrides(document, overrides, kCreatable));
+  check_references(resolved.at("steps"));
+  return resolved;
+}
+
+}  // namespace
+
+Pipeline Pipeline::load(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+  return Pipeline(std::make_unique<Impl>(Impl{prepared(read_config(file), overrides)}));
+}
+
+Pipeline Pipeline::parse(const std::string& text, const std::filesystem::path& folder,
+                         const std::vector<std::string>& overrides) {
+  return Pipeline(std::make_unique<Impl>(Impl{prepared(parse_config(text, "pipeline", folder), overrides)}));
+}
+
+std::string Pipeline::resolved() const {
+  return dump_pretty(impl_->document.json());
+}
+
+std::uint64_t Pipeline::seed() const {
+  return impl_->document.get<std::uint64_t>("seed");
+}
+
+HostOptions Pipeline::host_options() const {
+  const ConfigNode runtime = impl_->document.at("runtime");
+  HostOptions options;
+  options.threads = runtime.get<int>("threads");
+  options.precision = precision_of(runtime.get<std::string>("precision"));
+  options.device = device_of(runtime);
+  if (runtime.contains("memory")) options.memory_budget = runtime.at("memory").as_bytes();
+  return options;
+}
+
+std::vector<std::string> Pipeline::steps() const {
+  std::vector<std::string> names;
+  for (const auto& [name, step] : impl_->document.at("steps").members()) names.push_back(name);
+  return names;
+}
+
+void Pipeline::check(Host& host) const {
+  plan(host);
+}
+
+std::vector<Pipeline::StepPlan> Pipeline::plan(Host& host) const {
+  StepGraph graph(impl_->document, host);
+  std::vector<StepPlan> plans;
+  for (const std::string& name : steps()) plans.push_back(graph.plan(name));
+  return plans;
+}
+
+std::vector<std::filesystem::path> Pipeline::run(Host& host, const RunObserver& observer) const {
+  check(host);
+  StepGraph graph(impl_->document, host);
+  std::vector<std::filesystem::path> folders;
+  for (const std::string& name : steps()) {
+    observer.check_cancelled();
+    if (const auto folder = graph.run(name, observer)) folders.push_back(*folder);
+  }
+  return folders;
+}
+
+}  // namespace medgen

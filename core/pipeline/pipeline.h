@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/plugin/host.h"
+#include "core/run/observer.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace medgen {
+
+/// A pipeline file that has been read, overridden and validated: every step's shape is known to be right, files it
+/// names may still be missing (see `check`).
+class Pipeline {
+ public:
+  /// @param overrides  "steps.ct.steps=10", as --set gives them.
+  /// @throws ConfigError with file:line:column.
+  static Pipeline load(const std::filesystem::path& file, const std::vector<std::string>& overrides = {});
+  static Pipeline parse(const std::string& text, const std::filesystem::path& folder,
+                        const std::vector<std::string>& overrides = {});
+  ~Pipeline();
+  Pipeline(Pipeline&&) noexcept;
+  Pipeline& operator=(Pipeline&&) noexcept;
+
+  /// The document with all defaults filled in, as JSON text.
+  std::string resolved() const;
+  std::uint64_t seed() const;
+  /// What `runtime` asks of the host: threads, precision, device.
+  HostOptions host_options() const;
+  /// Names of the steps in order.
+  std::vector<std::string> steps() const;
+
+  /// Checks everything that can be checked without computing: plugins, models and their hashes, inputs, contracts, the
+  /// output folder. @throws the first problem found.
+  void check(Host& host) const;
+
+  struct StepPlan {
+    std::string step;
+    std::string verb;
+    std::uint64_t samples = 0;
+    std::string text;  ///< one line: what will be done, with what
+  };
+
+  std::vector<StepPlan> plan(Host& host) const;
+
+  /// Runs all steps; returns the folders that were written. Finished samples of an earlier, interrupted run of the same
+  /// pipeline are kept and not computed again.
+  /// @throws Cancelled after the files of finished samples and a manifest to resume from have been written.
+  std::vector<std::filesystem::path> run(Host& host, const RunObserver& observer) const;
+
+ private:
+  struct Impl;
+  explicit Pipeline(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// The JSON Schema of pipeline files.
+std::string pipeline_schema();
+
+}  // namespace medgen

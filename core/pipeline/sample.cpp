@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/pipeline/sample.h"
+
+#include "core/base/error.h"
+#include "core/io/volume_file.h"
+#include "core/weights/safetensors.h"
+
+#include <nlohmann/json.hpp>
+
+#include <map>
+
+namespace medgen {
+namespace {
+
+/// A file that a write step made: the facts of the sample travel in its metadata.
+void read_latent(const std::filesystem::path& path, Sample& sample) {
+  const SafetensorsFile file(path);
+  sample.latent = file.tensors();
+  const auto facts = file.metadata().find("medgen.facts");
+  if (facts != file.metadata().end()) sample.facts = facts->second;
+}
+
+}  // namespace
+
+Sample SampleSource::get(std::size_t index, const RunObserver& observer) {
+  std::optional<Sample> made;
+  produce({index}, observer, [&](std::size_t, Sample sample) { made = std::move(sample); });
+  check(made.has_value(), "a source gives the sample it was asked for");
+  return std::move(*made);
+}
+
+std::string stem_of(const std::filesystem::path& file) {
+  std::string name = file.filename().string();
+  for (const std::string_view ending : {".nii.gz", ".nii", ".safetensors"}) {
+    if (name.size() > ending.size() && name.ends_with(ending)) return name.substr(0, name.size() - ending.size());
+  }
+  return file.stem().string();
+}
+
+FileSource::FileSource(std::vector<std::filesystem::path> files, Kind kind) : files_(std::move(files)), kind_(kind) {
+  std::map<std::string, std::filesystem::path> seen;
+  for (const auto& file : files_) {
+    names_.push_back(stem_of(file));
+    const auto [other, is_new] = seen.emplace(names_.back(), file);
+    if (!is_new) {
+      throw DataError("'{}' and '{}' would both be called '{}'; rename one or run them in two steps",
+                      other->second.string(), file.string(), names_.back());
+    }
+  }
+}
+
+void FileSource::produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) {
+  for (const std::size_t index : wanted) {
+    observer.check_cancelled();
+    const auto& file = files_.at(index);
+    Sample sample;
+    sample.name = names_[index];
+    sample.facts = dump_compact(Json{{"source", file.filename().string()}});
+    switch (kind_) {
+      case Kind::Image:
+        sample.image = read_volume(file);
+        break;
+      case Kind::Label:
+        sample.label = read_volume(file);
+        break;
+      case Kind::Latent:
+        read_latent(file, sample);
+        break;
+    }
+    sink(index, std::move(sample));
+  }
+}
+
+void CachedSource::produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) {
+  for (const std::size_t index : wanted) {
+    if (!samples_.at(index)) samples_[index] = source_->get(index, observer);
+    sink(index, *samples_[index]);
+  }
+}
+
+}  // namespace medgen

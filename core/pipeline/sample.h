@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/config/json.h"
+#include "core/run/observer.h"
+#include "core/tensor/tensor.h"
+#include "core/volume/volume.h"
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace medgen {
+
+/// What flows between the steps of a pipeline.
+struct Sample {
+  std::string name;  ///< unique within its step; also the stem of its files
+  std::optional<Volume> image;
+  std::optional<Volume> label;
+  TensorMap latent;   ///< "mean", and "sigma" where the latent is a distribution: (1, C, spatial...)
+  std::string facts;  ///< a JSON object for the manifest: source file, seed, noise index ...
+};
+
+/// A step that makes samples, one after the other, when a later step wants them.
+class SampleSource {
+ public:
+  using Sink = std::function<void(std::size_t index, Sample sample)>;
+
+  virtual ~SampleSource() = default;
+  virtual std::size_t count() const = 0;
+  virtual std::string name(std::size_t index) const = 0;
+  /// Makes the wanted samples in this order; each goes to `sink` as soon as it is finished. What a sample is does not
+  /// depend on which others are wanted. @throws Cancelled between samples or inside one; finished ones have gone to
+  /// `sink`.
+  virtual void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) = 0;
+
+  /// One sample.
+  Sample get(std::size_t index, const RunObserver& observer);
+};
+
+/// Volumes or latents from files.
+class FileSource : public SampleSource {
+ public:
+  enum class Kind { Image, Label, Latent };
+
+  /// @throws DataError when two files would have the same name.
+  FileSource(std::vector<std::filesystem::path> files, Kind kind);
+
+  std::size_t count() const override { return files_.size(); }
+
+  std::string name(std::size_t index) const override { return names_.at(index); }
+
+  void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
+
+ private:
+  std::vector<std::filesystem::path> files_;
+  std::vector<std::string> names_;
+  Kind kind_;
+};
+
+/// Remembers what a source made, for steps that several others read.
+class CachedSource : public SampleSource {
+ public:
+  explicit CachedSource(std::shared_ptr<SampleSource> source)
+      : source_(std::move(source)), samples_(source_->count()) {}
+
+  std::size_t count() const override { return source_->count(); }
+
+  std::string name(std::size_t index) const override { return source_->name(index); }
+
+  void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
+
+ private:
+  std::shared_ptr<SampleSource> source_;
+  std::vector<std::optional<Sample>> samples_;
+};
+
+/// "hippocampus_017.nii.gz" -> "hippocampus_017"
+std::string stem_of(const std::filesystem::path& file);
+
+}  // namespace medgen

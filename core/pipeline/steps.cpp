@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/pipeline/steps.h"
+
+#include "core/base/file.h"
+#include "core/base/text.h"
+#include "core/config/json.h"
+#include "core/config/paths.h"
+#include "core/io/volume_file.h"
+#include "core/pipeline/codec.h"
+#include "core/pipeline/generate.h"
+#include "core/pipeline/import.h"
+#include "core/pipeline/relocate.h"
+#include "core/pipeline/schema.h"
+#include "core/pipeline/write.h"
+
+#include <medgen/abi/version.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <set>
+
+namespace medgen {
+namespace {
+
+const std::set<std::string_view> kSampleVerbs = {"generate", "encode", "decode"};
+const std::set<std::string_view> kModelVerbs = {"train", "import"};
+
+bool is_reference(const ConfigNode& node) {
+  return node.is_string() && node.as<std::string>().starts_with("@");
+}
+
+std::string referenced(const ConfigNode& node) {
+  return node.as<std::string>().substr(1);
+}
+
+/// One reference: it must name a step before this one, of one of these verbs.
+void check_reference(const ConfigNode& node, const std::vector<std::pair<std::string, std::string>>& earlier,
+                     const std::set<std::string_view>& verbs) {
+  if (!is_reference(node)) return;
+  std::vector<std::string> fitting;
+  for (const auto& [name, verb] : earlier) {
+    if (verbs.contains(verb)) fitting.push_back("@" + name);
+    if (name != referenced(node)) continue;
+    if (verbs.contains(verb)) return;
+    node.fail("refers to {}, a {} step; a {} step is needed here", excerpt(node.json()), verb,
+              fmt::join(verbs, " or "));
+  }
+  node.fail("refers to {}, but no earlier step has that name{}", excerpt(node.json()),
+            did_you_mean(node.as<std::string>(), fitting));
+}
+
+std::vector<std::filesystem::path> files_of(const ConfigNode& node) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& path : expand_paths(node)) {
+    if (!std::filesystem::is_directory(path)) {
+      files.push_back(path);
+      continue;
+    }
+    std::vector<std::filesystem::path> inside;
+    for (const auto& entry : std::filesystem::directory_iterator(path)) {
+      const std::string name = entry.path().filename().string();
+      if (!name.starts_with(".") && (name.ends_with(".nii") || name.ends_with(".nii.gz")))
+        inside.push_back(entry.path());
+    }
+    std::sort(inside.begin(), inside.end());
+    if (inside.empty()) node.fail("names the folder '{}', in which there is no .nii or .nii.gz file", path.string());
+    files.insert(files.end(), inside.begin(), inside.end());
+  }
+  return files;
+}
+
+Vec3 three(const ConfigNode& node) {
+  const auto values = node.as<std::vector<double>>();
+  return {values.at(0), values.at(1), values.at(2)};
+}
+
+Layout layout_of(const std::string& name) {
+  if (name == "pairs") return Layout::Pairs;
+  return name == "nnunet" ? Layout::NnUnet : Layout::Folders;
+}
+
+}  // namespace
+
+void check_references(const ConfigNode& steps) {
+  std::vector<std::pair<std::string, std::string>> earlier;
+  for (const auto& [name, step] : steps.members()) {
+    const std::string verb(verb_of(step));
+    if (verb == "write") check_reference(step.at("write"), earlier, kSampleVerbs);
+    if (verb == "generate" || verb == "encode" || verb == "decode" || verb == "train") {
+      check_reference(step.at(verb), earlier, kModelVerbs);
+    }
+    for (const char* key : {"mask", "image", "latent"}) {
+      if (step.contains(key)) check_reference(step.at(key), earlier, kSampleVerbs);
+    }
+    if (verb == "train") check_reference(step.at("data"), earlier, {"train"});
+    if (verb == "generate" && step.contains("mask") == step.contains("size")) {
+      step.fail("needs either \"mask\", or \"size\" with \"spacing_mm\"");
+    }
+    if (verb == "generate" && step.contains("size") != step.contains("spacing_mm")) {
+      step.fail("has \"{}\" without \"{}\"", step.contains("size") ? "size" : "spacing_mm",
+                step.contains("size") ? "spacing_mm" : "size");
+    }
+    earlier.emplace_back(name, verb);
+  }
+}
+
+StepGraph::StepGraph(ConfigNode document, Host& host) : document_(std::move(document)), host_(host) {}
+
+std::uint64_t StepGraph::seed() const {
+  return document_.get<std::uint64_t>("seed");
+}
+
+std::size_t StepGraph::readers_of(const std::string& name) const {
+  std::size_t readers = 0;
+  for (const auto& [other, step] : document_.at("steps").members()) {
+    for (const auto& [key, value] : step.members()) readers += is_reference(value) && referenced(value) == name ? 1 : 0;
+  }
+  return readers;
+}
+
+std::shared_ptr<SampleSource> StepGraph::source(const std::string& name) {
+  auto& slot = sources_[name];
+  if (slot) return slot;
+  slot = make_source(name);
+  if (readers_of(name) > 1) slot = std::make_shared<CachedSource>(slot);
+  return slot;
+}
+
+std::shared_ptr<SampleSource> StepGraph::make_source(const std::string& name) {
+  const ConfigNode node = step(name);
+  const std::string_view verb = verb_of(node);
+  if (verb == "generate") return generate(name);
+  if (verb == "encode") {
+    return std::make_shared<EncodeSource>(name, package(node.at("encode")), host_,
+                                          inputs(node.at("image"), FileSource::Kind::Image), seed());
+  }
+  check(verb == "decode", "a step that makes samples");
+  return std::make_shared<DecodeSource>(name, package(node.at("decode")), host_,
+                                        inputs(node.at("latent"), FileSource::Kind::Latent), seed());
+}
+
+std::shared_ptr<SampleSource> StepGraph::inputs(const ConfigNode& node, FileSource::Kind kind) {
+  if (is_reference(node)) return source(referenced(node));
+  return std::make_shared<FileSource>(files_of(node), kind);
+}
+
+bool StepGraph::model_is_made_here(const ConfigNode& node) const {
+  return is_reference(node) && !std::filesystem::exists(resolve_path(step(referenced(node)).at("to")) / "model.json");
+}
+
+ConfigNode StepGraph::model_reference(const ConfigNode& node) const {
+  if (!is_reference(node)) return node;
+  return node.with_value(resolve_path(step(referenced(node)).at("to")).string());
+}
+
+ModelPackage StepGraph::package(const ConfigNode& node) {
+  return ModelPackage::load(model_reference(node), host_.registry());
+}
+
+ModelPackage StepGraph::generator_package(const ConfigNode& node) {
+  ModelPackage package = this->package(node.at("generate"));
+  if (!node.contains("scheduler")) return package;
+  return package.with_scheduler(node.at("scheduler"));
+}
+
+std::shared_ptr<SampleSource> StepGraph::generate(const std::string& name) {
+  const ConfigNode node = step(name);
+  ModelPackage package = generator_package(node);
+  GenerateOptions options;
+  options.step = name;
+  options.seed = seed();
+  options.count = node.get<int>("count");
+  options.steps = node.get<int>("steps", package.default_steps());
+  options.guidance = node.get<double>("guidance", package.default_guidance());
+  options.batched_guidance = node.get<bool>("batched_guidance");
+  options.batch = node.get<int>("batch");
+  if (node.contains("timesteps")) options.timesteps = node.at("timesteps").as<std::vector<double>>();
+  if (node.contains("resample_mm")) options.resample_mm = three(node.at("resample_mm"));
+  if (node.contains("conditions")) options.conditions_json = dump_compact(node.at("conditions").json());
+  std::shared_ptr<SampleSource> masks;
+  if (node.contains("mask")) {
+    masks = inputs(node.at("mask"), FileSource::Kind::Label);
+  } else {
+    const auto size = node.at("size").as<std::vector<std::int64_t>>();
+    options.grid =
+        Geometry{{size.at(0), size.at(1), size.at(2)}, Affine<Ras>::from_spacing(three(node.at("spacing_mm")))};
+  }
+  return std::make_shared<GenerateSource>(std::move(package), host_, std::move(masks), std::move(options));
+}
+
+TrainStep StepGraph::train_step(const std::string& name) const {
+  const ConfigNode node = step(name);
+  ConfigNode data = node.at("data");
+  while (is_reference(data)) data = step(referenced(data)).at("data");
+  return {name, node, model_reference(node.at("train")), resolve_path(data), seed()};
+}
+
+Pipeline::StepPlan StepGraph::plan(const std::string& name) {
+  const ConfigNode node = step(name);
+  const std::string verb(verb_of(node));
+  Pipeline::StepPlan plan{name, verb, 0, ""};
+  if (kSampleVerbs.contains(verb)) {
+    if (model_is_made_here(node.at(verb))) {
+      plan.text = fmt::format("{} with the model that {} will make", verb, excerpt(node.at(verb).json()));
+      return plan;
+    }
+    const ModelPackage model = verb == "generate" ? generator_package(node) : package(node.at(verb));
+    model.verify_weights();
+    for (const ComponentSpec& spec : model.all()) host_.registry().component(spec.component);
+    plan.samples = source(name)->count();
+    plan.text = fmt::format("{} {} sample{} with {}", verb, plan.samples, plan.samples == 1 ? "" : "s", model.name());
+  } else if (verb == "train") {
+    if (!model_is_made_here(node.at("train"))) check_train_step(train_step(name), host_);
+    plan.text = fmt::format("train into '{}'", resolve_path(node.at("to")).string());
+  } else if (verb == "import") {
+    plan.text = fmt::format("import into '{}'", resolve_path(node.at("to")).string());
+  } else {
+    plan.text = fmt::format("write {} to '{}'", excerpt(node.at("write").json()), resolve_path(node.at("to")).string());
+  }
+  return plan;
+}
+
+std::optional<std::filesystem::path> StepGraph::run(const std::string& name, const RunObserver& observer) {
+  const std::string_view verb = verb_of(step(name));
+  if (verb == "train") return run_train_step(train_step(name), host_, observer);
+  if (verb == "import") return import_package(name, observer);
+  if (verb == "write") return write(name, observer);
+  return std::nullopt;
+}
+
+std::filesystem::path StepGraph::import_package(const std::string& name, const RunObserver& observer) {
+  const ConfigNode node = step(name);
+  ImportOptions options;
+  options.method = node.get<std::string>("method");
+  for (const auto& [role, file] : node.at("import").members()) options.files[role] = resolve_path(file);
+  if (node.contains("config")) {
+    for (const auto& [role, config] : node.at("config").members()) options.configs[role] = dump_compact(config.json());
+  }
+  if (node.contains("key")) {
+    for (const auto& [role, key] : node.at("key").members()) options.keys[role] = key.as<std::string>();
+  }
+  options.name = node.get<std::string>("name", "");
+  options.license = node.get<std::string>("license", "");
+  options.credit = node.get<std::string>("credit", "");
+  options.to = resolve_path(node.at("to"));
+  observer.say(LogLevel::Info, import_model(host_, options, observer));
+  return options.to;
+}
+
+std::filesystem::path StepGraph::write(const std::string& name, const RunObserver& observer) {
+  const ConfigNode node = step(name);
+  Json facts = {{"models", Json::array()}, {"inputs", Json::object()}};
+  collect_facts(referenced(node.at("write")), facts);
+
+  WriteOptions options;
+  options.step = name;
+  options.to = resolve_path(node.at("to"));
+  options.layout = layout_of(node.get<std::string>("layout"));
+  options.contact_sheet = node.get<std::string>("contact_sheet", "");
+  options.overwrite = node.get<bool>("overwrite");
+  const ConfigNode maker = step(referenced(node.at("write")));
+  if (verb_of(maker) == "generate") options.labels = generator_package(maker).contract().labels;
+  options.manifest = manifest(options.to, facts);
+  options.fingerprint = content_hash(Json{{"facts", facts},
+                                          {"seed", seed()},
+                                          {"layout", node.at("layout").json()},
+                                          {"precision", static_cast<int>(host_.options().precision)}});
+  write_samples(*source(referenced(node.at("write"))), options, observer);
+  return options.to;
+}
+
+/// Everything that decides the samples of a step: its options, the models' weights, the contents of the input files.
+void StepGraph::collect_facts(const std::string& name, Json& facts) {
+  const ConfigNode node = step(name);
+  const std::string verb(verb_of(node));
+  Json options = node.json();
+  for (const char* key : {"batch", "batched_guidance"}) options.erase(key);
+
+  const ModelPackage model = verb == "generate" ? generator_package(node) : package(node.at(verb));
+  Json weights = Json::object();
+  for (const ComponentSpec& spec : model.all()) {
+    if (!spec.weights.empty()) weights[spec.role] = spec.sha256.empty() ? sha256_file(spec.weights) : spec.sha256;
+  }
+  facts["models"].push_back({{"step", name},
+                             {"name", model.name()},
+                             {"license", model.license()},
+                             {"credit", model.credit()},
+                             {"weights", weights},
+                             {"description", content_hash(model.json())}});
+  options.erase(verb);
+  for (const char* key : {"mask", "image", "latent"}) {
+    if (!node.contains(key)) continue;
+    options.erase(key);
+    if (is_reference(node.at(key))) {
+      collect_facts(referenced(node.at(key)), facts);
+      continue;
+    }
+    for (const auto& file : files_of(node.at(key))) facts["inputs"][file.filename().string()] = sha256_file(file);
+  }
+  facts["options"][name] = std::move(options);
+}
+
+Json StepGraph::manifest(const std::filesystem::path& folder, const Json& facts) const {
+  Json manifest = relocated(document_, folder);
+  manifest.erase("run");
+  Json plugins = Json::array();
+  for (const PluginInfo& plugin : host_.registry().plugins()) {
+    plugins.push_back({{"id", plugin.id}, {"version", plugin.version}, {"sha256", plugin.sha256}});
+  }
+  manifest["run"] = {{"medgen_version", MEDGEN_VERSION},
+                     {"precision", host_.options().precision == Precision::Bf16 ? "bf16" : "fp32"},
+                     {"plugins", std::move(plugins)},
+                     {"models", facts["models"]},
+                     {"inputs", facts["inputs"]}};
+  return manifest;
+}
+
+}  // namespace medgen

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/pipeline/model.h"
+#include "core/pipeline/pipeline.h"
+#include "core/pipeline/sample.h"
+#include "core/pipeline/train_step.h"
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace medgen {
+
+/// Whether every "@step" names an earlier step of the right sort. @throws ConfigError at the reference.
+void check_references(const ConfigNode& steps);
+
+/// The steps of one pipeline, turned into work. Steps that make samples are lazy: a write step pulls them.
+class StepGraph {
+ public:
+  StepGraph(ConfigNode document, Host& host);
+
+  /// What a step would do; checks everything that can be checked without computing. @throws the first problem.
+  Pipeline::StepPlan plan(const std::string& name);
+  /// Runs a step that does something by itself (train, write, import): the folder it wrote. Others wait to be pulled.
+  std::optional<std::filesystem::path> run(const std::string& name, const RunObserver& observer);
+
+ private:
+  ConfigNode step(const std::string& name) const { return document_.at("steps").at(name); }
+
+  std::uint64_t seed() const;
+  /// The samples of a step, made once.
+  std::shared_ptr<SampleSource> source(const std::string& name);
+  std::shared_ptr<SampleSource> make_source(const std::string& name);
+  /// Files, or the samples of another step.
+  std::shared_ptr<SampleSource> inputs(const ConfigNode& node, FileSource::Kind kind);
+  ConfigNode model_reference(const ConfigNode& node) const;
+  bool model_is_made_here(const ConfigNode& node) const;
+  ModelPackage package(const ConfigNode& node);
+  ModelPackage generator_package(const ConfigNode& node);
+  std::shared_ptr<SampleSource> generate(const std::string& name);
+  std::filesystem::path write(const std::string& name, const RunObserver& observer);
+  std::filesystem::path import_package(const std::string& name, const RunObserver& observer);
+  TrainStep train_step(const std::string& name) const;
+  void collect_facts(const std::string& name, Json& facts);
+  Json manifest(const std::filesystem::path& folder, const Json& facts) const;
+  std::size_t readers_of(const std::string& name) const;
+
+  ConfigNode document_;
+  Host& host_;
+  std::map<std::string, std::shared_ptr<SampleSource>> sources_;
+};
+
+}  // namespace medgen

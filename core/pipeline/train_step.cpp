@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/pipeline/train_step.h"
+
+#include "core/base/file.h"
+#include "core/config/json.h"
+#include "core/config/paths.h"
+#include "core/pipeline/model.h"
+#include "core/pipeline/package_writer.h"
+#include "core/pipeline/training_data.h"
+#include "core/random/noise.h"
+#include "core/sample/update.h"
+#include "core/train/loop.h"
+
+#include <medgen/abi/version.h>
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+
+namespace medgen {
+
+const char* const kTrainSchema = R"json({
+  "type": "object",
+  "additionalProperties": false,
+  "required": ["train", "component", "data", "iterations", "to"],
+  "properties": {
+    "train": {"type": ["string", "object"], "description": "the model: in line, a folder, or \"@step\" whose package is trained further"},
+    "component": {"enum": ["compressor", "denoiser"], "description": "which part learns; the others keep their weights"},
+    "with": {"type": "array", "items": {"type": "string"}, "default": [], "description": "conditioners that learn together with the denoiser (a ControlNet)"},
+    "data": {"type": "string", "description": "folder: MSD, nnU-Net, or images/ + labels/; \"@step\" for that step's"},
+    "crop": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 3, "maxItems": 3, "description": "patch in voxels (x, y, z); whole images when missing"},
+    "crop_at": {"enum": ["center", "random"], "default": "random"},
+    "batch": {"type": "integer", "minimum": 1, "default": 1},
+    "accumulate": {"type": "integer", "minimum": 1, "default": 1, "description": "batches to one optimiser step"},
+    "iterations": {"type": "integer", "minimum": 1},
+    "minutes": {"type": "number", "exclusiveMinimum": 0, "description": "ends earlier, with the learning rate scheduled for it"},
+    "learning_rate": {"type": "number", "exclusiveMinimum": 0, "default": 1e-4},
+    "schedule": {"enum": ["constant", "cosine", "polynomial"], "default": "constant"},
+    "power": {"type": "number", "exclusiveMinimum": 0, "default": 2},
+    "warmup": {"type": "integer", "minimum": 0, "default": 0},
+    "options": {"type": "object", "default": {}, "description": "for the component's trainer: optimiser, EMA, losses (medgen describe)"},
+    "conditions": {"type": "object", "default": {}, "description": "scalars for the conditioners"},
+    "latent_scale": {"oneOf": [{"const": "measure"}, {"type": "number", "exclusiveMinimum": 0}], "default": "measure",
+                     "description": "for a denoiser: 1/std of the latents of the data, or a number"},
+    "checkpoint_every": {"type": "integer", "minimum": 0, "default": 500},
+    "log_every": {"type": "integer", "minimum": 0, "default": 10},
+    "weights_type": {"enum": ["fp32", "fp16", "bf16"], "default": "fp32", "description": "how the package stores what was learnt"},
+    "to": {"type": "string", "minLength": 1, "description": "folder of the model package; also holds checkpoint and log while training goes on"}
+  }
+})json";
+
+namespace {
+
+constexpr std::size_t kScaleCases = 32;  // cases whose latents measure the scale
+
+DType weights_type(const std::string& name) {
+  if (name == "fp16") return DType::F16;
+  return name == "bf16" ? DType::BF16 : DType::F32;
+}
+
+LearningRate schedule_of(const std::string& name) {
+  if (name == "cosine") return LearningRate::Cosine;
+  return name == "polynomial" ? LearningRate::Polynomial : LearningRate::Constant;
+}
+
+/// Components that learn are made in fp32: they hold the master weights.
+HostOptions master_options(const Host& host) {
+  HostOptions options = host.options();
+  options.precision = Precision::Fp32;
+  return options;
+}
+
+Json trainer_options(const TrainStep& step, const Host& host) {
+  Json options = step.node.at("options").json();
+  if (!options.contains("precision"))
+    options["precision"] = host.options().precision == Precision::Bf16 ? "bf16" : "fp32";
+  return options;
+}
+
+class TrainRun {
+ public:
+  TrainRun(const TrainStep& step, Host& host, const RunObserver& observer)
+      : step_(step),
+        host_(host),
+        master_host_(host.registry(), master_options(host)),
+        observer_(observer),
+        package_(ModelPackage::load(step.model, host.registry())),
+        role_(step.node.get<std::string>("component")) {}
+
+  std::filesystem::path run() {
+    open_parts();
+    data_.emplace(step_.data, package_.contract(), patches(), needs_labels(), observer_);
+    if (role_ == "denoiser") measure_latent_scale();
+    Trainer trainer(learner_, peers_, step_.node.at("options").with_value(trainer_options(step_, host_)), step_.seed);
+    const LoopOptions options = loop_options();
+    train_loop(
+        trainer, [&](std::uint64_t batch) { return make_batch(batch); }, options, observer_);
+    write_package(trainer);
+    return resolve_path(step_.node.at("to"));
+  }
+
+ private:
+  bool trains(const std::string& role) const {
+    const auto with = step_.node.get<std::vector<std::string>>("with");
+    return role == role_ || std::find(with.begin(), with.end(), role) != with.end();
+  }
+
+  bool needs_labels() const { return role_ == "denoiser" && !package_.conditioners().empty(); }
+
+  PatchOptions patches() const {
+    PatchOptions options;
+    if (step_.node.contains("crop")) {
+      const auto crop = step_.node.at("crop").as<std::vector<std::int64_t>>();
+      options.crop = {crop.at(0), crop.at(1), crop.at(2)};
+    }
+    options.random = step_.node.get<std::string>("crop_at") == "random";
+    options.seed = step_.seed;
+    return options;
+  }
+
+  void open_parts() {
+    const auto& spec = package_.part(role_);
+    if (!spec) step_.node.at("component").fail("is \"{}\", but the model has no {}", role_, role_);
+    learner_ = create_component(master_host_, *spec);
+    if (role_ != "denoiser") return;
+    if (const auto& compressor = package_.part("compressor")) {
+      if (compressor->weights.empty()) {
+        step_.node.at("train").fail(
+            "has a compressor without weights; train it in an earlier step, or give its weights");
+      }
+      compressor_ = std::dynamic_pointer_cast<Compressor>(create_component(host_, *compressor));
+    }
+    const auto& scheduler = package_.part("scheduler");
+    if (!scheduler) step_.node.at("train").fail("has no scheduler; a denoiser needs one to be trained");
+    scheduler_ = std::dynamic_pointer_cast<Scheduler>(create_component(host_, *scheduler));
+    for (const ComponentSpec& spec_of : package_.conditioners()) {
+      auto component = create_component(trains(spec_of.role) ? master_host_ : host_, spec_of);
+      conditioners_.push_back(std::dynamic_pointer_cast<Conditioner>(component));
+      if (conditioners_.back()->has_step()) peers_.push_back({spec_of.role, component, trains(spec_of.role)});
+    }
+  }
+
+  Tensor noise(const Shape& shape, std::uint64_t sample, const char* purpose) const {
+    Tensor tensor(DType::F32, shape);
+    fill_noise(tensor,
+               {step_.seed, static_cast<std::uint32_t>(sample >> 32), purpose, static_cast<std::uint32_t>(sample)});
+    return tensor;
+  }
+
+  /// mean + sigma eps, unscaled; the image itself where there is no compressor.
+  Tensor latent_of(const Tensor& image, std::uint64_t sample) const {
+    if (!compressor_) return image;
+    const Compressor::Latent latent = compressor_->encode(CallContext{}, {{"x", image}});
+    if (latent.sigma.empty()) return latent.mean;
+    Tensor z = latent.mean.clone();
+    const Tensor eps = noise(z.shape(), sample, "train.posterior");
+    const auto out = z.values<float>();
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] += latent.sigma.values<float>()[i] * eps.values<float>()[i];
+    return z;
+  }
+
+  void measure_latent_scale() {
+    const ConfigNode node = step_.node.at("latent_scale");
+    if (node.is_number()) {
+      latent_scale_ = node.as<double>();
+      return;
+    }
+    double sum = 0;
+    double squares = 0;
+    double count = 0;
+    for (std::uint64_t draw = 0; draw < std::min(kScaleCases, data_->cases()); ++draw) {
+      observer_.check_cancelled();
+      const Tensor z = latent_of(data_->item(draw).image, draw);
+      for (const float value : z.values<float>()) {
+        sum += value;
+        squares += static_cast<double>(value) * value;
+      }
+      count += static_cast<double>(z.size());
+    }
+    const double variance = squares / count - (sum / count) * (sum / count);
+    if (!(variance > 0))
+      throw DataError("steps.{}: the latents of the data do not vary; train the compressor first", step_.name);
+    latent_scale_ = 1.0 / std::sqrt(variance);
+  }
+
+  TensorMap make_batch(std::uint64_t batch) const {
+    const auto size = step_.node.get<std::uint64_t>("batch");
+    std::map<std::string, std::vector<Tensor>> columns;
+    for (std::uint64_t row = 0; row < size; ++row) {
+      for (auto& [name, tensor] : make_row(batch * size + row)) columns[name].push_back(std::move(tensor));
+    }
+    TensorMap joined;
+    for (const auto& [name, rows] : columns) joined[name] = concat_rows(rows);
+    return joined;
+  }
+
+  TensorMap make_row(std::uint64_t draw) const {
+    const TrainingData::Item item = data_->item(draw);
+    if (role_ == "compressor") return {{"x", item.image}};
+    Tensor x0 = latent_of(item.image, draw).clone();
+    for (float& value : x0.values<float>()) value = static_cast<float>(value * latent_scale_);
+    const double t = draw_time(x0, draw);
+    const NoiseLevel level = scheduler_->level(t);
+    const Tensor eps = noise(x0.shape(), draw, "train.noise");
+    TensorMap row = conditions_of(item);
+    row["x"] = add_noise(level, x0, eps);
+    row["timesteps"] = Tensor::scalar(static_cast<float>(t));
+    row["target"] = training_target(level, x0, eps);
+    return row;
+  }
+
+  double draw_time(const Tensor& x0, std::uint64_t draw) const {
+    Tensor u(DType::F64, {1, 1});
+    fill_noise(u, {step_.seed, static_cast<std::uint32_t>(draw >> 32), "train.time", static_cast<std::uint32_t>(draw)},
+               Distribution::Uniform);
+    ScheduleRequest request;
+    request.steps = 1;
+    request.latent_shape.assign(x0.shape().begin() + 1, x0.shape().end());
+    return scheduler_->training_time(request, u.values<double>()[0]);
+  }
+
+  TensorMap conditions_of(const TrainingData::Item& item) const {
+    Json params = step_.node.at("conditions").json();
+    params["spacing_mm"] = item.spacing_mm;
+    TensorMap known;
+    if (!item.mask.empty()) known["mask"] = item.mask;
+    TensorMap made;
+    for (const auto& conditioner : conditioners_) {
+      if (!conditioner->has_encode()) continue;
+      for (auto& [name, tensor] : conditioner->encode(CallContext{}, {known, params.dump()}))
+        made[name] = known[name] = tensor;
+    }
+    return made;
+  }
+
+  LoopOptions loop_options() const {
+    const ConfigNode& node = step_.node;
+    LoopOptions options;
+    options.step = step_.name;
+    options.iterations = node.get<std::uint64_t>("iterations");
+    options.minutes = node.get<double>("minutes", 0.0);
+    options.learning_rate = node.get<double>("learning_rate");
+    options.schedule = schedule_of(node.get<std::string>("schedule"));
+    options.power = node.get<double>("power");
+    options.warmup = node.get<std::uint64_t>("warmup");
+    options.accumulate = node.get<std::uint64_t>("accumulate");
+    options.checkpoint_every = node.get<std::uint64_t>("checkpoint_every");
+    options.log_every = node.get<std::uint64_t>("log_every");
+    options.seed = step_.seed;
+    options.folder = resolve_path(node.at("to")) / "training" / step_.name;
+    Json identity = node.json();
+    for (const char* key : {"to", "data", "train", "checkpoint_every", "log_every", "minutes", "weights_type"})
+      identity.erase(key);
+    options.fingerprint = content_hash(Json{{"step", identity},
+                                            {"seed", step_.seed},
+                                            {"data", data_->fingerprint()},
+                                            {"model", content_hash(package_.json())}});
+    return options;
+  }
+
+  void write_package(Trainer& trainer) const {
+    const bool averaged = step_.node.at("options").get<double>("ema", 0.0) > 0;
+    const std::string prefix = averaged ? "ema/" : "weights/";
+    const DType type = weights_type(step_.node.get<std::string>("weights_type"));
+    std::map<std::string, TensorMap> learnt;
+    for (const auto& [name, tensor] : trainer.save(averaged ? MEDGEN_TRAIN_EMA : MEDGEN_TRAIN_WEIGHTS)) {
+      std::string rest = name.substr(prefix.size());
+      std::string role = role_;
+      for (const Trainer::Peer& peer : peers_) {
+        if (!rest.starts_with(peer.role + "/")) continue;
+        role = peer.role;
+        rest = rest.substr(peer.role.size() + 1);
+        break;
+      }
+      learnt[role][rest] = tensor.to(type);
+    }
+    Json training = step_.node.json();
+    training.erase("train");
+    training.erase("to");
+    training["data"] = step_.data.filename().string();
+    training["cases"] = data_->cases();
+    training["seed"] = step_.seed;
+    training["medgen_version"] = MEDGEN_VERSION;
+    write_model_package(package_, resolve_path(step_.node.at("to")), learnt,
+                        role_ == "denoiser" ? latent_scale_ : package_.latent_scale(), step_.name, training);
+  }
+
+  const TrainStep& step_;
+  Host& host_;
+  Host master_host_;
+  const RunObserver& observer_;
+  ModelPackage package_;
+  std::string role_;
+  std::shared_ptr<Component> learner_;
+  std::vector<Trainer::Peer> peers_;
+  std::shared_ptr<Compressor> compressor_;
+  std::shared_ptr<Scheduler> scheduler_;
+  std::vector<std::shared_ptr<Conditioner>> conditioners_;
+  std::optional<TrainingData> data_;
+  double latent_scale_ = 1.0;
+};
+
+}  // namespace
+
+void check_train_step(const TrainStep& step, Host& host) {
+  const ModelPackage package = ModelPackage::load(step.model, host.registry());
+  for (const ComponentSpec& spec : package.all()) host.registry().component(spec.component);
+  const auto role = step.node.get<std::string>("component");
+  if (!package.part(role)) step.node.at("component").fail("is \"{}\", but the model has no {}", role, role);
+  open_dataset(step.data);
+}
+
+std::filesystem::path run_train_step(const TrainStep& step, Host& host, const RunObserver& observer) {
+  return TrainRun(step, host, observer).run();
+}
+
+}  // namespace medgen

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/config/node.h"
+#include "core/plugin/host.h"
+#include "core/run/observer.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace medgen {
+
+/// Schema of a train step, a JSON text.
+extern const char* const kTrainSchema;
+
+/// What surrounds a train step.
+struct TrainStep {
+  std::string name;
+  ConfigNode node;   ///< validated, defaults filled in
+  ConfigNode model;  ///< the model to train: node's "train", with "@step" replaced by that step's package folder
+  std::filesystem::path data;  ///< the folder, with "@step" replaced by that step's
+  std::uint64_t seed = 0;
+};
+
+/// Everything that can be checked without computing. @throws the first problem.
+void check_train_step(const TrainStep& step, Host& host);
+
+/// Trains, or goes on from the last checkpoint in the step's folder, and writes the model package there.
+/// @return the folder. @throws Cancelled after a checkpoint to go on from has been written.
+std::filesystem::path run_train_step(const TrainStep& step, Host& host, const RunObserver& observer);
+
+}  // namespace medgen

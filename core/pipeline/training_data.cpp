@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/pipeline/training_data.h"
+
+#include "core/base/error.h"
+#include "core/base/file.h"
+#include "core/io/volume_file.h"
+#include "core/random/noise.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace medgen {
+namespace {
+
+/// `count` numbers in [0, 1): a function of (seed, purpose, step).
+std::vector<double> uniforms(std::uint64_t seed, const char* purpose, std::uint64_t step, std::size_t count) {
+  Tensor tensor(DType::F64, {1, static_cast<std::int64_t>(count)});
+  fill_noise(tensor, {seed, static_cast<std::uint32_t>(step >> 32), purpose, static_cast<std::uint32_t>(step)},
+             Distribution::Uniform);
+  const auto values = tensor.values<double>();
+  return {values.begin(), values.end()};
+}
+
+/// The box of `grid`'s voxels out of a volume that contains it, padded with zeros where it does not.
+Volume cut(const Volume& volume, const Geometry& grid, Interpolation interpolation) {
+  return resample(volume, grid, interpolation, 0);
+}
+
+}  // namespace
+
+TrainingData::TrainingData(const std::filesystem::path& folder, const DataContract& contract,
+                           const PatchOptions& patches, bool labels_needed, const RunObserver& observer)
+    : contract_(contract), patches_(patches) {
+  const Dataset dataset = open_dataset(folder);
+  std::vector<std::string> problems;
+  std::string identity;
+  for (std::size_t i = 0; i < dataset.cases.size(); ++i) {
+    observer.check_cancelled();
+    const Case& entry = dataset.cases[i];
+    try {
+      cases_.push_back(load(entry, labels_needed));
+    } catch (const DataError& error) {
+      problems.push_back(error.what());
+    }
+    identity += entry.name + " ";
+    observer.report({{}, "reading data", entry.name, i + 1, dataset.cases.size(), {}});
+  }
+  if (!problems.empty()) {
+    throw DataError(
+        "'{}': {} of {} cases cannot be used:\n  {}", folder.string(), problems.size(), dataset.cases.size(),
+        fmt::join(problems.begin(),
+                  problems.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(problems.size(), 10)), "\n  "));
+  }
+  if (cases_.empty()) throw DataError("'{}' holds no cases", folder.string());
+  fingerprint_ = sha256(identity);
+}
+
+TrainingData::Loaded TrainingData::load(const Case& entry, bool labels_needed) const {
+  const Volume image = reorient(read_volume(entry.images.at(0)), contract_.orientation);
+  const IntensityTransform intensity = contract_.intensity.for_input(image.voxels());
+  Loaded loaded{image.with_voxels(scaled(intensity, image.voxels())), std::nullopt};
+  contract_.check_grid(image.geometry(), entry.name);
+  if (!entry.label) {
+    if (labels_needed) throw DataError("{} has no label map, which this training needs", entry.name);
+    return loaded;
+  }
+  const Volume label = reorient(as_labels(read_volume(*entry.label)), contract_.orientation);
+  if (label.size() != image.size()) {
+    throw DataError("{}: the label map has {} voxels, the image {}", entry.name, fmt::join(label.size(), "x"),
+                    fmt::join(image.size(), "x"));
+  }
+  contract_.check_labels(label, entry.name);
+  loaded.label = image.with_voxels(label.voxels().to(DType::I32));
+  return loaded;
+}
+
+std::size_t TrainingData::case_of(std::uint64_t draw) const {
+  const std::size_t n = cases_.size();
+  const std::vector<double> keys = uniforms(patches_.seed, "train.order", draw / n, n);
+  std::vector<std::size_t> order(n);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return keys[a] < keys[b]; });
+  return order[draw % n];
+}
+
+Geometry TrainingData::patch_grid(const Geometry& geometry, std::uint64_t draw) const {
+  Size3 size = geometry.size;
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    if (patches_.crop[axis] > 0) size[axis] = patches_.crop[axis];
+  }
+  const Geometry centred = with_size(geometry, size);
+  if (!patches_.random) return centred;
+  const std::vector<double> place = uniforms(patches_.seed, "train.crop", draw, 3);
+  Matrix4 shift = geometry::kIdentity;
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const std::int64_t room = std::max<std::int64_t>(geometry.size[axis] - size[axis], 0);
+    const auto offset = static_cast<std::int64_t>(place[axis] * static_cast<double>(room + 1));
+    shift[4 * axis + 3] = static_cast<double>(offset - room / 2);
+  }
+  return {size, centred.affine.of_grid(shift)};
+}
+
+TrainingData::Item TrainingData::item(std::uint64_t draw) const {
+  const Loaded& loaded = cases_[case_of(draw)];
+  const Geometry patch = patch_grid(loaded.image.geometry(), draw);
+  const ModelGrid grid(patch, contract_, 1);
+  Item item;
+  item.spacing_mm = patch.affine.spacing_mm();
+  item.image = grid.to_model(cut(loaded.image, patch, Interpolation::Linear), 0);
+  if (loaded.label) item.mask = grid.to_model(cut(*loaded.label, patch, Interpolation::Nearest), 0);
+  return item;
+}
+
+}  // namespace medgen

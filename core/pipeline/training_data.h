@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/io/dataset.h"
+#include "core/pipeline/contract.h"
+#include "core/run/observer.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+namespace medgen {
+
+/// How patches are cut from the cases.
+struct PatchOptions {
+  Size3 crop{};         ///< voxels (x, y, z) in the model's orientation; zeros: whole images
+  bool random = false;  ///< somewhere in the image, else its centre
+  std::uint64_t seed = 0;
+};
+
+/// Labelled images of a data folder as a model sees them: in its orientation, intensities scaled by its contract. Cases
+/// are read once and kept in memory.
+class TrainingData {
+ public:
+  struct Item {
+    Tensor image;  ///< (1, C, spatial...) float32, scaled
+    Tensor mask;   ///< (1, 1, spatial...) int32; empty where the case has no label map
+    Vec3 spacing_mm;
+  };
+
+  /// @throws DataError naming every case that cannot be used, and why.
+  TrainingData(const std::filesystem::path& folder, const DataContract& contract, const PatchOptions& patches,
+               bool labels_needed, const RunObserver& observer);
+
+  std::size_t cases() const { return cases_.size(); }
+
+  /// Sizes, affines and labels of all cases: what a checkpoint belongs to.
+  const std::string& fingerprint() const { return fingerprint_; }
+
+  /// Patch number `draw`: every case once in each round, in an order shuffled by the seed. A function of (seed, draw)
+  /// alone.
+  Item item(std::uint64_t draw) const;
+
+ private:
+  struct Loaded {
+    Volume image;  ///< oriented, scaled, float32
+    std::optional<Volume> label;
+  };
+
+  Loaded load(const Case& entry, bool labels_needed) const;
+  std::size_t case_of(std::uint64_t draw) const;
+  Geometry patch_grid(const Geometry& geometry, std::uint64_t draw) const;
+
+  DataContract contract_;
+  PatchOptions patches_;
+  std::vector<Loaded> cases_;
+  std::string fingerprint_;
+};
+
+}  // namespace medgen

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/pipeline/write.h"
+
+#include "core/base/file.h"
+#include "core/io/contact_sheet.h"
+#include "core/io/dataset.h"
+#include "core/io/volume_file.h"
+#include "core/weights/safetensors.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace medgen {
+namespace {
+
+constexpr std::size_t kContactSheetRows = 12;
+
+/// Where the parts of a sample go, relative to the folder.
+struct Names {
+  std::string image, label, latent;
+};
+
+Names names_of(const std::string& sample, Layout layout) {
+  const std::string latent = "latents/" + sample + ".safetensors";
+  switch (layout) {
+    case Layout::Pairs:
+      return {sample + "_image.nii.gz", sample + "_label.nii.gz", latent};
+    case Layout::NnUnet:
+      return {"imagesTr/" + sample + "_0000.nii.gz", "labelsTr/" + sample + ".nii.gz", latent};
+    case Layout::Folders:
+      break;
+  }
+  return {"images/" + sample + ".nii.gz", "labels/" + sample + ".nii.gz", latent};
+}
+
+class Writer {
+ public:
+  Writer(SampleSource& source, const WriteOptions& options, const RunObserver& observer)
+      : source_(source),
+        options_(options),
+        observer_(observer),
+        folder_(options.to, options.fingerprint, options.overwrite) {}
+
+  void run() {
+    const auto start = std::chrono::steady_clock::now();
+    started_ = utc_now();
+    const std::vector<std::size_t> wanted = unfinished();
+    if (wanted.size() < source_.count()) {
+      observer_.say(LogLevel::Info,
+                    fmt::format("steps.{}: {} of {} samples are already in '{}'", options_.step,
+                                source_.count() - wanted.size(), source_.count(), options_.to.string()));
+    }
+    if (!folder_.continued()) refuse_to_replace();
+    try {
+      source_.produce(wanted, observer_, [&](std::size_t index, Sample sample) { write(index, sample); });
+      finish_folder();
+    } catch (...) {
+      close_interrupted(start);
+      throw;
+    }
+    close(start, true);
+  }
+
+ private:
+  std::vector<std::size_t> unfinished() const {
+    std::vector<std::size_t> wanted;
+    for (std::size_t i = 0; i < source_.count(); ++i) {
+      if (!folder_.finished(source_.name(i))) wanted.push_back(i);
+    }
+    return wanted;
+  }
+
+  /// Files that no run of ours recorded belong to somebody else.
+  void refuse_to_replace() const {
+    if (options_.overwrite) return;
+    for (std::size_t i = 0; i < source_.count(); ++i) {
+      const Names names = names_of(source_.name(i), options_.layout);
+      for (const std::string& name : {names.image, names.label, names.latent}) {
+        if (!std::filesystem::exists(folder_.path() / name)) continue;
+        throw DataError(
+            "'{}' exists and was not written by this pipeline; choose another folder, or set \"overwrite\": true in "
+            "steps.{}",
+            (folder_.path() / name).string(), options_.step);
+      }
+    }
+  }
+
+  std::filesystem::path place(const std::string& relative) const {
+    const auto path = folder_.path() / relative;
+    std::filesystem::create_directories(path.parent_path());
+    return path;
+  }
+
+  void write(std::size_t index, const Sample& sample) {
+    const Names names = names_of(sample.name, options_.layout);
+    Json files = Json::object();
+    const auto written = [&](const std::string& name) { files[name] = sha256_file(folder_.path() / name); };
+    if (sample.label) {
+      write_volume(place(names.label), *sample.label);
+      written(names.label);
+    }
+    if (sample.image) {
+      write_volume(place(names.image), *sample.image);
+      written(names.image);
+    }
+    if (!sample.latent.empty()) {
+      write_safetensors(place(names.latent), sample.latent, {{"medgen.facts", sample.facts}});
+      written(names.latent);
+    }
+    Json record = {{"files", std::move(files)}};
+    record.update(Json::parse(sample.facts));
+    folder_.add(sample.name, std::move(record));
+    observer_.report({options_.step, "writing", sample.name, index + 1, source_.count(), {}});
+  }
+
+  /// What describes the folder as a whole.
+  void finish_folder() {
+    if (options_.layout == Layout::NnUnet) write_nnunet_json();
+    if (!options_.contact_sheet.empty()) write_contact_sheet();
+  }
+
+  void write_nnunet_json() {
+    Json labels = {{"background", 0}};
+    for (const auto& [id, name] : options_.labels.names()) labels[name] = id;
+    const Json dataset = {{"channel_names", {{"0", "image"}}},
+                          {"labels", labels},
+                          {"numTraining", source_.count()},
+                          {"file_ending", ".nii.gz"}};
+    write_file(folder_.path() / "dataset.json", dump_pretty(dataset));
+  }
+
+  void write_contact_sheet() {
+    std::vector<ContactSheetRow> rows;
+    for (std::size_t i = 0; i < std::min(source_.count(), kContactSheetRows); ++i) {
+      const Names names = names_of(source_.name(i), options_.layout);
+      ContactSheetRow row{read_volume(folder_.path() / names.image), std::nullopt};
+      if (std::filesystem::exists(folder_.path() / names.label)) row.label = read_volume(folder_.path() / names.label);
+      rows.push_back(std::move(row));
+    }
+    medgen::write_contact_sheet(folder_.path() / options_.contact_sheet, rows);
+  }
+
+  /// The journal already holds the finished samples: failing to write the manifest must not hide what stopped the run.
+  void close_interrupted(std::chrono::steady_clock::time_point start) {
+    try {
+      close(start, false);
+    } catch (const std::exception& error) {
+      observer_.say(LogLevel::Warning, fmt::format("run.json could not be written: {}", error.what()));
+    }
+  }
+
+  void close(std::chrono::steady_clock::time_point start, bool complete) {
+    Json manifest = options_.manifest;
+    manifest["run"]["started"] = started_;
+    manifest["run"]["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    manifest["run"]["peak_memory_bytes"] = peak_memory();
+    folder_.close(std::move(manifest), complete);
+  }
+
+  SampleSource& source_;
+  const WriteOptions& options_;
+  const RunObserver& observer_;
+  RunFolder folder_;
+  std::string started_;
+};
+
+}  // namespace
+
+void write_samples(SampleSource& source, const WriteOptions& options, const RunObserver& observer) {
+  Writer(source, options, observer).run();
+}
+
+}  // namespace medgen

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/pipeline/sample.h"
+#include "core/run/manifest.h"
+#include "core/volume/labels.h"
+
+#include <filesystem>
+#include <string>
+
+namespace medgen {
+
+enum class Layout { Folders, Pairs, NnUnet };
+
+struct WriteOptions {
+  std::string step;
+  std::filesystem::path to;
+  Layout layout = Layout::Folders;
+  std::string contact_sheet;  ///< file name in the folder, or empty
+  bool overwrite = false;
+  std::string fingerprint;  ///< of everything that decides the samples
+  Json manifest;            ///< the pipeline as run.json will hold it
+  LabelTable labels;        ///< names for dataset.json
+};
+
+/// Writes all samples of a source that the folder does not hold already: each file under a temporary name first, then
+/// renamed; a sample counts as finished when all its files are in place. run.json is written at the end, also of a run
+/// that was cancelled or failed. @throws whatever stopped the run.
+void write_samples(SampleSource& source, const WriteOptions& options, const RunObserver& observer);
+
+}  // namespace medgen

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/plugin/host.h"
+
+#include "core/base/error.h"
+#include "core/config/parse.h"
+#include "core/config/schema.h"
+#include "core/plugin/plugin_component.h"
+#include "core/plugin/plugin_session.h"
+
+#include <map>
+
+namespace medgen {
+
+struct Host::State {
+  State(Registry known, HostOptions options)
+      : registry(std::move(known)), services(std::make_shared<HostServices>(std::move(options))) {}
+
+  std::shared_ptr<PluginSession> session(const PluginInfo& info) {
+    const std::lock_guard lock(mutex);
+    std::shared_ptr<PluginSession>& session = sessions[info.id];
+    if (!session) session = std::make_shared<PluginSession>(info, services);
+    return session;
+  }
+
+  Registry registry;
+  std::shared_ptr<HostServices> services;
+  std::mutex mutex;
+  std::map<std::string, std::shared_ptr<PluginSession>> sessions;
+};
+
+namespace {
+
+std::string_view noun_of(std::string_view kind) {
+  const std::size_t dot = kind.find('.') + 1;
+  return kind.substr(dot, kind.find('/') - dot);
+}
+
+ConfigNode resolve_config(const ComponentInfo& info, const ConfigNode& config) {
+  return Schema::parse(info.config_schema, fmt::format("config schema of {}", info.id)).resolve(config);
+}
+
+ConfigNode parse_text(std::string_view component_id, const std::string& config_json) {
+  return parse_config(config_json.empty() ? "{}" : config_json, fmt::format("config of {}", component_id));
+}
+
+}  // namespace
+
+Host::Host(Registry registry, HostOptions options)
+    : state_(std::make_shared<State>(std::move(registry), std::move(options))) {}
+
+Host::~Host() {
+  state_->services->set_log({});
+}
+
+const Registry& Host::registry() const {
+  return state_->registry;
+}
+
+const HostOptions& Host::options() const {
+  return state_->services->options();
+}
+
+void Host::set_log(LogSink log) {
+  state_->services->set_log(std::move(log));
+}
+
+void Host::load(std::string_view plugin_id) {
+  const PluginInfo* info = registry().plugin(plugin_id);
+  if (info == nullptr) throw PluginError("no plugin '{}':\n{}", plugin_id, registry().why(plugin_id));
+  state_->session(*info);
+}
+
+std::shared_ptr<Component> Host::create(std::string_view component_id, const ConfigNode& config,
+                                        std::shared_ptr<const WeightStore> weights) {
+  const ComponentInfo& info = registry().component(component_id);
+  if (!info.usable()) {
+    throw ConfigError("component '{}' is a {}, which this medgen does not know: a newer one is needed", info.id,
+                      info.kind);
+  }
+  const std::string text = dump_compact(resolve_config(info, config).json());
+  std::shared_ptr<PluginSession> session = state_->session(registry().plugin_of(component_id));
+  return adapt(std::make_shared<PluginObject>(std::move(session), info, text, std::move(weights)));
+}
+
+std::shared_ptr<Component> Host::create(std::string_view component_id, const std::string& config_json,
+                                        std::shared_ptr<const WeightStore> weights) {
+  return create(component_id, parse_text(component_id, config_json), std::move(weights));
+}
+
+void Host::check_kind(std::string_view component_id, std::string_view kind) const {
+  const ComponentInfo& info = registry().component(component_id);
+  if (info.kind == kind) return;
+  throw ConfigError("component '{}' is a {}, a {} is needed here", info.id, noun_of(info.kind), noun_of(kind));
+}
+
+}  // namespace medgen

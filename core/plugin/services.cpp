@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/plugin/services.h"
+
+#include "core/plugin/abi_text.h"
+#include "core/plugin/call_frame.h"
+
+#include <medgen/abi/version.h>
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+#include <utility>
+
+namespace medgen {
+namespace {
+
+thread_local std::string last_error_text;
+thread_local bool inside_parallel = false;
+
+constexpr unsigned kMaxThreads = 1024;
+
+const void* host_get_extension(medgen_hobj_t*, const char*) noexcept {
+  return nullptr;
+}
+
+void host_set_error(medgen_hobj_t*, medgen_status_t, medgen_str_t message) noexcept try {
+  set_error_text(message_text(message));
+
+} catch (...) {  // no memory for the text: the status alone must do
+}
+
+void host_log(medgen_hobj_t* host, std::int32_t level, medgen_str_t message) noexcept try {
+  if (host == nullptr) return;
+  PluginServices& services = *HostHandle::of(host).services;
+  const int known = std::clamp<int>(level, MEDGEN_LOG_ERROR, MEDGEN_LOG_DEBUG);
+  services.host().log(known, fmt::format("{}: {}", services.plugin_id(), message_text(message)));
+
+} catch (...) {  // a log line is not worth failing a call for
+}
+
+medgen_status_t host_parallel_for(medgen_hobj_t* host, std::uint64_t n, void (*fn)(void*, std::uint64_t),
+                                  void* arg) noexcept {
+  if (host == nullptr || fn == nullptr) return MEDGEN_E_INVALID;
+  return run_parallel(HostHandle::of(host).services->host().threads(), n, fn, arg);
+}
+
+std::uint32_t host_thread_count(medgen_hobj_t* host) noexcept {
+  return host == nullptr ? 1 : HostHandle::of(host).services->host().threads();
+}
+
+// Ranges end up in traces; a host that writes none has nothing to do.
+void host_range_push(medgen_hobj_t*, medgen_str_t) noexcept {}
+
+void host_range_pop(medgen_hobj_t*) noexcept {}
+
+}  // namespace
+
+HostServices::HostServices(HostOptions options) : options_(std::move(options)) {
+  const unsigned wanted =
+      options_.threads > 0 ? static_cast<unsigned>(options_.threads) : std::thread::hardware_concurrency();
+  threads_ = std::clamp(wanted, 1u, kMaxThreads);
+}
+
+void HostServices::set_log(LogSink log) {
+  const std::lock_guard lock(log_mutex_);
+  options_.log = std::move(log);
+}
+
+void HostServices::log(int level, std::string_view message) {
+  const std::lock_guard lock(log_mutex_);
+  if (options_.log) options_.log(level, message);
+}
+
+PluginServices::PluginServices(std::shared_ptr<HostServices> host, std::string plugin_id)
+    : host_(std::move(host)), plugin_id_(std::move(plugin_id)), handle_{this, nullptr} {
+  table_.struct_size = sizeof table_;
+  table_.abi_minor = MEDGEN_ABI_MINOR;
+  table_.host = handle_.opaque();
+  table_.get_extension = host_get_extension;
+  table_.set_error = host_set_error;
+  table_.log = host_log;
+  table_.progress = CallFrame::progress;
+  table_.fill_noise = CallFrame::fill_noise;
+  table_.scratch = CallFrame::scratch;
+  table_.parallel_for = host_parallel_for;
+  table_.thread_count = host_thread_count;
+  table_.range_push = host_range_push;
+  table_.range_pop = host_range_pop;
+}
+
+void set_error_text(std::string text) {
+  last_error_text = std::move(text);
+}
+
+const std::string& error_text() {
+  return last_error_text;
+}
+
+medgen_status_t run_parallel(unsigned threads, std::uint64_t n, void (*fn)(void* arg, std::uint64_t i),
+                             void* arg) noexcept try {
+  std::atomic<std::uint64_t> next{0};
+  std::atomic<bool> failed{false};
+  const auto work = [&]() noexcept {
+    const bool outer = std::exchange(inside_parallel, true);
+    try {
+      for (std::uint64_t i = next++; i < n && !failed; i = next++) fn(arg, i);
+    } catch (...) {
+      failed = true;
+    }
+    inside_parallel = outer;
+  };
+  {
+    const auto helpers = inside_parallel ? 0 : std::min<std::uint64_t>(n, threads) - std::min<std::uint64_t>(n, 1);
+    std::vector<std::jthread> pool;
+    for (std::uint64_t i = 0; i < helpers; ++i) pool.emplace_back(work);
+    work();
+  }
+  if (!failed) return MEDGEN_OK;
+  set_error_text("an exception left a function that was given to parallel_for");
+  return MEDGEN_E_INTERNAL;
+
+} catch (...) {  // no thread or no memory: nothing has been left half done, the pool has been joined
+
+  return MEDGEN_E_OUT_OF_MEMORY;
+}
+
+}  // namespace medgen

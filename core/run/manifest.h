@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/config/json.h"
+
+#include <nlohmann/json.hpp>
+
+#include <cstddef>
+#include <filesystem>
+#include <map>
+#include <string>
+
+namespace medgen {
+
+/// The record of a run in its output folder. While the run goes on, each finished sample is one line of
+/// `run.journal.jsonl`, appended and flushed, so that a run that is killed loses nothing; at the end (finished,
+/// cancelled or failed) everything is in `run.json`, a pipeline that can be run again.
+class RunFolder {
+ public:
+  /// Opens the folder, makes it when missing, and reads what an earlier run left.
+  /// @param fingerprint  of everything that decides the samples; an earlier run with another one is not continued.
+  /// @param overwrite    forget an earlier run with another fingerprint instead of refusing.
+  /// @throws DataError when the folder holds another run's results, RuntimeError when it cannot be written.
+  RunFolder(std::filesystem::path folder, std::string fingerprint, bool overwrite);
+
+  const std::filesystem::path& path() const { return folder_; }
+
+  /// Whether an earlier run with this fingerprint worked here.
+  bool continued() const { return continued_; }
+
+  /// Whether the sample is there: recorded, and its files have the recorded sizes and hashes.
+  bool finished(const std::string& sample) const;
+
+  /// Records of finished samples: name to {"files": {relative path: sha256}, facts...}.
+  const std::map<std::string, Json>& samples() const { return samples_; }
+
+  /// Adds one finished sample; its files are already in place.
+  void add(const std::string& sample, Json record);
+  /// Writes run.json from `manifest` (samples and status are filled in) and removes the journal.
+  void close(Json manifest, bool complete);
+
+ private:
+  void read_manifest(bool overwrite);
+  void read_journal();
+
+  std::filesystem::path folder_;
+  std::string fingerprint_;
+  std::map<std::string, Json> samples_;
+  bool continued_ = false;
+};
+
+/// Largest resident memory of this process so far, in bytes.
+std::uint64_t peak_memory();
+
+/// "2026-11-22T05:24:09Z"
+std::string utc_now();
+
+}  // namespace medgen

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/component/component.h"
+#include "core/config/node.h"
+
+#include <medgen/abi/draft/train.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace medgen {
+
+/// A component being trained: the medgen.train/1 extension as an object. One thread.
+class Trainer {
+ public:
+  struct Peer {
+    std::string role;
+    std::shared_ptr<Component> component;
+    bool trained = true;
+  };
+
+  /// @param options  validated against the extension's own schema here.
+  /// @throws ConfigError when the component cannot be trained or an option does not fit, PluginError
+  Trainer(std::shared_ptr<Component> component, std::vector<Peer> peers, const ConfigNode& options, std::uint64_t seed);
+  ~Trainer();
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
+
+  /// Forward, loss and backward of one batch: named scalars, "loss" among them.
+  std::map<std::string, double> step(const CallContext& context, const TensorMap& batch);
+  /// One optimiser step with the gradients gathered so far.
+  void apply(const CallContext& context, double learning_rate);
+  /// @param what  MEDGEN_TRAIN_* bits.
+  TensorMap save(std::uint32_t what);
+  void load(std::uint32_t what, const TensorMap& tensors);
+
+ private:
+  std::shared_ptr<Component> component_;
+  std::vector<Peer> peers_;
+  const medgen_train_t* table_ = nullptr;
+  medgen_obj_t* trainer_ = nullptr;
+};
+
+}  // namespace medgen

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "plugins/maisi/networks/autoencoder_kl_maisi.h"
+#include "plugins/maisi/schemas.h"
+#include "plugins/maisi/trainers.h"
+
+#include <medgen/sdk/sdk.hpp>
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace medgen::maisi {
+
+/// maisi.autoencoder: the image VAE, and with other channels the mask VAE (AutoencoderKlMaisi, sheet section 1.1).
+class Autoencoder {
+ public:
+  static constexpr std::string_view id = "maisi.autoencoder";
+  static constexpr std::string_view summary = "MAISI's VAE: a volume to a latent and back, the whole volume at once.";
+  static constexpr std::uint32_t flags = MEDGEN_THREADS_INSTANCE;
+  static constexpr std::string_view config_schema = kAutoencoderSchema;
+  static constexpr std::string_view io = kAutoencoderIo;
+  static constexpr std::string_view train_options_schema = kAutoencoderTrainerOptions;
+
+  explicit Autoencoder(const sdk::Create& create);
+
+  /// x (N, C, X, Y, Z) -> mean, sigma (N, latent_channels, X/f, Y/f, Z/f)
+  void encode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out);
+  /// z (N, latent_channels, ...) -> x
+  void decode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out);
+  std::string describe() const;
+  AutoencoderTrainer train(const sdk::Context& context, std::string_view options_json,
+                           std::span<const sdk::TrainPeer> peers);
+  static const void* extension(std::string_view id);
+  static medgen_status_t status_of(const std::exception& error) noexcept;
+
+  AutoencoderKlMaisi& network() { return *network_; }
+
+  const AutoencoderKlMaisiConfig& config() const { return config_; }
+
+  at::Device device() const { return device_; }
+
+  at::ScalarType compute() const { return compute_; }
+
+ private:
+  AutoencoderKlMaisiConfig config_;
+  at::Device device_;
+  at::ScalarType compute_;
+  std::unique_ptr<AutoencoderKlMaisi> network_;
+};
+
+}  // namespace medgen::maisi

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/maisi/controlnet.h"
+
+#include "plugins/support/bridge.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace medgen::maisi {
+namespace {
+
+/// The network's own part of the config; the scale is a parameter of the published call, not of the constructor.
+ControlNetMaisiConfig network_config(nlohmann::json config) {
+  config.erase("conditioning_scale");
+  return ControlNetMaisiConfig::from_json(config);
+}
+
+}  // namespace
+
+ControlNet::ControlNet(const sdk::Create& create)
+    : device_(support::prepare_device(create)), compute_(support::compute_type(create)) {
+  const auto config = nlohmann::json::parse(create.config());
+  conditioning_scale_ = config.value("conditioning_scale", 1.0);
+  network_ = std::make_unique<ControlNetMaisi>(network_config(config));
+  support::load_weights(*network_, create, device_);
+}
+
+ControlNetInputs ControlNet::inputs(const sdk::Binds& in) const {
+  ControlNetInputs inputs;
+  inputs.x = support::float_input(in, "x", device_);
+  inputs.timesteps = support::float_input(in, "timesteps", device_);
+  inputs.controlnet_cond = support::float_input(in, "controlnet_cond", device_);
+  inputs.conditioning_scale = conditioning_scale_;
+  inputs.context = support::optional_input(in, "context", device_);
+  inputs.class_labels = support::optional_input(in, "class_labels", device_);
+  if (!network_->config().num_class_embeds) inputs.class_labels = at::Tensor();
+  return inputs;
+}
+
+void ControlNet::step(const sdk::Context&, const sdk::Binds& in, sdk::Outputs& out) {
+  const at::NoGradGuard no_grad;
+  support::require_weights(*network_, id);
+  const ControlNetInputs all = inputs(in);
+  std::vector<at::Tensor> down;
+  const auto join = [](at::Tensor& sum, const at::Tensor& row) { sum = sum.defined() ? at::cat({sum, row}) : row; };
+  const at::Tensor mid = support::row_by_row(all.x.size(0), [&](std::int64_t n) {
+    ControlNetInputs one = all;
+    for (at::Tensor* tensor : {&one.x, &one.timesteps, &one.controlnet_cond, &one.context, &one.class_labels}) {
+      *tensor = support::row_of(*tensor, n);
+    }
+    ControlNetResiduals residuals = network_->forward(one);
+    down.resize(residuals.down.size());
+    for (std::size_t i = 0; i < down.size(); ++i) join(down[i], residuals.down[i]);
+    return residuals.mid;
+  });
+  for (std::size_t i = 0; i < down.size(); ++i) support::emit(out, fmt::format("down{}", i), down[i]);
+  support::emit(out, "mid", mid);
+}
+
+std::string ControlNet::describe() const {
+  return nlohmann::json{{"parameters", network_->parameter_count()},
+                        {"in_channels", network_->config().in_channels},
+                        {"condition_factor", network_->condition_factor()},
+                        {"multiple_of", network_->config().granularity()},
+                        {"weights", support::weight_list(*network_)},
+                        {"ignored_weights", {"*.attn.out_proj.*"}}}
+      .dump();
+}
+
+medgen_status_t ControlNet::status_of(const std::exception& error) noexcept {
+  return support::status_of(error);
+}
+
+}  // namespace medgen::maisi

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "plugins/maisi/networks/controlnet_maisi.h"
+#include "plugins/maisi/schemas.h"
+
+#include <medgen/sdk/sdk.hpp>
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace medgen::maisi {
+
+/// maisi.controlnet: residuals for the U-Net from a full-resolution condition, at every evaluation (sheet section 1.3).
+class ControlNet {
+ public:
+  static constexpr std::string_view id = "maisi.controlnet";
+  static constexpr std::string_view summary = "MAISI's ControlNet: label planes to residuals down0..downN and mid.";
+  static constexpr std::uint32_t flags = MEDGEN_THREADS_INSTANCE;
+  static constexpr std::string_view config_schema = kControlNetSchema;
+  static constexpr std::string_view io = kControlNetIo;
+
+  explicit ControlNet(const sdk::Create& create);
+
+  /// x (N, C, X, Y, Z), timesteps (N), controlnet_cond (N, K, X*f, Y*f, Z*f) -> down0 ..., mid
+  void step(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out);
+  std::string describe() const;
+  static medgen_status_t status_of(const std::exception& error) noexcept;
+
+  ControlNetMaisi& network() { return *network_; }
+
+  at::Device device() const { return device_; }
+
+  at::ScalarType compute() const { return compute_; }
+
+  ControlNetInputs inputs(const sdk::Binds& in) const;
+
+ private:
+  at::Device device_;
+  at::ScalarType compute_;
+  double conditioning_scale_;
+  std::unique_ptr<ControlNetMaisi> network_;
+};
+
+}  // namespace medgen::maisi

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/maisi/denoisers.h"
+
+#include "plugins/support/bridge.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace medgen::maisi {
+namespace {
+
+// Files of MONAI 1.4 hold it even where the network has no output projection (sheet section 1.5).
+constexpr const char* kUnusedProjection = "*.attn.out_proj.*";
+
+UnetInputs row_of(const UnetInputs& all, std::int64_t n) {
+  UnetInputs one = all;
+  for (at::Tensor* tensor :
+       {&one.x, &one.timesteps, &one.context, &one.class_labels, &one.mid_block_additional_residual,
+        &one.top_region_index_tensor, &one.bottom_region_index_tensor, &one.spacing_tensor}) {
+    *tensor = support::row_of(*tensor, n);
+  }
+  for (at::Tensor& residual : one.down_block_additional_residuals) residual = support::row_of(residual, n);
+  return one;
+}
+
+}  // namespace
+
+UnetComponent::UnetComponent(const sdk::Create& create, std::unique_ptr<DiffusionUnet> network,
+                             std::int64_t out_channels)
+    : device_(support::prepare_device(create)),
+      compute_(support::compute_type(create)),
+      network_(std::move(network)),
+      out_channels_(out_channels) {
+  support::load_weights(*network_, create, device_);
+}
+
+UnetInputs UnetComponent::inputs(const sdk::Binds& in) const {
+  UnetInputs inputs;
+  inputs.x = support::float_input(in, "x", device_);
+  if (const at::Tensor concat = support::optional_input(in, "concat", device_); concat.defined()) {
+    inputs.x = at::cat({inputs.x, concat.expand({inputs.x.size(0), -1, -1, -1, -1})}, 1);
+  }
+  inputs.timesteps = support::float_input(in, "timesteps", device_);
+  inputs.context = support::optional_input(in, "context", device_);
+  inputs.class_labels = support::optional_input(in, "class_labels", device_);
+  inputs.top_region_index_tensor = support::optional_input(in, "top_region_index", device_);
+  inputs.bottom_region_index_tensor = support::optional_input(in, "bottom_region_index", device_);
+  inputs.spacing_tensor = support::optional_input(in, "spacing", device_);
+  for (std::size_t i = 0; in.has(fmt::format("down{}", i)); ++i) {
+    inputs.down_block_additional_residuals.push_back(support::float_input(in, fmt::format("down{}", i), device_));
+  }
+  inputs.mid_block_additional_residual = support::optional_input(in, "mid", device_);
+  return inputs;
+}
+
+void UnetComponent::predict(const sdk::Context&, const sdk::Binds& in, sdk::Outputs& out) {
+  const at::NoGradGuard no_grad;
+  support::require_weights(*network_, "the denoiser");
+  const UnetInputs all = inputs(in);
+  support::emit(out, "out",
+                support::row_by_row(all.x.size(0), [&](std::int64_t n) { return network_->forward(row_of(all, n)); }));
+}
+
+std::string UnetComponent::describe() const {
+  const UnetConfig& config = network_->config();
+  return nlohmann::json{{"parameters", network_->parameter_count()},
+                        {"in_channels", config.in_channels},
+                        {"out_channels", out_channels_},
+                        {"multiple_of", config.granularity()},
+                        {"weights", support::weight_list(*network_)},
+                        {"ignored_weights", {kUnusedProjection}}}
+      .dump();
+}
+
+medgen_status_t UnetComponent::status_of(const std::exception& error) noexcept {
+  return support::status_of(error);
+}
+
+UnetTrainer UnetComponent::train(const sdk::Context& context, std::string_view options_json,
+                                 std::span<const sdk::TrainPeer> peers) {
+  return UnetTrainer(*this, context, options_json, peers);
+}
+
+const void* Unet::extension(std::string_view extension_id) {
+  return extension_id == MEDGEN_TRAIN_1 ? &sdk::train_table<Unet> : nullptr;
+}
+
+const void* MaskUnet::extension(std::string_view extension_id) {
+  return extension_id == MEDGEN_TRAIN_1 ? &sdk::train_table<MaskUnet> : nullptr;
+}
+
+Unet::Unet(const sdk::Create& create)
+    : Unet(create, DiffusionModelUNetMaisiConfig::from_json(nlohmann::json::parse(create.config()))) {}
+
+Unet::Unet(const sdk::Create& create, const DiffusionModelUNetMaisiConfig& config)
+    : UnetComponent(create, std::make_unique<DiffusionModelUNetMaisi>(config), config.out_channels) {}
+
+MaskUnet::MaskUnet(const sdk::Create& create)
+    : MaskUnet(create, DiffusionModelUNetConfig::from_json(nlohmann::json::parse(create.config()))) {}
+
+MaskUnet::MaskUnet(const sdk::Create& create, const DiffusionModelUNetConfig& config)
+    : UnetComponent(create, std::make_unique<DiffusionModelUNet>(config), config.out_channels) {}
+
+}  // namespace medgen::maisi

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/maisi/networks/autoencoder_kl_maisi.h"
+
+#include "plugins/maisi/networks/limits.h"
+#include "plugins/support/config_reader.h"
+#include "plugins/support/error.h"
+#include "plugins/support/nn/attention.h"
+#include "plugins/support/nn/ops.h"
+
+namespace medgen::maisi {
+namespace {
+
+using nn::Conv;
+using nn::ConvOptions;
+using nn::GroupNorm;
+using support::require;
+
+constexpr char kName[] = "AutoencoderKlMaisi";
+
+/// The published code wraps convolutions twice, which shows in the names; the stock blocks of MONAI wrap once.
+constexpr char kTwice[] = ".conv.conv";
+constexpr char kOnce[] = ".conv";
+
+struct Norm {
+  int64_t groups;
+  double eps;
+};
+
+ConvOptions pointwise(int64_t in, int64_t out) {
+  return {.in = in, .out = out, .kernel = 1, .padding = 0};
+}
+
+/// norm, SiLU, conv, twice, around a shortcut that is a 1x1x1 convolution where the channels change.
+class ResBlock : public nn::Module {
+ public:
+  ResBlock(int64_t in, int64_t out, const Norm& norm, const std::string& conv_suffix)
+      : norm1_(add<GroupNorm>("norm1", norm.groups, in, norm.eps)),
+        conv1_(add<Conv>("conv1" + conv_suffix, ConvOptions{.in = in, .out = out})),
+        norm2_(add<GroupNorm>("norm2", norm.groups, out, norm.eps)),
+        conv2_(add<Conv>("conv2" + conv_suffix, ConvOptions{.in = out, .out = out})) {
+    if (in != out) shortcut_ = &add<Conv>("nin_shortcut" + conv_suffix, pointwise(in, out));
+  }
+
+  at::Tensor forward(const at::Tensor& x) const {
+    at::Tensor h = conv1_.forward(norm1_.forward_silu(x));
+    h = conv2_.forward(norm2_.forward_silu(h));
+    return h.add_(shortcut_ == nullptr ? x : shortcut_->forward(x));
+  }
+
+ private:
+  GroupNorm& norm1_;
+  Conv& conv1_;
+  GroupNorm& norm2_;
+  Conv& conv2_;
+  Conv* shortcut_ = nullptr;
+};
+
+/// Halves every axis: one zero at the end, then a convolution of stride 2.
+class Downsample : public nn::Module {
+ public:
+  explicit Downsample(int64_t channels)
+      : conv_(add<Conv>("conv.conv.conv", ConvOptions{.in = channels, .out = channels, .stride = 2, .padding = 0})) {}
+
+  at::Tensor forward(const at::Tensor& x) const { return conv_.forward(nn::pad_end(x)); }
+
+ private:
+  Conv& conv_;
+};
+
+/// Doubles every axis: trilinear then a convolution, or one transposed convolution.
+class Upsample : public nn::Module {
+ public:
+  Upsample(int64_t channels, bool transposed)
+      : transposed_(transposed),
+        conv_(add<Conv>("conv.conv.conv", ConvOptions{.in = channels,
+                                                      .out = channels,
+                                                      .stride = transposed ? 2 : 1,
+                                                      .transposed = transposed,
+                                                      .output_padding = transposed ? 1 : 0})) {}
+
+  at::Tensor forward(const at::Tensor& x) const { return conv_.forward(transposed_ ? x : nn::upsample_linear_2x(x)); }
+
+ private:
+  bool transposed_;
+  Conv& conv_;
+};
+
+nn::AttentionOptions attention(const AutoencoderKlMaisiConfig& c, int64_t channels) {
+  return {.channels = channels, .output_projection = c.include_fc, .combined = c.use_combined_linear};
+}
+
+/// The optional attention at the coarsest level, between two residual blocks.
+void append_nonlocal(BlockList& list, const AutoencoderKlMaisiConfig& c, int64_t channels) {
+  const Norm norm{c.norm_num_groups, c.norm_eps};
+  list.append<ResBlock>("", channels, channels, norm, kOnce);
+  list.append<nn::SpatialAttention>("", attention(c, channels), norm.groups, norm.eps);
+  list.append<ResBlock>("", channels, channels, norm, kOnce);
+}
+
+/// The residual blocks of one level, each followed by attention where the level has it.
+void append_level(BlockList& list, const AutoencoderKlMaisiConfig& c, size_t level, int64_t in) {
+  const Norm norm{c.norm_num_groups, c.norm_eps};
+  const int64_t out = c.num_channels[level];
+  for (int64_t i = 0; i < c.num_res_blocks[level]; ++i) {
+    list.append<ResBlock>("", i == 0 ? in : out, out, norm, kTwice);
+    if (c.attention_levels[level]) list.append<nn::SpatialAttention>("", attention(c, out), norm.groups, norm.eps);
+  }
+}
+
+const AutoencoderKlMaisiConfig& validated(const AutoencoderKlMaisiConfig& config) {
+  config.validate();
+  return config;
+}
+
+}  // namespace
+
+AutoencoderKlMaisiConfig AutoencoderKlMaisiConfig::from_json(const nlohmann::json& json) {
+  support::ConfigReader reader(json, kName);
+  for (const char* key :
+       {"spatial_dims", "in_channels", "out_channels", "num_res_blocks", "num_channels", "attention_levels"}) {
+    reader.need(key);
+  }
+  AutoencoderKlMaisiConfig c;
+  reader.read("spatial_dims", c.spatial_dims, 3, 3);
+  reader.read("in_channels", c.in_channels, 1, kMostChannels);
+  reader.read("out_channels", c.out_channels, 1, kMostChannels);
+  reader.read("num_channels", c.num_channels, 1, kMostChannels);
+  reader.read_per_level("num_res_blocks", c.num_res_blocks, c.num_channels.size(), 1, kMostBlocks);
+  reader.read("attention_levels", c.attention_levels);
+  reader.read("latent_channels", c.latent_channels, 1, kMostChannels);
+  reader.read("norm_num_groups", c.norm_num_groups, 1, kMostChannels);
+  reader.read("norm_eps", c.norm_eps);
+  reader.read("with_encoder_nonlocal_attn", c.with_encoder_nonlocal_attn);
+  reader.read("with_decoder_nonlocal_attn", c.with_decoder_nonlocal_attn);
+  reader.read("include_fc", c.include_fc);
+  reader.read("use_combined_linear", c.use_combined_linear);
+  reader.read("use_convtranspose", c.use_convtranspose);
+  reader.read("use_flash_attention", c.use_flash_attention);
+  reader.read("use_checkpointing", c.use_checkpointing);
+  reader.read("num_splits", c.num_splits, 1, kMostChannels);
+  reader.read("dim_split", c.dim_split, 0, 2);
+  reader.read("norm_float16", c.norm_float16);
+  reader.read("print_info", c.print_info);
+  reader.read("save_mem", c.save_mem);
+  reader.finish();
+  c.validate();
+  return c;
+}
+
+void AutoencoderKlMaisiConfig::validate() const {
+  const size_t levels = num_channels.size();
+  require(levels >= 1 && levels <= kMostLevels, "{}: 'num_channels' has {} entries, 1 to {} are wanted", kName, levels,
+          kMostLevels);
+  require(
+      num_res_blocks.size() == levels && attention_levels.size() == levels,
+      "{}: 'num_res_blocks' has {} and 'attention_levels' {} entries, 'num_channels' has {}; all want one per level",
+      kName, num_res_blocks.size(), attention_levels.size(), levels);
+  check_norm(kName, "num_channels", num_channels, norm_num_groups, norm_eps);
+}
+
+at::Tensor BlockList::forward(at::Tensor x) const {
+  for (const auto& step : steps_) x = step(x);
+  return x;
+}
+
+AutoencoderKlMaisi::AutoencoderKlMaisi(const AutoencoderKlMaisiConfig& config)
+    : config_(validated(config)),
+      encoder_(add<BlockList>("encoder")),
+      decoder_(add<BlockList>("decoder")),
+      quant_conv_mu_(add<Conv>("quant_conv_mu.conv", pointwise(config.latent_channels, config.latent_channels))),
+      quant_conv_log_sigma_(
+          add<Conv>("quant_conv_log_sigma.conv", pointwise(config.latent_channels, config.latent_channels))),
+      post_quant_conv_(add<Conv>("post_quant_conv.conv", pointwise(config.latent_channels, config.latent_channels))) {
+  build_encoder();
+  build_decoder();
+}
+
+void AutoencoderKlMaisi::build_encoder() {
+  const AutoencoderKlMaisiConfig& c = config_;
+  const size_t levels = c.num_channels.size();
+  encoder_.append<Conv>(kTwice, ConvOptions{.in = c.in_channels, .out = c.num_channels.front()});
+  for (size_t level = 0; level < levels; ++level) {
+    append_level(encoder_, c, level, c.num_channels[level == 0 ? 0 : level - 1]);
+    if (level + 1 < levels) encoder_.append<Downsample>("", c.num_channels[level]);
+  }
+  const int64_t top = c.num_channels.back();
+  if (c.with_encoder_nonlocal_attn) append_nonlocal(encoder_, c, top);
+  encoder_.append<GroupNorm>("", c.norm_num_groups, top, c.norm_eps);
+  encoder_.append<Conv>(kTwice, ConvOptions{.in = top, .out = c.latent_channels});
+}
+
+void AutoencoderKlMaisi::build_decoder() {
+  const AutoencoderKlMaisiConfig& c = config_;
+  int64_t channels = c.num_channels.back();
+  decoder_.append<Conv>(kTwice, ConvOptions{.in = c.latent_channels, .out = channels});
+  if (c.with_decoder_nonlocal_attn) append_nonlocal(decoder_, c, channels);
+  for (size_t level = c.num_channels.size(); level-- > 0;) {
+    append_level(decoder_, c, level, channels);
+    channels = c.num_channels[level];
+    if (level > 0) decoder_.append<Upsample>("", channels, c.use_convtranspose);
+  }
+  decoder_.append<GroupNorm>("", c.norm_num_groups, channels, c.norm_eps);
+  decoder_.append<Conv>(kTwice, ConvOptions{.in = channels, .out = c.out_channels});
+}
+
+bool AutoencoderKlMaisi::ignores(std::string_view name) const {
+  return !config_.include_fc && is_unused_projection(name);
+}
+
+AutoencoderKlMaisi::Posterior AutoencoderKlMaisi::encode(const at::Tensor& x) const {
+  check_feature_map(kName, "x", x, 3, config_.in_channels);
+  for (const int64_t length : x.sizes().slice(2)) {
+    require(length >= config_.compression(), "{}: 'x' has an axis of {} voxels, at least {} are wanted", kName, length,
+            config_.compression());
+  }
+  const at::Tensor h = encoder_.forward(nn::channels_last(x.to(compute_dtype())));
+  const at::Tensor log_variance = quant_conv_log_sigma_.forward(h).to(at::kFloat).clamp(-30.0, 20.0);
+  return {quant_conv_mu_.forward(h).to(at::kFloat), log_variance.div(2).exp()};
+}
+
+at::Tensor AutoencoderKlMaisi::decode(const at::Tensor& z) const {
+  check_feature_map(kName, "z", z, 3, config_.latent_channels);
+  return decoder_.forward(post_quant_conv_.forward(nn::channels_last(z.to(compute_dtype())))).to(at::kFloat);
+}
+
+}  // namespace medgen::maisi

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/support/bridge.h"
+
+#include "plugins/support/error.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/Parallel.h>
+#include <c10/util/Exception.h>
+#include <nlohmann/json.hpp>
+
+#include <mutex>
+#include <vector>
+
+namespace medgen::support {
+namespace {
+
+at::ScalarType scalar_type(const sdk::TensorView& view) {
+  const medgen_dtype_t dtype = view.dtype();
+  switch (dtype.code) {
+    case MEDGEN_DTYPE_FLOAT:
+      if (dtype.bits == 16) return at::kHalf;
+      if (dtype.bits == 32) return at::kFloat;
+      if (dtype.bits == 64) return at::kDouble;
+      break;
+    case MEDGEN_DTYPE_BFLOAT:
+      return at::kBFloat16;
+    case MEDGEN_DTYPE_INT:
+      if (dtype.bits == 8) return at::kChar;
+      if (dtype.bits == 16) return at::kShort;
+      if (dtype.bits == 32) return at::kInt;
+      if (dtype.bits == 64) return at::kLong;
+      break;
+    case MEDGEN_DTYPE_UINT:
+      if (dtype.bits == 8) return at::kByte;
+      break;
+    case MEDGEN_DTYPE_BOOL:
+      return at::kBool;
+    default:
+      break;
+  }
+  throw InvalidInput("'{}' has the element type {}, which the networks do not take", view.name(),
+                     sdk::to_string(dtype));
+}
+
+}  // namespace
+
+at::Tensor to_torch(const sdk::TensorView& view, at::Device device) {
+  const at::TensorOptions options = at::TensorOptions().dtype(scalar_type(view));
+  const at::IntArrayRef shape(view.shape().data(), view.ndim());
+  const at::IntArrayRef strides(view.strides().data(), view.ndim());
+  return at::from_blob(const_cast<void*>(view.address()), shape, strides, options).to(device);
+}
+
+at::Tensor float_input(const sdk::Binds& in, std::string_view name, at::Device device) {
+  return to_torch(in.tensor(name), device).to(at::kFloat);
+}
+
+at::Tensor optional_input(const sdk::Binds& in, std::string_view name, at::Device device) {
+  const auto view = in.find(name);
+  return view ? to_torch(*view, device).to(at::kFloat) : at::Tensor();
+}
+
+void emit(sdk::Outputs& out, std::string_view name, const at::Tensor& tensor) {
+  const sdk::Tensor target =
+      out.allocate<float>(std::string(name), sdk::ShapeView(tensor.sizes().data(), tensor.sizes().size()));
+  to_torch(target).copy_(tensor);
+}
+
+nn::WeightSource weight_source(const sdk::Weights& weights) {
+  return {weights.names(), [weights](const std::string& name) { return to_torch(weights.get(name)); }};
+}
+
+at::Device prepare_device(const sdk::Create& create) {
+  const medgen_device_t device = create.device();
+  // Process-wide, so only when it changes: the host gives every plugin the same number.
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  const int threads = static_cast<int>(sdk::thread_count());
+  if (at::get_num_threads() != threads) at::set_num_threads(threads);
+  if (device.type != MEDGEN_DEVICE_CUDA) return at::kCPU;
+  return {at::kCUDA, static_cast<c10::DeviceIndex>(device.index)};
+}
+
+at::ScalarType compute_type(const sdk::Create& create) {
+  return create.precision() == MEDGEN_PRECISION_BF16 ? at::kBFloat16 : at::kFloat;
+}
+
+void load_weights(nn::Module& module, const sdk::Create& create, at::Device device) {
+  if (!create.weights().given()) return;
+  module.set_precision(compute_type(create));
+  module.load(weight_source(create.weights()));
+  module.to(device);
+}
+
+nlohmann::json weight_list(nn::Module& module) {
+  auto list = nlohmann::json::array();
+  for (const nn::NamedParameter& named : module.parameters()) {
+    list.push_back({{"name", named.name}, {"shape", named.parameter->shape}});
+  }
+  return list;
+}
+
+void require_weights(nn::Module& module, std::string_view id) {
+  const auto parameters = module.parameters();
+  if (!parameters.empty() && parameters.front().parameter->value.defined()) return;
+  throw sdk::Error(MEDGEN_E_STATE, sdk::text(id, " was created without weights; give the model's component \"weights\", or train it"));
+}
+
+at::Tensor row_by_row(std::int64_t batch, const std::function<at::Tensor(std::int64_t row)>& one) {
+  if (batch == 1) return one(0);
+  std::vector<at::Tensor> rows;
+  for (std::int64_t n = 0; n < batch; ++n) rows.push_back(one(n));
+  return at::cat(rows);
+}
+
+at::Tensor row_of(const at::Tensor& tensor, std::int64_t n) {
+  if (!tensor.defined() || tensor.size(0) == 1) return tensor;
+  return tensor.narrow(0, n, 1);
+}
+
+medgen_status_t status_of(const std::exception& error) noexcept {
+  if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) return MEDGEN_E_OUT_OF_MEMORY;
+  // LibTorch's CPU allocator has no class of its own for this.
+  const std::string_view what = error.what();
+  if (what.find("not enough memory") != std::string_view::npos) return MEDGEN_E_OUT_OF_MEMORY;
+  return MEDGEN_E_INTERNAL;
+}
+
+}  // namespace medgen::support

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/support/error.h"
+#include "plugins/support/nn/layers.h"
+#include "plugins/support/nn/ops.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/Parallel.h>
+#include <catch2/catch.hpp>
+
+#include <map>
+
+namespace medgen::nn {
+namespace {
+
+using Catch::Matchers::Contains;
+using support::InvalidInput;
+
+/// Two layers and a buffer, as a network has them.
+class Toy : public Module {
+ public:
+  Toy()
+      : conv(add<Conv>("block.0.conv", ConvOptions{.in = 2, .out = 4})),
+        norm(add<BatchNorm>("block.1", 4, true, Init::ones())),
+        linear(add<Linear>("head", 4, 3)) {}
+
+  at::Tensor forward(const at::Tensor& x) const {
+    return linear.forward(norm.forward(conv.forward(x)).mean({2, 3, 4}));
+  }
+
+  Conv& conv;
+  BatchNorm& norm;
+  Linear& linear;
+
+ private:
+  bool ignores(std::string_view name) const override { return name == "old.weight"; }
+};
+
+std::map<std::string, at::Tensor> values_of(Module& module) {
+  std::map<std::string, at::Tensor> values;
+  for (const auto& [name, parameter] : module.parameters()) values[name] = parameter->value.clone();
+  return values;
+}
+
+WeightSource source_of(std::map<std::string, at::Tensor>& values) {
+  WeightSource source;
+  for (const auto& [name, value] : values) source.names.push_back(name);
+  source.tensor = [&values](const std::string& name) { return values.at(name); };
+  return source;
+}
+
+}  // namespace
+
+TEST_CASE("module: parameters keep the order of their making", "[unit][nn]") {
+  Toy toy;
+  std::vector<std::string> names;
+  for (const NamedParameter& named : toy.parameters()) names.push_back(named.name);
+  CHECK(names == std::vector<std::string>{"block.0.conv.weight", "block.0.conv.bias", "block.1.weight", "block.1.bias",
+                                          "block.1.running_mean", "block.1.running_var", "block.1.num_batches_tracked",
+                                          "head.weight", "head.bias"});
+}
+
+TEST_CASE("module: buffers are not counted as parameters", "[unit][nn]") {
+  CHECK(Toy().parameter_count() == (4 * 2 * 27 + 4) + 8 + (4 * 3 + 3));
+}
+
+TEST_CASE("module: initialisation is a function of the seed alone", "[unit][nn]") {
+  Toy first, second, other;
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  first.initialize(7);
+  at::set_num_threads(2);
+  second.initialize(7);
+  at::set_num_threads(threads);
+  other.initialize(8);
+  CHECK(first.conv.parameters()[0].parameter->value.equal(second.conv.parameters()[0].parameter->value));
+  CHECK_FALSE(first.conv.parameters()[0].parameter->value.equal(other.conv.parameters()[0].parameter->value));
+}
+
+TEST_CASE("module: convolutions start uniform within one over the root of the fan in", "[unit][nn]") {
+  Conv conv(ConvOptions{.in = 16, .out = 32});
+  conv.initialize(1);
+  const at::Tensor weight = conv.parameters()[0].parameter->value;
+  const double bound = 1 / std::sqrt(16.0 * 27.0);
+  CHECK(weight.abs().max().item<double>() <= bound);
+  CHECK(weight.std().item<double>() == Approx(bound / std::sqrt(3.0)).epsilon(0.02));
+}
+
+TEST_CASE("module: what was saved loads back bit for bit", "[unit][nn]") {
+  Toy from, to;
+  from.initialize(3);
+  auto values = values_of(from);
+  to.load(source_of(values));
+  for (const auto& [name, value] : values_of(to)) CHECK(value.equal(values.at(name)));
+}
+
+TEST_CASE("module: loading copies, so that training cannot write into a mapped file", "[unit][nn]") {
+  Toy from, to;
+  from.initialize(3);
+  auto values = values_of(from);
+  to.load(source_of(values));
+  to.linear.parameters()[0].parameter->value.zero_();
+  CHECK(values.at("head.weight").abs().max().item<float>() > 0);
+}
+
+TEST_CASE("module: names that the network declares harmless may be in the file", "[unit][nn]") {
+  Toy toy;
+  toy.initialize(3);
+  auto values = values_of(toy);
+  values["old.weight"] = at::zeros({1});
+  CHECK_NOTHROW(toy.load(source_of(values)));
+}
+
+TEST_CASE("module: a missing tensor is refused by name and shape", "[unit][nn]") {
+  Toy toy;
+  toy.initialize(3);
+  auto values = values_of(toy);
+  values.erase("head.weight");
+  CHECK_THROWS_WITH(toy.load(source_of(values)), Contains("'head.weight' [3, 4] is missing"));
+}
+
+TEST_CASE("module: a tensor of another shape is refused with both shapes", "[unit][nn]") {
+  Toy toy;
+  toy.initialize(3);
+  auto values = values_of(toy);
+  values["head.weight"] = at::zeros({4, 3});
+  CHECK_THROWS_WITH(toy.load(source_of(values)), Contains("'head.weight' has shape [4, 3], [3, 4] is wanted"));
+}
+
+TEST_CASE("module: an unexpected tensor is refused", "[unit][nn]") {
+  Toy toy;
+  toy.initialize(3);
+  auto values = values_of(toy);
+  values["extra"] = at::zeros({1});
+  CHECK_THROWS_WITH(toy.load(source_of(values)), Contains("'extra' is not part of the network"));
+}
+
+TEST_CASE("module: integers are no weights", "[unit][nn]") {
+  Toy toy;
+  toy.initialize(3);
+  auto values = values_of(toy);
+  values["head.bias"] = at::zeros({3}, at::kLong);
+  CHECK_THROWS_AS(toy.load(source_of(values)), InvalidInput);
+}
+
+TEST_CASE("module: a refused file leaves the weights as they were", "[unit][nn]") {
+  Toy toy;
+  toy.initialize(3);
+  auto values = values_of(toy);
+  auto changed = values_of(toy);
+  changed["block.0.conv.weight"].zero_();
+  changed.erase("head.bias");
+  CHECK_THROWS_AS(toy.load(source_of(changed)), InvalidInput);
+  for (const auto& [name, value] : values_of(toy)) CHECK(value.equal(values.at(name)));
+}
+
+TEST_CASE("module: a long list of faults is cut short", "[unit][nn]") {
+  Toy toy;
+  std::map<std::string, at::Tensor> none;
+  CHECK_THROWS_WITH(toy.load(source_of(none)), Contains("and 1 more"));
+}
+
+TEST_CASE("module: unknown precisions are refused", "[unit][nn]") {
+  CHECK_THROWS_AS(Toy().set_precision(at::kLong), InvalidInput);
+}
+
+TEST_CASE("module: gradients reach float32 parameters through half-width activations", "[unit][nn]") {
+  Toy toy;
+  toy.initialize(5);
+  toy.set_compute_dtype(at::kBFloat16);
+  for (const auto& [name, parameter] : toy.parameters()) {
+    if (parameter->trainable()) parameter->value.requires_grad_(true);
+  }
+  toy.forward(at::randn({2, 2, 4, 4, 4}).to(toy.compute_dtype())).to(at::kFloat).square().sum().backward();
+  const at::Tensor gradient = toy.conv.parameters()[0].parameter->value.grad();
+  CHECK(gradient.scalar_type() == at::kFloat);
+  CHECK(gradient.abs().sum().item<double>() > 0);
+}
+
+TEST_CASE("module: batch statistics are gathered in training only", "[unit][nn]") {
+  BatchNorm norm(4, true, Init::ones());
+  norm.initialize(1);
+  const at::NoGradGuard no_grad;
+  const at::Tensor x = at::randn({2, 4, 3, 3, 3}).add(5);
+  norm.forward(x);
+  CHECK(norm.parameters()[2].parameter->value.abs().max().item<float>() == 0);
+  norm.train(true);
+  norm.forward(x);
+  CHECK(norm.parameters()[2].parameter->value.mean().item<float>() == Approx(0.5).epsilon(0.1));
+  CHECK(norm.parameters()[4].parameter->value.item<int64_t>() == 1);
+}
+
+TEST_CASE("module: tensors of equal name and shape are copied between networks, others stay", "[unit][nn]") {
+  Toy from;
+  Conv to(ConvOptions{.in = 2, .out = 4});
+  from.initialize(1);
+  to.initialize(2);
+  CHECK(copy_matching_parameters(from, to) == 0);
+  CHECK(copy_matching_parameters(from.conv, to) == 2);
+  CHECK(to.parameters()[0].parameter->value.equal(from.conv.parameters()[0].parameter->value));
+}
+
+TEST_CASE("layers: group norm and SiLU in one call equal the two, with the shift added first", "[unit][nn]") {
+  const at::NoGradGuard no_grad;
+  GroupNorm norm(2, 4, 1e-6);
+  norm.initialize(1);
+  const at::Tensor x = channels_last(at::randn({2, 4, 3, 5, 2}));
+  const at::Tensor shift = at::randn({2, 4}).mul(50);
+  const at::Tensor moved = x.add(shift.view({2, 4, 1, 1, 1}));
+  CHECK(norm.forward_silu(x, shift).allclose(silu(norm.forward(moved)), 1e-5, 1e-5));
+  CHECK(norm.forward_silu(x).allclose(silu(norm.forward(x)), 1e-5, 1e-6));
+}
+
+TEST_CASE("layers: a large shift does not cost half-width activations their digits", "[unit][nn]") {
+  const at::NoGradGuard no_grad;
+  GroupNorm norm(2, 8, 1e-6);
+  norm.initialize(1);
+  const at::Tensor x = channels_last(at::randn({1, 8, 6, 6, 6})).to(at::kBFloat16);
+  const at::Tensor shift = at::randn({1, 8}).mul(100);
+  const at::Tensor exact = norm.forward_silu(x.to(at::kFloat), shift);
+  CHECK(norm.forward_silu(x, shift).to(at::kFloat).sub(exact).norm().item<double>() <
+        3e-3 * exact.norm().item<double>());
+}
+
+TEST_CASE("layers: labels outside an embedding are refused", "[unit][nn]") {
+  Embedding embedding(4, 2);
+  embedding.initialize(1);
+  CHECK_THROWS_WITH(embedding.forward(at::ones({1}, at::kLong).mul(4)), Contains("4 is outside 0..3"));
+  CHECK_THROWS_AS(embedding.forward(at::ones({1}, at::kLong).neg()), InvalidInput);
+}
+
+TEST_CASE("ops: the time embedding has its cosines first, and a zero where the length is odd", "[unit][nn]") {
+  const at::Tensor embedding = timestep_embedding(at::zeros({2}), 5);
+  CHECK(embedding.equal(at::zeros({2, 5}).index_fill_(1, at::ones({2}, at::kLong).cumsum(0).sub(1), 1)));
+}
+
+TEST_CASE("ops: tokens are row-major voxels, and a round trip changes nothing", "[unit][nn]") {
+  const at::Tensor x = channels_last(at::randn({2, 3, 4, 5, 6}));
+  const at::Tensor tokens = to_tokens(x);
+  CHECK(tokens.data_ptr() == x.data_ptr());
+  CHECK(tokens.is_contiguous());
+  CHECK(from_tokens(tokens, x).equal(x));
+}
+
+TEST_CASE("ops: averaging undoes repeating", "[unit][nn]") {
+  const bool half = GENERATE(false, true);
+  const at::Tensor x = channels_last(at::randn({1, 3, 2, 4, 3})).to(half ? at::kBFloat16 : at::kFloat);
+  CHECK(average_pool_2x(upsample_nearest_2x(x)).equal(x));
+}
+
+}  // namespace medgen::nn

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/support/nn/ops.h"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/avg_pool2d.h>
+#include <ATen/ops/avg_pool3d.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/silu.h>
+#include <ATen/ops/upsample_bilinear2d.h>
+#include <ATen/ops/upsample_nearest2d.h>
+#include <ATen/ops/upsample_nearest3d.h>
+#include <ATen/ops/upsample_trilinear3d.h>
+
+#include <cmath>
+#include <vector>
+
+namespace medgen::nn {
+namespace {
+
+std::vector<int64_t> doubled(const at::Tensor& x) {
+  std::vector<int64_t> size = x.sizes().slice(2).vec();
+  for (int64_t& extent : size) extent *= 2;
+  return size;
+}
+
+}  // namespace
+
+at::Tensor silu(at::Tensor x) {
+  return at::silu_(x);
+}
+
+at::Tensor upsample_nearest_2x(const at::Tensor& x) {
+  if (x.dim() == 4) return at::upsample_nearest2d(x, doubled(x), 2.0, 2.0);
+  return at::upsample_nearest3d(x, doubled(x), 2.0, 2.0, 2.0);
+}
+
+at::Tensor upsample_linear_2x(const at::Tensor& x) {
+  if (x.dim() == 4) return at::upsample_bilinear2d(x, doubled(x), /*align_corners=*/false, 2.0, 2.0);
+  return at::upsample_trilinear3d(x, doubled(x), /*align_corners=*/false, 2.0, 2.0, 2.0);
+}
+
+at::Tensor average_pool_2x(const at::Tensor& x) {
+  if (x.dim() == 4) return at::avg_pool2d(x, 2, 2);
+  // The CPU has no half-width kernel for three axes.
+  if (x.is_cpu() && x.scalar_type() != at::kFloat) return at::avg_pool3d(x.to(at::kFloat), 2, 2).to(x.scalar_type());
+  return at::avg_pool3d(x, 2, 2);
+}
+
+at::Tensor pad_end(const at::Tensor& x) {
+  std::vector<int64_t> pad;
+  for (int64_t axis = 2; axis < x.dim(); ++axis) pad.insert(pad.end(), {0, 1});
+  return at::constant_pad_nd(x, pad, 0);
+}
+
+at::Tensor channels_last(const at::Tensor& x) {
+  return x.contiguous(x.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::ChannelsLast3d);
+}
+
+at::Tensor to_tokens(const at::Tensor& x) {
+  return x.flatten(2).transpose(1, 2);
+}
+
+at::Tensor from_tokens(const at::Tensor& tokens, const at::Tensor& like) {
+  return tokens.transpose(1, 2).reshape(like.sizes());
+}
+
+at::Tensor timestep_embedding(const at::Tensor& timesteps, int64_t dim) {
+  const int64_t half = dim / 2;
+  const at::TensorOptions options = at::TensorOptions().dtype(at::kFloat).device(timesteps.device());
+  // In float32 and in this order, because the published code rounds so.
+  const at::Tensor frequency = at::arange(half, options).mul(-std::log(10000.0)).div(half).exp();
+  const at::Tensor angle = timesteps.to(at::kFloat).unsqueeze(1).mul(frequency.unsqueeze(0));
+  const at::Tensor embedding = at::cat({angle.cos(), angle.sin()}, 1);
+  return dim % 2 == 0 ? embedding : at::constant_pad_nd(embedding, {0, 1}, 0);
+}
+
+}  // namespace medgen::nn

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+// Operators without parameters. x is (N, C, H, W) or (N, C, D, H, W); results keep its type and memory format.
+
+namespace medgen::nn {
+
+/// x * sigmoid(x), in the memory of x: give it a tensor nobody else holds.
+at::Tensor silu(at::Tensor x);
+
+/// Doubles every spatial axis by repeating voxels.
+at::Tensor upsample_nearest_2x(const at::Tensor& x);
+
+/// Doubles every spatial axis by (bi- or tri-)linear interpolation, corners not aligned.
+at::Tensor upsample_linear_2x(const at::Tensor& x);
+
+/// Halves every spatial axis by means of 2 x 2 (x 2) voxels; a last odd voxel is dropped.
+at::Tensor average_pool_2x(const at::Tensor& x);
+
+/// Appends one zero at the end of every spatial axis.
+at::Tensor pad_end(const at::Tensor& x);
+
+/// Dense in channels-last order, copied only when it is not.
+at::Tensor channels_last(const at::Tensor& x);
+
+/// (N, C, spatial...) -> (N, L, C) with L in row-major order; no copy when x is channels-last.
+at::Tensor to_tokens(const at::Tensor& x);
+
+/// The inverse of to_tokens for the spatial shape of `like`; the result is channels-last.
+at::Tensor from_tokens(const at::Tensor& tokens, const at::Tensor& like);
+
+/// Sinusoids of timesteps (N), cosines first: (N, dim) float32, cos(t w_i), sin(t w_i), w_i = 10000^(-i / (dim/2)).
+/// An odd dim ends with a zero. Source: Ho et al. 2020 as in MONAI 1.6.1.
+at::Tensor timestep_embedding(const at::Tensor& timesteps, int64_t dim);
+
+}  // namespace medgen::nn

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/support/training/training.h"
+
+#include "plugins/support/bridge.h"
+#include "plugins/support/error.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/addcdiv.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/zeros_like.h>
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+
+namespace medgen::support {
+
+TrainingOptions TrainingOptions::read(std::string_view options_json) {
+  const auto json = options_json.empty() ? nlohmann::json::object() : nlohmann::json::parse(options_json);
+  TrainingOptions options;
+  options.beta1 = json.value("beta1", options.beta1);
+  options.beta2 = json.value("beta2", options.beta2);
+  options.eps = json.value("eps", options.eps);
+  options.weight_decay = json.value("weight_decay", options.weight_decay);
+  options.ema = json.value("ema", options.ema);
+  options.clip_norm = json.value("clip_norm", options.clip_norm);
+  options.bf16 = json.value("precision", "fp32") == "bf16";
+  return options;
+}
+
+TrainedModules::TrainedModules(std::vector<Member> members, const TrainingOptions& options, std::uint64_t seed)
+    : options_(options) {
+  for (const Member& member : members) {
+    const auto parameters = member.module->parameters();
+    const bool has_weights = !parameters.empty() && parameters.front().parameter->value.defined();
+    require(has_weights || member.trained, "{}: a frozen network needs weights", member.role);
+    if (!has_weights) member.module->initialize(seed);
+    member.module->set_compute_dtype(options.bf16 ? at::kBFloat16 : at::kFloat);
+    member.module->train(member.trained);
+    if (member.trained) collect(member);
+  }
+  require(!trained_.empty(), "nothing to train");
+}
+
+void TrainedModules::collect(const Member& member) {
+  const std::string prefix = member.role.empty() ? "" : member.role + "/";
+  for (const nn::NamedParameter& named : member.module->parameters()) {
+    if (!named.parameter->trainable()) continue;
+    at::Tensor& value = named.parameter->value;
+    require(value.scalar_type() == at::kFloat, "{}: training wants float32 weights, this component holds {}",
+            named.name, c10::toString(value.scalar_type()));
+    value.requires_grad_(true);
+    const at::Tensor plain = value.detach();
+    trained_.push_back({prefix + named.name, value, at::zeros_like(plain), at::zeros_like(plain),
+                        options_.ema > 0 ? plain.clone() : at::Tensor()});
+  }
+}
+
+void TrainedModules::backward(const at::Tensor& loss) {
+  loss.backward();
+}
+
+double TrainedModules::gradient_norm() const {
+  double sum = 0;
+  for (const Trained& each : trained_) {
+    const at::Tensor& gradient = each.value.grad();
+    if (gradient.defined()) sum += gradient.square().sum(at::kDouble).item<double>();
+  }
+  return std::sqrt(sum);
+}
+
+double TrainedModules::apply(double learning_rate) {
+  const at::NoGradGuard no_grad;
+  const double norm = gradient_norm();
+  if (!std::isfinite(norm)) {
+    throw sdk::Error(
+        MEDGEN_E_INVALID,
+        "the gradients are not finite; lower the learning rate, clip the gradients, or look for bad input");
+  }
+  const double clip = options_.clip_norm > 0 && norm > options_.clip_norm ? options_.clip_norm / norm : 1.0;
+  ++steps_;
+  const double correction1 = 1.0 - std::pow(options_.beta1, static_cast<double>(steps_));
+  const double correction2 = 1.0 - std::pow(options_.beta2, static_cast<double>(steps_));
+  for (Trained& each : trained_) {
+    at::Tensor gradient = each.value.grad();
+    if (!gradient.defined()) continue;
+    if (clip != 1.0) gradient.mul_(clip);
+    at::Tensor value = each.value.detach();
+    if (options_.weight_decay > 0) value.mul_(1.0 - learning_rate * options_.weight_decay);
+    each.m.lerp_(gradient, 1.0 - options_.beta1);
+    each.v.mul_(options_.beta2).addcmul_(gradient, gradient, 1.0 - options_.beta2);
+    const at::Tensor denominator = (each.v / correction2).sqrt_().add_(options_.eps);
+    value.addcdiv_(each.m, denominator, -learning_rate / correction1);
+    gradient.zero_();
+    if (each.average.defined()) each.average.lerp_(value, 1.0 - options_.ema);
+  }
+  return norm;
+}
+
+void TrainedModules::save(std::uint32_t what, sdk::Outputs& out) const {
+  for (const Trained& each : trained_) {
+    if ((what & MEDGEN_TRAIN_WEIGHTS) != 0) emit(out, "weights/" + each.name, each.value.detach());
+    if ((what & MEDGEN_TRAIN_EMA) != 0 && each.average.defined()) emit(out, "ema/" + each.name, each.average);
+    if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0) {
+      emit(out, "optimizer/" + each.name + "/m", each.m);
+      emit(out, "optimizer/" + each.name + "/v", each.v);
+    }
+  }
+  if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0)
+    emit(out, "optimizer/step", at::full({1}, static_cast<double>(steps_), at::kFloat));
+}
+
+void TrainedModules::load(std::uint32_t what, const sdk::Binds& in) {
+  const at::NoGradGuard no_grad;
+  const auto restore = [&](const std::string& name, at::Tensor target) {
+    const at::Tensor source = to_torch(in.tensor(name));
+    require(source.sizes() == target.sizes(), "checkpoint: {} has the wrong shape", name);
+    target.copy_(source);
+  };
+  for (Trained& each : trained_) {
+    if ((what & MEDGEN_TRAIN_WEIGHTS) != 0) restore("weights/" + each.name, each.value.detach());
+    if ((what & MEDGEN_TRAIN_EMA) != 0 && each.average.defined()) restore("ema/" + each.name, each.average);
+    if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0) {
+      restore("optimizer/" + each.name + "/m", each.m);
+      restore("optimizer/" + each.name + "/v", each.v);
+    }
+  }
+  if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0)
+    steps_ = static_cast<std::int64_t>(to_torch(in.tensor("optimizer/step")).item<float>());
+}
+
+}  // namespace medgen::support

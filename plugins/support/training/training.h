@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "plugins/support/nn/module.h"
+
+#include <medgen/abi/draft/train.h>
+#include <medgen/sdk/sdk.hpp>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace medgen::support {
+
+/// What every trainer of ours accepts in its options.
+struct TrainingOptions {
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 0;  ///< decoupled (AdamW)
+  double ema = 0;           ///< decay of the averaged weights; 0 = none
+  double clip_norm = 0;     ///< largest global gradient norm; 0 = not clipped
+  bool bf16 = false;        ///< activations in bfloat16, parameters, gradients and moments in float32
+
+  /// From the options object; keys of the trainer's own losses are left alone.
+  static TrainingOptions read(std::string_view options_json);
+};
+
+/// The modules that train together, with Adam and an average of the weights. Names are "<role>/<published name>", or
+/// the published name alone for the first module.
+class TrainedModules {
+ public:
+  struct Member {
+    std::string role;  ///< "" for the component itself
+    nn::Module* module;
+    bool trained = true;
+  };
+
+  /// Weights that are not there yet are initialised from `seed`. Frozen members keep theirs.
+  TrainedModules(std::vector<Member> members, const TrainingOptions& options, std::uint64_t seed);
+
+  /// Gradients of `loss` are added to those gathered so far.
+  void backward(const at::Tensor& loss);
+
+  /// One step of AdamW (Loshchilov and Hutter 2019, algorithm 2; without decay Kingma and Ba 2015, algorithm 1), then
+  /// the EMA. Returns the gradient norm before clipping. @throws sdk::Error when it is not finite: nothing is changed
+  /// then.
+  double apply(double learning_rate);
+
+  /// MEDGEN_TRAIN_* -> "weights/<name>", "ema/<name>", "optimizer/<name>/m", ".../v", "optimizer/step".
+  void save(std::uint32_t what, sdk::Outputs& out) const;
+  void load(std::uint32_t what, const sdk::Binds& in);
+
+ private:
+  struct Trained {
+    std::string name;
+    at::Tensor value, m, v, average;
+  };
+
+  void collect(const Member& member);
+  double gradient_norm() const;
+
+  TrainingOptions options_;
+  std::vector<Trained> trained_;
+  std::int64_t steps_ = 0;
+};
+
+}  // namespace medgen::support

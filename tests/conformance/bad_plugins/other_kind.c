@@ -1,0 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plain_plugin.h"
+
+PLAIN_ENTRY(plain_description.kind.len -= 1)
