@@ -6,6 +6,7 @@
 #include <medgen/abi/version.h>
 
 #include <array>
+#include <limits>
 #include <map>
 
 namespace medgen::cli {
@@ -68,6 +69,10 @@ void add_progress_options(CLI::App& app, Invocation& call) {
       ->type_name("STYLE")
       ->transform(CLI::CheckedTransformer(kProgressStyles).description("{auto,bar,lines,json,none}"));
   app.add_flag("--no-progress", call.no_progress, "Messages only; the same as --progress none");
+}
+
+CLI::Validator seed_range() {
+  return CLI::Range(std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max());
 }
 
 CLI::Option* add_set_option(CLI::App& app, std::vector<std::string>& settings, const std::string& what) {

@@ -52,6 +52,8 @@ void add_json_option(CLI::App& app, Invocation& call);
 void add_plugin_dir_option(CLI::App& app, Invocation& call);
 void add_message_options(CLI::App& app, Invocation& call);   ///< --quiet, --verbose
 void add_progress_options(CLI::App& app, Invocation& call);  ///< --progress, --no-progress
+/// Any unsigned 64-bit number: CLI11 alone would take -1 for a very large one.
+CLI::Validator seed_range();
 CLI::Option* add_set_option(CLI::App& app, std::vector<std::string>& settings, const std::string& what);
 
 /// The parser of the whole tool; of one command alone when `program` is "medgen-run".

@@ -166,7 +166,7 @@ void configure(CLI::App& app, Invocation& invocation) {
   app.add_option("--out", options->out, "Where the outputs go, .safetensors")->type_name("FILE");
   app.add_option("--params", options->params, "Scalars of the call, a JSON object")->type_name("JSON");
   app.add_flag("--describe", options->describe, "Print what the component says of itself: parameters, channels ...");
-  app.add_option("--seed", options->seed, "Seed of its noise")->type_name("N")->check(CLI::NonNegativeNumber);
+  app.add_option("--seed", options->seed, "Seed of its noise")->type_name("N")->check(seed_range());
   app.add_option("--threads", options->threads, "Threads to compute with")->type_name("N")->check(CLI::Range(1, 4096));
   const std::map<std::string, Precision> precisions = {{"fp32", Precision::Fp32}, {"bf16", Precision::Bf16}};
   app.add_option("--precision", options->precision, "What it computes in; fp32 when not given")

@@ -182,8 +182,8 @@ ProgressView Reporter::measure(const Progress& progress) {
 
 void Reporter::show_line(const ProgressView& view) {
   const auto now = Clock::now();
-  if (view.step == line_step_ && now - last_shown_ < kLineInterval) return;
-  line_step_ = view.step;
+  const bool first = steps_seen_.insert(view.step).second;
+  if (!first && now - last_shown_ < kLineInterval) return;
   last_shown_ = now;
   emit("medgen: " + format_line(view) + '\n');
 }

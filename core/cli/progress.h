@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 
 namespace medgen::cli {
@@ -67,7 +68,7 @@ class Reporter {
   std::mutex mutex_;
   bool bar_shown_ = false;
   std::string task_key_;
-  std::string line_step_;
+  std::set<std::string> steps_seen_;
   std::uint64_t task_first_ = 0;
   Clock::time_point start_ = Clock::now();
   Clock::time_point task_start_ = start_;

@@ -77,7 +77,8 @@ std::string map_library(const PluginInfo& info, LoadedLibrary& library) {
   query.struct_size = sizeof query;
   query.abi_major = MEDGEN_ABI_MAJOR;
   query.abi_minor = MEDGEN_ABI_MINOR;
-  library.plugin = call_plugin(fmt::format("plugin '{}': {}", info.id, kEntryPoint), query_plugin, &query);
+  library.plugin = call_plugin(fmt::format("plugin '{}' ({}): {}", info.id, info.library.string(), kEntryPoint),
+                               query_plugin, &query);
   return {};
 }
 

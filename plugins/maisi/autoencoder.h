@@ -4,6 +4,7 @@
 #include "plugins/maisi/networks/autoencoder_kl_maisi.h"
 #include "plugins/maisi/schemas.h"
 #include "plugins/maisi/trainers.h"
+#include "plugins/maisi/window_decode.h"
 
 #include <medgen/sdk/sdk.hpp>
 
@@ -34,6 +35,7 @@ class Autoencoder {
                            std::span<const sdk::TrainPeer> peers);
   static const void* extension(std::string_view id);
   static medgen_status_t status_of(const std::exception& error) noexcept;
+  static std::string message_of(const std::exception& error);
 
   AutoencoderKlMaisi& network() { return *network_; }
 
@@ -45,6 +47,7 @@ class Autoencoder {
 
  private:
   AutoencoderKlMaisiConfig config_;
+  WindowOptions windows_;
   at::Device device_;
   at::ScalarType compute_;
   std::unique_ptr<AutoencoderKlMaisi> network_;

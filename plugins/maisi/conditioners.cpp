@@ -118,7 +118,8 @@ LabelPlanes::LabelPlanes(const sdk::Create& create) {
   planes_ = bits_ ? config.value("bits", 8) : static_cast<std::int64_t>(classes_.size());
   unshuffle_ = config.value("unshuffle", 1);
   output_ = config.value("output", "controlnet_cond");
-  for (const auto& [from, to] : config.value("null_labels", json::object()).items()) {
+  const json replacements = config.value("null_labels", json::object());
+  for (const auto& [from, to] : replacements.items()) {
     if (from.empty() || from.size() > 9 ||
         !std::all_of(from.begin(), from.end(), [](char c) { return c >= '0' && c <= '9'; })) {
       throw sdk::invalid("null_labels has the key '", from, "', which is no label id");

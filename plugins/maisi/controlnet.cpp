@@ -60,17 +60,19 @@ void ControlNet::step(const sdk::Context&, const sdk::Binds& in, sdk::Outputs& o
 }
 
 std::string ControlNet::describe() const {
-  return nlohmann::json{{"parameters", network_->parameter_count()},
-                        {"in_channels", network_->config().in_channels},
-                        {"condition_factor", network_->condition_factor()},
-                        {"multiple_of", network_->config().granularity()},
-                        {"weights", support::weight_list(*network_)},
-                        {"ignored_weights", {"*.attn.out_proj.*"}}}
+  return nlohmann::json{
+      {"parameters", network_->parameter_count()},        {"in_channels", network_->config().in_channels},
+      {"condition_factor", network_->condition_factor()}, {"multiple_of", network_->config().granularity()},
+      {"weights", support::weight_list(*network_)},       {"ignored_weights", {"*.attn.out_proj.*"}}}
       .dump();
 }
 
 medgen_status_t ControlNet::status_of(const std::exception& error) noexcept {
   return support::status_of(error);
+}
+
+std::string ControlNet::message_of(const std::exception& error) {
+  return support::message_of(error);
 }
 
 }  // namespace medgen::maisi

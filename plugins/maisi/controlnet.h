@@ -27,6 +27,7 @@ class ControlNet {
   void step(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out);
   std::string describe() const;
   static medgen_status_t status_of(const std::exception& error) noexcept;
+  static std::string message_of(const std::exception& error);
 
   ControlNetMaisi& network() { return *network_; }
 

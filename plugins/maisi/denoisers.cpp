@@ -78,6 +78,10 @@ medgen_status_t UnetComponent::status_of(const std::exception& error) noexcept {
   return support::status_of(error);
 }
 
+std::string UnetComponent::message_of(const std::exception& error) {
+  return support::message_of(error);
+}
+
 UnetTrainer UnetComponent::train(const sdk::Context& context, std::string_view options_json,
                                  std::span<const sdk::TrainPeer> peers) {
   return UnetTrainer(*this, context, options_json, peers);

@@ -26,6 +26,7 @@ class UnetComponent {
   std::string describe() const;
   UnetTrainer train(const sdk::Context& context, std::string_view options_json, std::span<const sdk::TrainPeer> peers);
   static medgen_status_t status_of(const std::exception& error) noexcept;
+  static std::string message_of(const std::exception& error);
 
   DiffusionUnet& network() { return *network_; }
 

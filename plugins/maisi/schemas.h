@@ -33,7 +33,9 @@ inline constexpr std::string_view kAutoencoderSchema = R"json({
     "dim_split": {"type": "integer", "minimum": 0, "maximum": 2, "default": 0, "description": "accepted, as num_splits"},
     "norm_float16": {"type": "boolean", "default": false, "description": "accepted; statistics are always float32"},
     "print_info": {"type": "boolean", "default": false},
-    "save_mem": {"type": "boolean", "default": true}
+    "save_mem": {"type": "boolean", "default": true},
+    "decode_roi": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 3, "maxItems": 3, "description": "decode as released, in windows of this many latent voxels (default: whole, without seams)"},
+    "decode_overlap": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.25, "description": "with decode_roi"}
   }
 })json";
 

@@ -7,8 +7,8 @@
 #include "plugins/support/bridge.h"
 #include "plugins/support/error.h"
 
-#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/TensorOperators.h>
 #include <nlohmann/json.hpp>
 
 namespace medgen::maisi {

@@ -127,4 +127,9 @@ medgen_status_t status_of(const std::exception& error) noexcept {
   return MEDGEN_E_INTERNAL;
 }
 
+std::string message_of(const std::exception& error) {
+  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
+  return torch_error == nullptr ? error.what() : torch_error->what_without_backtrace();
+}
+
 }  // namespace medgen::support

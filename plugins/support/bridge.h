@@ -54,5 +54,7 @@ at::Tensor row_of(const at::Tensor& tensor, std::int64_t n);
 
 /// How exceptions of LibTorch are told to the host.
 medgen_status_t status_of(const std::exception& error) noexcept;
+/// Their text, without the stack.
+std::string message_of(const std::exception& error);
 
 }  // namespace medgen::support

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// conformance MANIFEST: runs all checks on one plugin, prints a line for each, exits with 1 when one failed.
+// check_conformance MANIFEST: runs all checks on one plugin, prints a line for each, exits with 1 when one failed.
 
 #include "core/plugin/checks.h"
 
@@ -19,7 +19,7 @@ void print(const medgen::CheckResult& result) {
 
 int main(int argc, char** argv) {
   if (argc != 2) {
-    std::fprintf(stderr, "usage: conformance MANIFEST\n");
+    std::fprintf(stderr, "usage: check_conformance MANIFEST\n");
     return 2;
   }
   const auto results = medgen::check_plugin(argv[1], print);

@@ -27,7 +27,8 @@ std::vector<int64_t> doubled(const at::Tensor& x) {
 }  // namespace
 
 at::Tensor silu(at::Tensor x) {
-  return at::silu_(x);
+  // In place, autograd would first copy x for its own use.
+  return x.requires_grad() ? at::silu(x) : at::silu_(x);
 }
 
 at::Tensor upsample_nearest_2x(const at::Tensor& x) {

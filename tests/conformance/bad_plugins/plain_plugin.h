@@ -40,14 +40,15 @@ static medgen_component_t plain_base = {
     .struct_size = sizeof(medgen_component_t), .create = plain_create, .destroy = plain_destroy};
 static medgen_conditioner_t plain_table = {.struct_size = sizeof(medgen_conditioner_t), .encode = plain_encode};
 
-static medgen_component_desc_t plain_description = {.struct_size = sizeof(medgen_component_desc_t),
-                                                    .id = TEXT("plain.nothing"),
-                                                    .kind = TEXT(MEDGEN_CONDITIONER_1),
-                                                    .summary = TEXT("Computes nothing."),
-                                                    .config_schema_json = TEXT("{\"type\":\"object\"}"),
-                                                    .io_json = TEXT("{}"),
-                                                    .base = &plain_base,
-                                                    .interface = &plain_table};
+static medgen_component_desc_t plain_description = {
+    .struct_size = sizeof(medgen_component_desc_t),
+    .id = TEXT("plain.nothing"),
+    .kind = TEXT(MEDGEN_CONDITIONER_1),
+    .summary = TEXT("Computes nothing."),
+    .config_schema_json = TEXT("{\"type\":\"object\",\"additionalProperties\":false}"),
+    .io_json = TEXT("{}"),
+    .base = &plain_base,
+    .interface = &plain_table};
 
 static const medgen_component_desc_t* plain_components[] = {&plain_description};
 

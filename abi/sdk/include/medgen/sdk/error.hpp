@@ -73,7 +73,8 @@ inline const medgen_host_t* host() noexcept {
 
 /// Runs `body` and turns whatever it throws into a status, with the text handed to the host.
 /// `Owner` may have `static medgen_status_t status_of(const std::exception&) noexcept`, which classifies the exceptions
-/// of a library it uses (a device that is out of memory); other exceptions are MEDGEN_E_INTERNAL.
+/// of a library it uses (a device that is out of memory); other exceptions are MEDGEN_E_INTERNAL. It may also have
+/// `static std::string message_of(const std::exception&)`, which gives their text without what only developers read.
 template <typename Owner = void, typename Body>
 medgen_status_t guard(Body&& body) noexcept {
   try {
@@ -84,8 +85,10 @@ medgen_status_t guard(Body&& body) noexcept {
   } catch (const std::bad_alloc&) {
     return detail::report(MEDGEN_E_OUT_OF_MEMORY, "out of memory");
   } catch (const std::exception& error) {
-    if constexpr (requires { Owner::status_of(error); }) return detail::report(Owner::status_of(error), error.what());
-    return detail::report(MEDGEN_E_INTERNAL, error.what());
+    medgen_status_t status = MEDGEN_E_INTERNAL;
+    if constexpr (requires { Owner::status_of(error); }) status = Owner::status_of(error);
+    if constexpr (requires { Owner::message_of(error); }) return detail::report(status, Owner::message_of(error));
+    return detail::report(status, error.what());
   } catch (...) {
     return detail::report(MEDGEN_E_INTERNAL, "an exception of unknown type was thrown");
   }
