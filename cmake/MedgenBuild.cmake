@@ -29,7 +29,7 @@ add_library(medgen_flags INTERFACE)
 target_compile_options(medgen_flags INTERFACE
   $<$<COMPILE_LANGUAGE:C,CXX>:-Wall -Wextra -Wshadow -ffp-contract=off -fno-math-errno>
   $<$<COMPILE_LANGUAGE:CXX>:-Wold-style-cast -Wnon-virtual-dtor>
-  $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fno-gnu-unique>)
+  $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fno-gnu-unique -Wno-restrict>)
 if(MEDGEN_WERROR)
   target_compile_options(medgen_flags INTERFACE $<$<COMPILE_LANGUAGE:C,CXX>:-Werror>)
 endif()

@@ -26,7 +26,7 @@ struct Session {
 };
 
 constexpr const char* kPipeline =
-    R"({"medgen": 1, "seed": 5, "steps": {"a": {"generate": "no-such-model", "size": [8, 8, 8]}}})";
+    R"({"medgen": 1, "seed": 5, "steps": {"a": {"generate": "no-such-model", "size": [8, 8, 8], "spacing_mm": [1, 1, 1]}}})";
 
 }  // namespace
 

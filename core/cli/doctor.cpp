@@ -83,8 +83,7 @@ void look_at_plugins(const Registry& registry, Findings& findings) {
   }
   for (const Rejected& rejected : registry.rejected()) {
     const bool shadowed = registry.plugin(rejected.id) != nullptr;
-    findings.push_back({"plugin " + rejected.id, shadowed ? Health::Note : Health::Problem,
-                        fmt::format("{}: {}", rejected.manifest.string(), rejected.reason)});
+    findings.push_back({"plugin " + rejected.id, shadowed ? Health::Note : Health::Problem, rejected.reason});
   }
 }
 
@@ -99,7 +98,8 @@ void print_findings(const Findings& findings, bool healthy, const Invocation& ca
   }
   std::vector<std::vector<std::string>> rows;
   for (const Finding& finding : findings)
-    rows.push_back({std::string(name_of(finding.health)), finding.subject, finding.text});
+    rows.push_back(
+        {std::string(name_of(finding.health)), finding.subject, finding.text.substr(0, finding.text.find('\n'))});
   print(printable(table(rows)));
 }
 

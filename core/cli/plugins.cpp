@@ -39,7 +39,7 @@ void plugins(const PluginsOptions& options, const Invocation& call) {
   if (registry.plugins().empty())
     reporter.log(LogLevel::Warning, "no plugins were found; see `medgen plugins --why ID`");
   for (const Rejected& rejected : registry.rejected()) {
-    reporter.log(LogLevel::Warning, fmt::format("{} was not taken: {}", rejected.manifest.string(), rejected.reason));
+    reporter.log(LogLevel::Warning, fmt::format("plugin '{}' was not taken: {}", rejected.id, rejected.reason));
   }
 }
 

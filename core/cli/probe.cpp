@@ -144,6 +144,7 @@ void probe(ProbeOptions& options, const Invocation& invocation) {
     const auto start = std::chrono::steady_clock::now();
     outputs = call(*component, options, context(options, reporter, cancel));
     document["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (outputs.empty()) throw PluginError("{}: {} gave no output", options.component, options.function);
     document["outputs"] = output_document(outputs);
     write_safetensors(options.out, outputs);
   }

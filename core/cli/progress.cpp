@@ -174,7 +174,7 @@ ProgressView Reporter::measure(const Progress& progress) {
   const double seconds = std::chrono::duration<double>(now - task_start_).count();
   if (progress.done > task_first_ && seconds > 0) {
     view.rate = static_cast<double>(progress.done - task_first_) / seconds;
-    if (progress.total >= progress.done)
+    if (progress.total > progress.done)
       view.seconds_left = static_cast<double>(progress.total - progress.done) / view.rate;
   }
   return view;

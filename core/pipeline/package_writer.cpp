@@ -6,6 +6,8 @@
 #include "core/config/json.h"
 #include "core/weights/safetensors.h"
 
+#include <nlohmann/json.hpp>
+
 namespace medgen {
 namespace {
 

@@ -6,6 +6,8 @@
 #include <array>
 #include <string>
 
+#include <nlohmann/json.hpp>
+
 namespace medgen {
 namespace {
 

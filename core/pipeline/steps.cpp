@@ -260,7 +260,7 @@ std::filesystem::path StepGraph::write(const std::string& name, const RunObserve
   options.overwrite = node.get<bool>("overwrite");
   const ConfigNode maker = step(referenced(node.at("write")));
   if (verb_of(maker) == "generate") options.labels = generator_package(maker).contract().labels;
-  options.manifest = manifest(options.to, facts);
+  options.manifest = std::make_shared<const Json>(manifest(options.to, facts));
   options.fingerprint = content_hash(Json{{"facts", facts},
                                           {"seed", seed()},
                                           {"layout", node.at("layout").json()},

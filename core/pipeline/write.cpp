@@ -2,10 +2,13 @@
 #include "core/pipeline/write.h"
 
 #include "core/base/file.h"
+#include "core/config/json.h"
 #include "core/io/contact_sheet.h"
 #include "core/io/dataset.h"
 #include "core/io/volume_file.h"
 #include "core/weights/safetensors.h"
+
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -51,6 +54,7 @@ class Writer {
                                 source_.count() - wanted.size(), source_.count(), options_.to.string()));
     }
     if (!folder_.continued()) refuse_to_replace();
+    folder_.start();
     try {
       source_.produce(wanted, observer_, [&](std::size_t index, Sample sample) { write(index, sample); });
       finish_folder();
@@ -109,7 +113,7 @@ class Writer {
     }
     Json record = {{"files", std::move(files)}};
     record.update(Json::parse(sample.facts));
-    folder_.add(sample.name, std::move(record));
+    folder_.add(sample.name, record);
     observer_.report({options_.step, "writing", sample.name, index + 1, source_.count(), {}});
   }
 
@@ -150,11 +154,11 @@ class Writer {
   }
 
   void close(std::chrono::steady_clock::time_point start, bool complete) {
-    Json manifest = options_.manifest;
+    Json manifest = *options_.manifest;
     manifest["run"]["started"] = started_;
     manifest["run"]["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     manifest["run"]["peak_memory_bytes"] = peak_memory();
-    folder_.close(std::move(manifest), complete);
+    folder_.close(manifest, complete);
   }
 
   SampleSource& source_;

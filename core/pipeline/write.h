@@ -6,6 +6,7 @@
 #include "core/volume/labels.h"
 
 #include <filesystem>
+#include <memory>
 #include <string>
 
 namespace medgen {
@@ -18,9 +19,9 @@ struct WriteOptions {
   Layout layout = Layout::Folders;
   std::string contact_sheet;  ///< file name in the folder, or empty
   bool overwrite = false;
-  std::string fingerprint;  ///< of everything that decides the samples
-  Json manifest;            ///< the pipeline as run.json will hold it
-  LabelTable labels;        ///< names for dataset.json
+  std::string fingerprint;               ///< of everything that decides the samples
+  std::shared_ptr<const Json> manifest;  ///< the pipeline as run.json will hold it
+  LabelTable labels;                     ///< names for dataset.json
 };
 
 /// Writes all samples of a source that the folder does not hold already: each file under a temporary name first, then

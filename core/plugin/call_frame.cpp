@@ -92,18 +92,17 @@ void CallFrame::rethrow_callback_error() {
 }
 
 template <typename Work>
-medgen_status_t CallFrame::guarded(const Work& work) noexcept try {
+medgen_status_t CallFrame::guarded(const Work& work) noexcept {
   try {
     work();
     return MEDGEN_OK;
   } catch (const Error& error) {
     set_error_text(error.what());
     return error.kind() == ErrorKind::OutOfMemory ? MEDGEN_E_OUT_OF_MEMORY : MEDGEN_E_INVALID;
+  } catch (const std::exception& error) {
+    set_error_text(error.what());
+    return MEDGEN_E_OUT_OF_MEMORY;
   }
-
-} catch (...) {  // std::bad_alloc, also of the text itself
-
-  return MEDGEN_E_OUT_OF_MEMORY;
 }
 
 std::int32_t CallFrame::progress(const medgen_context_t* ctx, medgen_str_t phase, std::uint64_t done,

@@ -17,15 +17,16 @@ constexpr std::size_t kMaxDescription = 16 << 20;
 struct TextSink {
   std::string text;
 
-  static std::int64_t write(medgen_hobj_t* host, const void* bytes, std::uint64_t n) noexcept try {
+  static std::int64_t write(medgen_hobj_t* host, const void* bytes, std::uint64_t n) noexcept {
     auto& sink = *reinterpret_cast<TextSink*>(host);
     if (bytes == nullptr && n > 0) return MEDGEN_E_INVALID;
     if (n > kMaxDescription - sink.text.size()) return MEDGEN_E_OUT_OF_MEMORY;
-    sink.text.append(static_cast<const char*>(bytes), n);
+    try {
+      sink.text.append(static_cast<const char*>(bytes), n);
+    } catch (const std::exception&) {
+      return MEDGEN_E_OUT_OF_MEMORY;
+    }
     return static_cast<std::int64_t>(n);
-
-  } catch (...) {
-    return MEDGEN_E_OUT_OF_MEMORY;
   }
 };
 
@@ -84,8 +85,11 @@ TensorMap PluginComponent::compute(const Function& function, const CallContext& 
   const AbiBinds binds(in, params_json);
   frame.run(
       [&] { self().call(function.name, function.slot, frame.context(), self().get(), binds.get(), frame.outputs()); });
-  if (!frame.complaint().empty()) self().fail_defect(function.name, "went on after: {}", frame.complaint());
-  return frame.take_outputs();
+  TensorMap outputs = frame.take_outputs();
+  if (outputs.empty() && !frame.complaint().empty()) {
+    self().fail_defect(function.name, "reported success after: {}", frame.complaint());
+  }
+  return outputs;
 }
 
 Tensor PluginComponent::take(TensorMap& outputs, std::string_view function, const std::string& name) const {

@@ -23,19 +23,22 @@ const void* host_get_extension(medgen_hobj_t*, const char*) noexcept {
   return nullptr;
 }
 
-void host_set_error(medgen_hobj_t*, medgen_status_t, medgen_str_t message) noexcept try {
-  set_error_text(message_text(message));
-
-} catch (...) {  // no memory for the text: the status alone must do
+void host_set_error(medgen_hobj_t*, medgen_status_t, medgen_str_t message) noexcept {
+  try {
+    set_error_text(message_text(message));
+  } catch (const std::exception&) {  // no memory for the text: the status alone must do
+    set_error_text({});
+  }
 }
 
-void host_log(medgen_hobj_t* host, std::int32_t level, medgen_str_t message) noexcept try {
+void host_log(medgen_hobj_t* host, std::int32_t level, medgen_str_t message) noexcept {
   if (host == nullptr) return;
   PluginServices& services = *HostHandle::of(host).services;
   const int known = std::clamp<int>(level, MEDGEN_LOG_ERROR, MEDGEN_LOG_DEBUG);
-  services.host().log(known, fmt::format("{}: {}", services.plugin_id(), message_text(message)));
-
-} catch (...) {  // a log line is not worth failing a call for
+  try {
+    services.host().log(known, fmt::format("{}: {}", services.plugin_id(), message_text(message)));
+  } catch (...) {  // a log line is not worth failing a call for
+  }
 }
 
 medgen_status_t host_parallel_for(medgen_hobj_t* host, std::uint64_t n, void (*fn)(void*, std::uint64_t),
@@ -88,8 +91,12 @@ PluginServices::PluginServices(std::shared_ptr<HostServices> host, std::string p
   table_.range_pop = host_range_pop;
 }
 
-void set_error_text(std::string text) {
-  last_error_text = std::move(text);
+void set_error_text(std::string_view text) noexcept {
+  try {
+    last_error_text = text;
+  } catch (const std::exception&) {  // no memory for the text: the status alone must do
+    last_error_text.clear();
+  }
 }
 
 const std::string& error_text() {
@@ -97,7 +104,7 @@ const std::string& error_text() {
 }
 
 medgen_status_t run_parallel(unsigned threads, std::uint64_t n, void (*fn)(void* arg, std::uint64_t i),
-                             void* arg) noexcept try {
+                             void* arg) noexcept {
   std::atomic<std::uint64_t> next{0};
   std::atomic<bool> failed{false};
   const auto work = [&]() noexcept {
@@ -109,19 +116,17 @@ medgen_status_t run_parallel(unsigned threads, std::uint64_t n, void (*fn)(void*
     }
     inside_parallel = outer;
   };
-  {
-    const auto helpers = inside_parallel ? 0 : std::min<std::uint64_t>(n, threads) - std::min<std::uint64_t>(n, 1);
-    std::vector<std::jthread> pool;
-    for (std::uint64_t i = 0; i < helpers; ++i) pool.emplace_back(work);
-    work();
+  std::vector<std::jthread> helpers;
+  try {
+    const std::uint64_t workers = inside_parallel ? 1 : std::min<std::uint64_t>(n, threads);
+    for (std::uint64_t i = 1; i < workers; ++i) helpers.emplace_back(work);
+  } catch (const std::exception&) {  // no further thread can be had: the others do it all
   }
+  work();
+  helpers.clear();  // joins
   if (!failed) return MEDGEN_OK;
   set_error_text("an exception left a function that was given to parallel_for");
   return MEDGEN_E_INTERNAL;
-
-} catch (...) {  // no thread or no memory: nothing has been left half done, the pool has been joined
-
-  return MEDGEN_E_OUT_OF_MEMORY;
 }
 
 }  // namespace medgen

@@ -64,7 +64,7 @@ class PluginServices {
 };
 
 /// The text that a plugin gave with its last error on this thread. @{
-void set_error_text(std::string text);
+void set_error_text(std::string_view text) noexcept;
 const std::string& error_text();
 /// @}
 

@@ -3,8 +3,10 @@
 
 #include "core/base/error.h"
 #include "core/base/file.h"
+#include "core/config/json.h"
 
 #include <sys/resource.h>
+#include <nlohmann/json.hpp>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -33,6 +35,12 @@ void append_line(const std::filesystem::path& path, const std::string& line) {
   if (!good) throw RuntimeError("cannot write '{}': {}", path.string(), std::strerror(error));
 }
 
+/// A string member, "" when it is missing or something else: run.json may have been edited.
+std::string text_of(const Json& object, const char* key) {
+  if (!object.is_object() || !object.contains(key) || !object[key].is_string()) return {};
+  return object[key].get<std::string>();
+}
+
 bool file_matches(const std::filesystem::path& path, const std::string& hash) {
   std::error_code error;
   return std::filesystem::is_regular_file(path, error) && sha256_file(path) == hash;
@@ -50,6 +58,9 @@ RunFolder::RunFolder(std::filesystem::path folder, std::string fingerprint, bool
   }
   read_manifest(overwrite);
   read_journal();
+}
+
+void RunFolder::start() {
   append_line(folder_ / kJournal, dump_compact(Json{{"fingerprint", fingerprint_}}));
 }
 
@@ -57,19 +68,17 @@ void RunFolder::read_manifest(bool overwrite) {
   const auto file = folder_ / kManifest;
   if (!std::filesystem::exists(file)) return;
   const Json manifest = Json::parse(read_file(file, kMaxManifestBytes), nullptr, false);
-  const bool ours = manifest.is_object() && manifest.contains("run") && manifest["run"].is_object();
-  const std::string fingerprint = ours ? manifest["run"].value("fingerprint", "") : "";
-  if (fingerprint == fingerprint_) {
+  const Json run = manifest.is_object() && manifest.contains("run") ? manifest["run"] : Json();
+  if (text_of(run, "fingerprint") == fingerprint_) {
     continued_ = true;
-    for (const Json& sample : manifest["run"].value("samples", Json::array()))
-      samples_[sample.value("name", "")] = sample;
+    const Json samples = run.contains("samples") ? run["samples"] : Json::array();
+    for (const Json& sample : samples) remember(sample);
     return;
   }
   if (!overwrite) {
     throw DataError(
         "'{}' holds the results of another run (another pipeline, seed, model or input); choose another folder, delete "
-        "it, "
-        "or set \"overwrite\": true in the write step",
+        "it, or set \"overwrite\": true in the write step",
         folder_.string());
   }
   std::filesystem::remove(file);
@@ -82,36 +91,42 @@ void RunFolder::read_journal() {
   while (std::getline(journal, line)) {
     // The last line of a killed run may be torn; everything before it counts.
     const Json entry = Json::parse(line, nullptr, false);
-    if (!entry.is_object() || entry.value("fingerprint", "") != fingerprint_) continue;
+    if (text_of(entry, "fingerprint") != fingerprint_) continue;
     continued_ = true;
-    if (entry.contains("sample")) samples_[entry["sample"].value("name", "")] = entry["sample"];
+    if (entry.contains("sample")) remember(entry["sample"]);
   }
+}
+
+void RunFolder::remember(const Json& sample) {
+  const std::string name = text_of(sample, "name");
+  if (!name.empty()) samples_[name] = std::make_shared<const Json>(sample);
 }
 
 bool RunFolder::finished(const std::string& sample) const {
   const auto found = samples_.find(sample);
-  if (found == samples_.end()) return false;
-  const Json files = found->second.value("files", Json::object());
+  if (found == samples_.end() || !found->second->contains("files")) return false;
+  const Json& files = found->second->at("files");
   for (const auto& [name, hash] : files.items()) {
-    if (!file_matches(folder_ / name, hash.get<std::string>())) return false;
+    if (!hash.is_string() || !file_matches(folder_ / name, hash.get<std::string>())) return false;
   }
   return true;
 }
 
-void RunFolder::add(const std::string& sample, Json record) {
+void RunFolder::add(const std::string& sample, const Json& record) {
   Json entry = {{"name", sample}};
   entry.update(record);
   append_line(folder_ / kJournal, dump_compact(Json{{"fingerprint", fingerprint_}, {"sample", entry}}));
-  samples_[sample] = std::move(entry);
+  remember(entry);
 }
 
-void RunFolder::close(Json manifest, bool complete) {
-  manifest["run"]["status"] = complete ? "complete" : "incomplete";
-  manifest["run"]["fingerprint"] = fingerprint_;
+void RunFolder::close(const Json& manifest, bool complete) {
+  Json whole = manifest;
+  whole["run"]["status"] = complete ? "complete" : "incomplete";
+  whole["run"]["fingerprint"] = fingerprint_;
   Json samples = Json::array();
-  for (const auto& [name, record] : samples_) samples.push_back(record);
-  manifest["run"]["samples"] = std::move(samples);
-  write_file(folder_ / kManifest, dump_pretty(manifest));
+  for (const auto& [name, record] : samples_) samples.push_back(*record);
+  whole["run"]["samples"] = std::move(samples);
+  write_file(folder_ / kManifest, dump_pretty(whole));
   std::filesystem::remove(folder_ / kJournal);
 }
 

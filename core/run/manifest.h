@@ -3,11 +3,10 @@
 
 #include "core/config/json.h"
 
-#include <nlohmann/json.hpp>
-
 #include <cstddef>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 
 namespace medgen {
@@ -28,24 +27,29 @@ class RunFolder {
   /// Whether an earlier run with this fingerprint worked here.
   bool continued() const { return continued_; }
 
+  /// Marks the folder as this run's, from when on a later one continues it. @throws RuntimeError when it cannot be
+  /// written.
+  void start();
+
   /// Whether the sample is there: recorded, and its files have the recorded sizes and hashes.
   bool finished(const std::string& sample) const;
 
-  /// Records of finished samples: name to {"files": {relative path: sha256}, facts...}.
-  const std::map<std::string, Json>& samples() const { return samples_; }
+  /// Whether no sample has been recorded.
+  bool empty() const { return samples_.empty(); }
 
-  /// Adds one finished sample; its files are already in place.
-  void add(const std::string& sample, Json record);
+  /// Adds one finished sample, {"files": {relative path: sha256}, facts...}; its files are already in place.
+  void add(const std::string& sample, const Json& record);
   /// Writes run.json from `manifest` (samples and status are filled in) and removes the journal.
-  void close(Json manifest, bool complete);
+  void close(const Json& manifest, bool complete);
 
  private:
   void read_manifest(bool overwrite);
   void read_journal();
+  void remember(const Json& sample);
 
   std::filesystem::path folder_;
   std::string fingerprint_;
-  std::map<std::string, Json> samples_;
+  std::map<std::string, std::shared_ptr<const Json>> samples_;
   bool continued_ = false;
 };
 

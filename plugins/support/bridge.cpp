@@ -104,7 +104,8 @@ nlohmann::json weight_list(nn::Module& module) {
 void require_weights(nn::Module& module, std::string_view id) {
   const auto parameters = module.parameters();
   if (!parameters.empty() && parameters.front().parameter->value.defined()) return;
-  throw sdk::Error(MEDGEN_E_STATE, sdk::text(id, " was created without weights; give the model's component \"weights\", or train it"));
+  throw sdk::Error(MEDGEN_E_STATE,
+                   sdk::text(id, " was created without weights; give the model's component \"weights\", or train it"));
 }
 
 at::Tensor row_by_row(std::int64_t batch, const std::function<at::Tensor(std::int64_t row)>& one) {

@@ -110,7 +110,7 @@ TEST_CASE_METHOD(Fixture, "a failing call is reported with the plugin's text and
       {"unknown dtype", "element type"},
       {"nameless output", "without a sensible name"},
       {"NULL shape", "3 axes"},
-      {"ignored refusal", "went on after: impossible tensor shape -1"},
+      {"ignored refusal", "reported success after: impossible tensor shape -1"},
       {"two shapes", "asked for as F32 1x1 and again as F32 1x2"},
   }));
   CAPTURE(defect);

@@ -100,7 +100,7 @@ def check_plugin(path, included, _tree):
 
 AREAS = (
     ("abi/include/", check_abi),
-    ("abi/sdk/", check_sdk),
+    ("abi/sdk/include/", check_sdk),
     ("core/", check_core),
     ("plugins/", check_plugin),
 )

@@ -61,8 +61,9 @@ TEST_CASE("plugins and everything at once can be described", "[e2e][cli]") {
 
 TEST_CASE("valid files are said to be valid, each by its kind", "[e2e][cli]") {
   const Folder folder;
-  const std::string pipeline =
-      folder.file("p.json", R"({"medgen": 1, "steps": {"a": {"generate": "models/x", "size": [8, 8, 8]}}})");
+  const std::string pipeline = folder.file(
+      "p.json",
+      R"({"medgen": 1, "steps": {"a": {"generate": "models/x", "size": [8, 8, 8], "spacing_mm": [1, 1, 1]}}})");
   const std::string manifest = MEDGEN_BINARY_DIR "/plugins/null.medgen-plugin.json";
   const Result result = medgen({"validate", pipeline, manifest});
   INFO(result.err);
@@ -75,8 +76,8 @@ TEST_CASE("valid files are said to be valid, each by its kind", "[e2e][cli]") {
 
 TEST_CASE("an invalid file is refused with file, line and column, and the others are still checked", "[e2e][cli]") {
   const Folder folder;
-  const std::string good =
-      folder.file("good.json", R"({"medgen": 1, "steps": {"a": {"generate": "m", "size": [8, 8, 8]}}})");
+  const std::string good = folder.file(
+      "good.json", R"({"medgen": 1, "steps": {"a": {"generate": "m", "size": [8, 8, 8], "spacing_mm": [1, 1, 1]}}})");
   const std::string bad = folder.file("bad.json", "{\n  \"medgen\": 1,\n  \"steps\": {\"a\": {\"generat\": \"m\"}}\n}");
   const Result result = medgen({"validate", bad, good});
   CHECK(result.code == 3);

@@ -203,9 +203,11 @@ TEST_CASE("unet: inputs that the network lacks or does not take are refused by n
   CHECK_THAT(message([](UnetInputs& in) { in.timesteps = at::ones({3}); }), Contains("'timesteps'"));
   CHECK_THAT(message([](UnetInputs& in) { in.class_labels = at::Tensor(); }), Contains("'class_labels' is missing"));
   CHECK_THAT(message([](UnetInputs& in) { in.class_labels = in.class_labels.mul(3); }), Contains("3 is outside 0..2"));
-  CHECK_THAT(message([](UnetInputs& in) { in.spacing_tensor = at::Tensor(); }), Contains("'spacing_tensor' is missing"));
+  CHECK_THAT(message([](UnetInputs& in) { in.spacing_tensor = at::Tensor(); }),
+             Contains("'spacing_tensor' is missing"));
   CHECK_THAT(message([](UnetInputs& in) { in.spacing_tensor = at::ones({2, 4}); }), Contains("[2, 3] is wanted"));
-  CHECK_THAT(message([](UnetInputs& in) { in.top_region_index_tensor = at::Tensor(); }), Contains("'top_region_index_tensor'"));
+  CHECK_THAT(message([](UnetInputs& in) { in.top_region_index_tensor = at::Tensor(); }),
+             Contains("'top_region_index_tensor'"));
   CHECK_THAT(message([](UnetInputs& in) { in.context = at::ones({2, 1, 4}); }), Contains("no cross-attention"));
   CHECK_THAT(message([](UnetInputs& in) { in.down_block_additional_residuals = {in.x}; }),
              Contains("1 residuals were given"));

@@ -4,11 +4,11 @@
 #include "plugins/support/bridge.h"
 #include "plugins/support/error.h"
 
-#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/addcdiv.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros_like.h>
+#include <ATen/TensorOperators.h>
 #include <nlohmann/json.hpp>
 
 #include <cmath>

@@ -6,7 +6,8 @@
  *   - no implicit padding on LP64 little-endian;
  *   - every struct that can grow starts with `uint32_t struct_size`, written by whoever creates it as sizeof(T);
  *   - a field is present when struct_size reaches past it, and absent otherwise: no version arithmetic.
- * Thread tags: [any] any thread at any time; [serial] one call at a time on one object; [scan] must not touch a device. */
+ * Thread tags: [any] any thread at any time; [serial] one call at a time on one object; [scan] must not touch a device.
+ */
 #ifndef MEDGEN_ABI_BASE_H
 #define MEDGEN_ABI_BASE_H
 
@@ -34,16 +35,16 @@ MEDGEN_EXTERN_C_BEGIN
 /* 0 is success, every error is negative. A host or plugin that meets an unknown negative code treats it as INTERNAL. */
 typedef int32_t medgen_status_t;
 #define MEDGEN_OK 0
-#define MEDGEN_E_INVALID (-1)      /* an argument, a config value or a tensor is wrong: the caller's fault */
-#define MEDGEN_E_UNSUPPORTED (-2)  /* known, but this object cannot do it (dtype, device, optional function) */
-#define MEDGEN_E_CANCELLED (-3)    /* the host asked to stop, and the callee stopped */
+#define MEDGEN_E_INVALID (-1)     /* an argument, a config value or a tensor is wrong: the caller's fault */
+#define MEDGEN_E_UNSUPPORTED (-2) /* known, but this object cannot do it (dtype, device, optional function) */
+#define MEDGEN_E_CANCELLED (-3)   /* the host asked to stop, and the callee stopped */
 #define MEDGEN_E_OUT_OF_MEMORY (-4)
 #define MEDGEN_E_DEADLINE (-5)
-#define MEDGEN_E_NOT_FOUND (-6)    /* a tensor, weight or id that was asked for does not exist */
+#define MEDGEN_E_NOT_FOUND (-6) /* a tensor, weight or id that was asked for does not exist */
 #define MEDGEN_E_IO (-7)
-#define MEDGEN_E_DEVICE (-8)       /* the device failed or was lost */
-#define MEDGEN_E_INTERNAL (-9)     /* a defect of the callee: an exception was caught, a check failed */
-#define MEDGEN_E_STATE (-10)       /* called in the wrong order */
+#define MEDGEN_E_DEVICE (-8)            /* the device failed or was lost */
+#define MEDGEN_E_INTERNAL (-9)          /* a defect of the callee: an exception was caught, a check failed */
+#define MEDGEN_E_STATE (-10)            /* called in the wrong order */
 #define MEDGEN_E_NONDETERMINISTIC (-11) /* MEDGEN_CALL_DETERMINISTIC cannot be honoured */
 
 /* UTF-8, not NUL-terminated. ptr may be NULL when len is 0. Borrowed unless the field says otherwise. */
@@ -64,7 +65,8 @@ typedef struct medgen_ext {
   const struct medgen_ext* next;
 } medgen_ext_t;
 
-/* Host-made sinks and sources of bytes. Return the bytes moved (0 = end of a source), negative = medgen_status_t. [serial] */
+/* Host-made sinks and sources of bytes. Return the bytes moved (0 = end of a source), negative = medgen_status_t.
+ * [serial] */
 typedef struct medgen_writer {
   uint32_t struct_size;
   uint32_t reserved0;

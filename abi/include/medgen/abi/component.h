@@ -18,7 +18,7 @@ MEDGEN_EXTERN_C_BEGIN
 /* What may be called at the same time. Default (0): one call at a time on the whole plugin. */
 #define MEDGEN_THREADS_INSTANCE 1u  /* different objects at the same time */
 #define MEDGEN_THREADS_REENTRANT 2u /* also the same object */
-#define MEDGEN_BITWISE 256u         /* claims: same inputs, same bits, for any thread count (a claim the checker tests) */
+#define MEDGEN_BITWISE 256u /* claims: same inputs, same bits, for any thread count (a claim the checker tests) */
 
 typedef struct medgen_create {
   uint32_t struct_size;
@@ -40,12 +40,14 @@ typedef struct medgen_component {
   /* Optional. Writes a JSON object of facts resolved from the config (docs/abi.md lists the keys the host reads:
    * latent_channels, compression, parameters ...). */
   medgen_status_t (*describe)(medgen_obj_t* self, const medgen_writer_t* json) MEDGEN_NOEXCEPT;
-  /* Optional. Predicts the cost of one function: request {"function","inputs":{name:shape}} -> {"peak_bytes","flops"}. */
-  medgen_status_t (*estimate)(medgen_obj_t* self, medgen_str_t request_json, const medgen_writer_t* json) MEDGEN_NOEXCEPT;
+  /* Optional. Predicts the cost of one function: request {"function","inputs":{name:shape}} -> {"peak_bytes","flops"}.
+   */
+  medgen_status_t (*estimate)(medgen_obj_t* self, medgen_str_t request_json,
+                              const medgen_writer_t* json) MEDGEN_NOEXCEPT;
   /* Optional. Frees what can be made again; level 0 caches, 1 everything but weights, 2 weights on the device too. */
   medgen_status_t (*trim)(const medgen_context_t* ctx, medgen_obj_t* self, int32_t level) MEDGEN_NOEXCEPT;
   /* Optional. Extension tables by id ("medgen.train/1"), NULL when unknown. [any] */
-  const void* (*get_extension)(const char* id) MEDGEN_NOEXCEPT;
+  const void* (*get_extension)(const char* id)MEDGEN_NOEXCEPT;
 } medgen_component_t;
 
 /* Shape of every computing function: named tensors in, named tensors out. */

@@ -16,15 +16,15 @@ MEDGEN_EXTERN_C_BEGIN
 #define MEDGEN_PRECISION_BF16 1
 #define MEDGEN_PRECISION_FP16 2
 
-/* One per call, made by the host, borrowed for the call. Work queued on `stream` may outlive the call; results are valid in
- * stream order. */
+/* One per call, made by the host, borrowed for the call. Work queued on `stream` may outlive the call; results are
+ * valid in stream order. */
 typedef struct medgen_context {
   uint32_t struct_size;
   uint32_t flags; /* MEDGEN_CALL_* */
   const medgen_ext_t* ext;
   medgen_hobj_t* host;
   medgen_device_t device;
-  void* stream; /* cudaStream_t; NULL only on the CPU */
+  void* stream;    /* cudaStream_t; NULL only on the CPU */
   uint64_t seed;   /* noise is a function of (seed, sample, purpose, step, element): see fill_noise */
   uint32_t sample; /* index of the first sample of the batch */
   uint32_t step;
@@ -47,7 +47,7 @@ typedef struct medgen_host {
   const medgen_ext_t* ext;
   medgen_hobj_t* host;
   /* Extension tables by id ("medgen.preview/1"), NULL when unknown. [any] */
-  const void* (*get_extension)(medgen_hobj_t* host, const char* id) MEDGEN_NOEXCEPT;
+  const void* (*get_extension)(medgen_hobj_t* host, const char* id)MEDGEN_NOEXCEPT;
   /* The text that belongs to the status the plugin is about to return on this thread; copied. [any] */
   void (*set_error)(medgen_hobj_t* host, medgen_status_t status, medgen_str_t message) MEDGEN_NOEXCEPT;
   /* [any] */

@@ -12,9 +12,9 @@ MEDGEN_EXTERN_C_BEGIN
 typedef struct medgen_component_desc {
   uint32_t struct_size;
   uint32_t reserved0;
-  medgen_str_t id;   /* "<plugin id>.<name>" or "<family>.<name>", unique: "maisi.unet", "scheduler.ddim" */
-  medgen_str_t kind; /* MEDGEN_SCHEDULER_1 ... */
-  medgen_str_t summary;            /* one sentence */
+  medgen_str_t id;      /* "<plugin id>.<name>" or "<family>.<name>", unique: "maisi.unet", "scheduler.ddim" */
+  medgen_str_t kind;    /* MEDGEN_SCHEDULER_1 ... */
+  medgen_str_t summary; /* one sentence */
   medgen_str_t config_schema_json; /* the subset of JSON Schema 2020-12 that docs/plugin-guide.md lists */
   medgen_str_t io_json;            /* {"functions": {"predict": {"in": {...}, "out": {...}}}}: names, shapes, dtypes */
   const medgen_component_t* base;
@@ -38,7 +38,7 @@ typedef struct medgen_plugin {
   medgen_status_t (*init)(const medgen_host_t* host) MEDGEN_NOEXCEPT;
   void (*shutdown)(void) MEDGEN_NOEXCEPT;
   /* Optional. Plugin-wide extension tables by id. [any] */
-  const void* (*get_extension)(const char* id) MEDGEN_NOEXCEPT;
+  const void* (*get_extension)(const char* id)MEDGEN_NOEXCEPT;
 } medgen_plugin_t;
 
 typedef struct medgen_query {

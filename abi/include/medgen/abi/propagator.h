@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * medgen.propagator/1: how a volume is covered. The propagator hands out windows and takes results back; the host runs the
- * sampling of each window, so progress, cancel, noise and memory are the same for every method. */
+ * medgen.propagator/1: how a volume is covered. The propagator hands out windows and takes results back; the host runs
+ * the sampling of each window, so progress, cancel, noise and memory are the same for every method. */
 #ifndef MEDGEN_ABI_PROPAGATOR_H
 #define MEDGEN_ABI_PROPAGATOR_H
 
@@ -13,12 +13,14 @@ MEDGEN_EXTERN_C_BEGIN
 #define MEDGEN_KNOWN_CLEAN 1u   /* clean at every evaluation (MedGen3D) */
 #define MEDGEN_KNOWN_RENOISE 2u /* at the noise level of each evaluation, RePaint with r = 1 (GEM-3D) */
 
-#define MEDGEN_WINDOW_INDEPENDENT 1u /* needs no earlier result: the host may ask for the next before giving this one back */
-#define MEDGEN_WINDOW_START_KNOWN 2u /* sampling starts from `known` with noise added (refinement), not from pure noise */
+#define MEDGEN_WINDOW_INDEPENDENT \
+  1u /* needs no earlier result: the host may ask for the next before giving this one back */
+#define MEDGEN_WINDOW_START_KNOWN \
+  2u /* sampling starts from `known` with noise added (refinement), not from pure noise */
 
-/* One window of the array that is being covered (latent or volume, as the method says). Spatial axes are those of the array in
- * tensor order; a window may look along another axis (three-view methods): its tensor axis i is the array's axis order[i].
- * All pointers live until `accept`. */
+/* One window of the array that is being covered (latent or volume, as the method says). Spatial axes are those of the
+ * array in tensor order; a window may look along another axis (three-view methods): its tensor axis i is the array's
+ * axis order[i]. All pointers live until `accept`. */
 typedef struct medgen_window {
   uint32_t struct_size;
   uint32_t flags; /* MEDGEN_WINDOW_* */
@@ -37,7 +39,7 @@ typedef struct medgen_cover_request {
   uint32_t struct_size;
   uint32_t ndim; /* spatial axes */
   int64_t channels;
-  const int64_t* shape; /* spatial shape of the array */
+  const int64_t* shape;         /* spatial shape of the array */
   const medgen_binds_t* inputs; /* what the user gave (informed slice, start index ...) */
   const medgen_space_t* space;  /* of the volume, or NULL */
 } medgen_cover_request_t;

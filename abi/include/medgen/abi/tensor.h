@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Tensors with DLPack's layout (DLTensor of DLPack 1.x, asserted in a test), named tensors, and where a volume lies in space. */
+ * Tensors with DLPack's layout (DLTensor of DLPack 1.x, asserted in a test), named tensors, and where a volume lies in
+ * space. */
 #ifndef MEDGEN_ABI_TENSOR_H
 #define MEDGEN_ABI_TENSOR_H
 
@@ -31,7 +32,8 @@ typedef struct medgen_dtype {
 } medgen_dtype_t;
 
 /* Strides count elements and are never NULL when ndim > 0. byte_offset is honoured. No alignment is promised beyond the
- * element's own. Inputs are read-only and borrowed for the call; outputs are allocated by the host (medgen_outputs_t). */
+ * element's own. Inputs are read-only and borrowed for the call; outputs are allocated by the host (medgen_outputs_t).
+ */
 typedef struct medgen_tensor {
   void* data;
   medgen_device_t device;
@@ -47,8 +49,8 @@ typedef struct medgen_tensor {
 #define MEDGEN_FRAME_RAS 1 /* NIfTI: x to the Right, y to the Anterior, z to the Superior */
 #define MEDGEN_FRAME_LPS 2 /* DICOM, ITK */
 
-/* Row-major 4x4 from voxel index (i,j,k) to world. Tensor axes of a volume are (..., k, j, i) = (..., z, y, x) unless the
- * component's description says otherwise; index order in `affine` is always (i, j, k). */
+/* Row-major 4x4 from voxel index (i,j,k) to world. Tensor axes of a volume are (..., k, j, i) = (..., z, y, x) unless
+ * the component's description says otherwise; index order in `affine` is always (i, j, k). */
 typedef struct medgen_space {
   uint32_t struct_size;
   int32_t frame;
@@ -69,9 +71,10 @@ typedef struct medgen_binds {
   medgen_str_t params_json; /* scalars of the call, a JSON object or empty */
 } medgen_binds_t;
 
-/* Where a call puts its results: the plugin names each output and its shape, the host allocates it (on ctx->device unless the
- * component declares otherwise) and lends it for the rest of the call. Asking twice for one name with the same shape returns
- * the same memory; with another shape it is MEDGEN_E_INVALID. Contents are unspecified until written. [serial] */
+/* Where a call puts its results: the plugin names each output and its shape, the host allocates it (on ctx->device
+ * unless the component declares otherwise) and lends it for the rest of the call. Asking twice for one name with the
+ * same shape returns the same memory; with another shape it is MEDGEN_E_INVALID. Contents are unspecified until
+ * written. [serial] */
 typedef struct medgen_outputs {
   uint32_t struct_size;
   uint32_t reserved0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Versions. The ABI has its own number, apart from the product's: it grows by appending within a major (docs/abi.md). */
+ * Versions. The ABI has its own number, apart from the product's: it grows by appending within a major (docs/abi.md).
+ */
 #ifndef MEDGEN_ABI_VERSION_H
 #define MEDGEN_ABI_VERSION_H
 

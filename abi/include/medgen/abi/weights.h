@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Weights come from the host: read-only, shared between components, mapped from disk. Plugins never open weight files. */
+ * Weights come from the host: read-only, shared between components, mapped from disk. Plugins never open weight files.
+ */
 #ifndef MEDGEN_ABI_WEIGHTS_H
 #define MEDGEN_ABI_WEIGHTS_H
 
@@ -16,7 +17,8 @@ typedef struct medgen_weight_info {
   const int64_t* shape; /* lives as long as the provider */
 } medgen_weight_info_t;
 
-/* The tensors lent by `get` live on the CPU until the component that was created with this provider is destroyed. [any] */
+/* The tensors lent by `get` live on the CPU until the component that was created with this provider is destroyed. [any]
+ */
 typedef struct medgen_weights {
   uint32_t struct_size;
   uint32_t reserved0;

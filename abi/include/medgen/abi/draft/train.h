@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * DRAFT medgen.train/1, a component extension: the plugin computes losses, gradients and updates; the host owns data, loop,
- * noise, learning rates, checkpoints and, later, the exchange of gradients. May change without notice until it leaves draft/;
- * its id will not. */
+ * DRAFT medgen.train/1, a component extension: the plugin computes losses, gradients and updates; the host owns data,
+ * loop, noise, learning rates, checkpoints and, later, the exchange of gradients. May change without notice until it
+ * leaves draft/; its id will not. */
 #ifndef MEDGEN_ABI_DRAFT_TRAIN_H
 #define MEDGEN_ABI_DRAFT_TRAIN_H
 
@@ -29,7 +29,8 @@ typedef struct medgen_train {
   uint32_t reserved0;
   /* JSON Schema of what `begin` accepts in options_json. */
   medgen_str_t options_schema_json;
-  /* Makes the object trainable: optimiser, EMA, loss. Weights the object was created without are initialised from ctx->seed. */
+  /* Makes the object trainable: optimiser, EMA, loss. Weights the object was created without are initialised from
+   * ctx->seed. */
   medgen_status_t (*begin)(const medgen_context_t* ctx, medgen_obj_t* self, medgen_str_t options_json, uint32_t n_peers,
                            uint32_t reserved, const medgen_train_peer_t* peers, medgen_obj_t** trainer) MEDGEN_NOEXCEPT;
   /* Forward, loss and backward on one batch; gradients add up until `apply`. Batch names are those of the component's

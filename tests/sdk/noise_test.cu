@@ -59,7 +59,8 @@ int main() {
   if (cudaMalloc(&memory, 2 * count * sizeof(double)) != cudaSuccess) return 1;
   fill<<<kBlocks / 256, 256>>>(stream, memory, memory + count);
   cudaMemcpy(normals.data(), memory, count * sizeof(double), cudaMemcpyDeviceToHost);
-  const cudaError_t status = cudaMemcpy(uniforms.data(), memory + count, count * sizeof(double), cudaMemcpyDeviceToHost);
+  const cudaError_t status =
+      cudaMemcpy(uniforms.data(), memory + count, count * sizeof(double), cudaMemcpyDeviceToHost);
   cudaFree(memory);
   const std::size_t wrong = differing(normals, expected_normals) + differing(uniforms, expected_uniforms);
   std::printf("%s: %zu of %zu numbers differ\n", cudaGetErrorString(status), wrong, 2 * count);

@@ -1,0 +1,220 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The promises of `medgen run`, tried from outside: run_e2e.py MEDGEN PLUGIN_FOLDER [unittest arguments]"""
+import json
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+import nifti
+import tool
+from tool import Case, contents, model, pipeline, run
+
+SLOW = {"fail": "predict", "mode": "slow", "slow_ms": 150}
+LABELS = [i % 3 * 7 for i in range(6 * 5 * 4)]
+AFFINES = {
+    "flipped": ((-1, 0, 0, 90), (0, -1, 0, 126), (0, 0, 2, -72)),
+    "permuted": ((0, 0, 2.5, -10), (1.25, 0, 0, 3), (0, -0.75, 0, 8)),
+    "oblique": ((0.96, -0.25, 0.1, -31.5), (0.28, 0.93, -0.2, 17.25), (-0.04, 0.22, 1.9, -64)),
+}
+
+
+class Reproducible(Case):
+    def test_a_run_can_be_run_again_from_its_manifest(self):
+        self.run_pipeline(pipeline({"count": 2}))
+        self.assertEqual(self.manifest()["run"]["status"], "complete")
+        first = contents(self.folder / "out")
+        self.assertEqual(sorted(first), ["images/ct_0001.nii.gz", "images/ct_0002.nii.gz"])
+        self.assertNotEqual(*first.values())
+        again = run("run", self.folder / "out/run.json", "--set", f"steps.save.to={self.folder}/other")
+        self.assertEqual(again.returncode, 0, again.stderr)
+        self.assertEqual(contents(self.folder / "other"), first)
+
+    def test_a_second_run_keeps_what_is_there(self):
+        document = pipeline({"count": 2})
+        self.run_pipeline(document)
+        files = sorted((self.folder / "out").rglob("*.nii.gz"))
+        before = [path.stat().st_mtime_ns for path in files]
+        result = self.run_pipeline(document)
+        self.assertIn("2 of 2", result.stderr)
+        self.assertEqual([path.stat().st_mtime_ns for path in files], before)
+
+    def test_a_damaged_sample_is_made_again(self):
+        document = pipeline({"count": 2})
+        self.run_pipeline(document)
+        whole = contents(self.folder / "out")
+        (self.folder / "out/images/ct_0002.nii.gz").write_bytes(b"damaged")
+        self.run_pipeline(document)
+        self.assertEqual(contents(self.folder / "out"), whole)
+
+    def test_another_seed_differs(self):
+        self.run_pipeline(pipeline())
+        self.run_pipeline(pipeline(write={"to": "other"}), "--seed", 8)
+        one, other = contents(self.folder / "out"), contents(self.folder / "other")
+        self.assertEqual(one.keys(), other.keys())
+        self.assertTrue(all(one[name] != other[name] for name in one))
+
+    def test_neither_batch_nor_threads_change_a_sample(self):
+        reference = None
+        for batch, threads in ((1, 1), (8, 1), (3, 2), (1, 2)):
+            to = f"out-{batch}-{threads}"
+            self.run_pipeline(pipeline({"count": 8, "batch": batch}, {"to": to}), "--threads", threads)
+            reference = reference or contents(self.folder / to)
+            self.assertEqual(len(reference), 8)
+            self.assertEqual(contents(self.folder / to), reference, to)
+
+    def test_windows_of_known_slices_do_not_depend_on_the_batch(self):
+        for known in ("clean", "renoise"):
+            config = {"axis": 0, "window": 3, "overlap": 1, "known": known}
+            parts = model(propagator={"component": "null.propagator", "config": config})
+            for batch in (1, 4):
+                to = f"{known}-{batch}"
+                self.run_pipeline(pipeline({"generate": parts, "count": 4, "batch": batch}, {"to": to}))
+            self.assertEqual(contents(self.folder / f"{known}-1"), contents(self.folder / f"{known}-4"))
+
+
+class Interrupted(Case):
+    def slow_pipeline(self):
+        return pipeline({"generate": model(SLOW), "count": 3, "steps": 4})
+
+    def expected(self):
+        """The same samples, uninterrupted: how slow a denoiser is does not change them."""
+        self.run_pipeline(pipeline({"count": 3, "steps": 4}, {"to": "whole"}), name="whole.json")
+        return contents(self.folder / "whole")
+
+    def interrupt(self, sign):
+        """Runs until the second sample has had its first evaluation: the process, and the events after the signal."""
+        path = self.write_pipeline(self.slow_pipeline())
+        process = subprocess.Popen(tool.command("run", path, "--progress=json"), stderr=subprocess.PIPE,
+                                   stdout=subprocess.DEVNULL, text=True, env=tool.environment())
+        sampling, sent = [], None
+        for line in process.stderr:
+            event = json.loads(line) if line.startswith("{") else {}
+            if event.get("task") == "sampling" and event.get("item") == "ct_0002":
+                sampling.append(event["done"])
+                if sent is None and event["done"] == 1:
+                    process.send_signal(sign)
+                    sent = time.monotonic()
+        process.stderr.close()
+        return process.wait(), max(sampling)
+
+    def check_goes_on(self, first):
+        self.run_pipeline(self.slow_pipeline())
+        self.assertEqual(contents(self.folder / "out"), self.expected())
+        self.assertEqual(self.manifest()["run"]["status"], "complete")
+        self.assertEqual((self.folder / "out/images/ct_0001.nii.gz").stat().st_mtime_ns, first)
+
+    def test_ctrl_c_stops_within_a_step_and_the_next_run_goes_on(self):
+        code, evaluations = self.interrupt(signal.SIGINT)
+        self.assertEqual(code, 130)
+        self.assertLessEqual(evaluations, 2)
+        self.assertEqual(list(contents(self.folder / "out")), ["images/ct_0001.nii.gz"])
+        manifest = self.manifest()
+        self.assertEqual(manifest["run"]["status"], "incomplete")
+        self.assertEqual([sample["name"] for sample in manifest["run"]["samples"]], ["ct_0001"])
+        self.check_goes_on((self.folder / "out/images/ct_0001.nii.gz").stat().st_mtime_ns)
+
+    def test_a_killed_run_goes_on(self):
+        code, _ = self.interrupt(signal.SIGKILL)
+        self.assertEqual(code, -signal.SIGKILL)
+        self.check_goes_on((self.folder / "out/images/ct_0001.nii.gz").stat().st_mtime_ns)
+
+    def test_a_torn_journal_line_costs_one_sample(self):
+        self.interrupt(signal.SIGKILL)
+        journal = self.folder / "out/run.journal.jsonl"
+        journal.write_bytes(journal.read_bytes()[:-20])
+        self.run_pipeline(self.slow_pipeline())
+        self.assertEqual(contents(self.folder / "out"), self.expected())
+
+
+class OtherFolders(Case):
+    def refused(self, document, *names):
+        result = run("run", self.write_pipeline(document))
+        self.assertEqual(result.returncode, 4, result.stderr)
+        for name in names:
+            self.assertIn(name, result.stderr)
+
+    def test_results_of_another_pipeline_are_not_replaced_unasked(self):
+        self.run_pipeline(pipeline())
+        before = contents(self.folder / "out")
+        self.refused(pipeline({"steps": 4}, seed=8), "out", "overwrite")
+        self.assertEqual(contents(self.folder / "out"), before)
+        self.run_pipeline(pipeline({"steps": 4}, {"overwrite": True}, seed=8))
+        self.assertNotEqual(contents(self.folder / "out"), before)
+
+    def test_files_of_somebody_else_are_not_replaced_however_often_it_is_tried(self):
+        theirs = self.folder / "out/images/ct_0001.nii.gz"
+        theirs.parent.mkdir(parents=True)
+        theirs.write_bytes(b"theirs")
+        for _ in range(2):
+            self.refused(pipeline(), "ct_0001.nii.gz", "overwrite")
+            self.assertEqual(theirs.read_bytes(), b"theirs")
+
+    def test_a_manifest_that_is_garbage_is_that_of_another_run(self):
+        self.run_pipeline(pipeline())
+        path = self.folder / "out/run.json"
+        whole = json.loads(path.read_text())
+        for run_part in (3, {"fingerprint": 3}, {"fingerprint": [1], "samples": 3}, None):
+            path.write_text(json.dumps({**whole, "run": run_part}))
+            self.refused(pipeline(), "out")
+        path.write_text("{")
+        self.refused(pipeline(), "out")
+
+    def test_records_that_are_garbage_only_cost_their_samples(self):
+        self.run_pipeline(pipeline())
+        before = contents(self.folder / "out")
+        path = self.folder / "out/run.json"
+        whole = json.loads(path.read_text())
+        name = whole["run"]["samples"][0]["name"]
+        for samples in (3, [3], [{"name": 3}], [{"name": name, "files": 3}], [{"name": name, "files": {"a": 3}}],
+                        [{"name": name}], {"a": {"name": name}}):
+            whole["run"]["samples"] = samples
+            path.write_text(json.dumps(whole))
+            self.run_pipeline(pipeline())
+            self.assertEqual(contents(self.folder / "out"), before)
+
+
+class Geometry(Case):
+    def test_label_maps_keep_ids_type_and_affine(self):
+        for kind, affine in AFFINES.items():
+            for dtype in ("uint8", "int16"):
+                nifti.write(self.folder / f"masks/{kind}-{dtype}.nii.gz", (6, 5, 4), LABELS, dtype, affine)
+        compressor = {"component": "null.compressor", "config": {"factor": 4}}
+        for orientation in ("RAS", "LPI", "SAR"):
+            document = pipeline({"generate": model(data={"orientation": orientation, "output": "int16"},
+                                                   compressor=compressor), "mask": "masks"},
+                                {"to": orientation})
+            self.run_pipeline(document)
+            for kind in AFFINES:
+                for dtype in ("uint8", "int16"):
+                    with self.subTest(orientation=orientation, kind=kind, dtype=dtype):
+                        self.check(orientation, f"{kind}-{dtype}", dtype)
+
+    def check(self, to, name, dtype):
+        source = nifti.Volume(self.folder / f"masks/{name}.nii.gz")
+        label = nifti.Volume(self.folder / f"{to}/labels/{name}.nii.gz")
+        image = nifti.Volume(self.folder / f"{to}/images/{name}.nii.gz")
+        self.assertEqual((label.dtype, image.dtype), (dtype, "int16"))
+        self.assertEqual(label.values, source.values)
+        for volume in (label, image):
+            self.assertEqual(volume.size, source.size)
+            for mine, theirs in zip(volume.affine, source.affine):
+                for a, b in zip(mine, theirs):
+                    self.assertAlmostEqual(a, b, delta=1e-6)
+
+    def test_encode_and_decode_give_the_image_back(self):
+        values = [(i * 37) % 1000 - 300 for i in range(120)]
+        nifti.write(self.folder / "head.nii.gz", (6, 5, 4), values, "int16", AFFINES["oblique"])
+        vae = {"components": {"compressor": {"component": "null.compressor"}}, "data": {"orientation": "PIR"}}
+        self.run_pipeline({"medgen": 1, "steps": {"z": {"encode": vae, "image": "head.nii.gz"},
+                                                  "x": {"decode": vae, "latent": "@z"},
+                                                  "save": {"write": "@x", "to": "out"}}})
+        back = nifti.Volume(self.folder / "out/images/head.nii.gz")
+        self.assertEqual((back.values, back.dtype), (values, "int16"))
+
+
+if __name__ == "__main__":
+    tool.MEDGEN, tool.PLUGINS = sys.argv[1:3]
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
