@@ -79,8 +79,9 @@ Volume image_from_model(const Tensor& values, const ModelGrid& grid, const DataC
   return image.with_voxels(voxels.to(contract.output));
 }
 
-Tensor decode_latent(const Model& model, const Tensor& latent, std::uint64_t seed, const CodecProgress& progress) {
-  return model.compressor->decode(call_context(seed, 0, progress),
+Tensor decode_latent(const Model& model, const Tensor& latent, std::uint64_t seed, std::size_t sample,
+                     const CodecProgress& progress) {
+  return model.compressor->decode(call_context(seed, sample, progress),
                                   {{"z", scaled_by(latent, 1.0 / model.latent_scale)}});
 }
 

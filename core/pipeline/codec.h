@@ -20,7 +20,9 @@ Volume image_from_model(const Tensor& values, const ModelGrid& grid, const DataC
                         const IntensityTransform& intensity, const Volume* labels);
 
 /// Decodes a latent of the sampler's scale. @throws Cancelled, PluginError
-Tensor decode_latent(const Model& model, const Tensor& latent, std::uint64_t seed, const CodecProgress& progress);
+/// @param sample  noise index of the sample, for compressors that draw noise.
+Tensor decode_latent(const Model& model, const Tensor& latent, std::uint64_t seed, std::size_t sample,
+                     const CodecProgress& progress);
 
 /// Images to latents: each sample keeps "mean" and "sigma" (unscaled), and in its facts what decoding needs to give an
 /// image of the same grid and units.

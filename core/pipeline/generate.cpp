@@ -120,7 +120,7 @@ Volume GenerateSource::decode(const Tensor& latent, const Case& item, const RunO
   observer.report({options_.step, "decoding", name, 0, 1, {}});
   Tensor values = latent;
   if (model_->compressor) {
-    values = decode_latent(*model_, latent, options_.seed, [&](std::uint64_t done, std::uint64_t total) {
+    values = decode_latent(*model_, latent, options_.seed, item.index, [&](std::uint64_t done, std::uint64_t total) {
       observer.report({options_.step, "decoding", name, done, total, {}});
       return !observer.cancelled();
     });

@@ -82,8 +82,7 @@ ModelPackage ModelPackage::load(const ConfigNode& model, const Registry& registr
     }
     description = read_config(file);
   }
-  model_schema().validate(description);
-  if (description.contains("method")) {
+  if (description.is_object() && description.contains("method")) {
     const Json defaults = method_defaults(description.at("method"), registry);
     Json merged = overlay(defaults, description.json());
     merged.erase("summary");

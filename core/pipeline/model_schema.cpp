@@ -18,7 +18,7 @@ constexpr const char* kModelSchema = R"json({
     "summary": {"type": "string"},
     "license": {"type": "string", "description": "SPDX expression or name of the licence of the weights"},
     "credit": {"type": "string", "description": "whom to name when the weights or samples are used"},
-    "method": {"type": "string", "description": "whose defaults this model is laid over, e.g. maisi.ct-from-mask"},
+    "method": {"type": "string", "description": "whose defaults this model is laid over, e.g. maisi.rflow-ct-from-mask"},
     "components": {
       "type": "object",
       "additionalProperties": false,

@@ -74,6 +74,14 @@ Vec3 three(const ConfigNode& node) {
   return {values.at(0), values.at(1), values.at(2)};
 }
 
+/// The description without where its weights lie: their contents are hashed beside it.
+Json without_weights(Json description) {
+  if (!description.is_object()) return description;
+  description.erase("weights");
+  for (auto& [key, value] : description.items()) value = without_weights(value);
+  return description;
+}
+
 Layout layout_of(const std::string& name) {
   if (name == "pairs") return Layout::Pairs;
   return name == "nnunet" ? Layout::NnUnet : Layout::Folders;
@@ -286,7 +294,7 @@ void StepGraph::collect_facts(const std::string& name, Json& facts) {
                              {"license", model.license()},
                              {"credit", model.credit()},
                              {"weights", weights},
-                             {"description", content_hash(model.json())}});
+                             {"description", content_hash(without_weights(model.json()))}});
   options.erase(verb);
   for (const char* key : {"mask", "image", "latent"}) {
     if (!node.contains(key)) continue;

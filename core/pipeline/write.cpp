@@ -58,8 +58,11 @@ class Writer {
     try {
       source_.produce(wanted, observer_, [&](std::size_t index, Sample sample) { write(index, sample); });
       finish_folder();
-    } catch (...) {
+    } catch (const Cancelled&) {
       close_interrupted(start);
+      throw;
+    } catch (...) {
+      folder_.empty() ? folder_.discard() : close_interrupted(start);
       throw;
     }
     close(start, true);

@@ -51,7 +51,7 @@ bool file_matches(const std::filesystem::path& path, const std::string& hash) {
 RunFolder::RunFolder(std::filesystem::path folder, std::string fingerprint, bool overwrite)
     : folder_(std::move(folder)), fingerprint_(std::move(fingerprint)) {
   std::error_code error;
-  std::filesystem::create_directories(folder_, error);
+  made_ = std::filesystem::create_directories(folder_, error);
   if (error || !std::filesystem::is_directory(folder_)) {
     throw RuntimeError("cannot make the output folder '{}': {}", folder_.string(),
                        error ? error.message() : "it is a file");
@@ -106,6 +106,7 @@ bool RunFolder::finished(const std::string& sample) const {
   const auto found = samples_.find(sample);
   if (found == samples_.end() || !found->second->contains("files")) return false;
   const Json& files = found->second->at("files");
+  if (!files.is_object() || files.empty()) return false;
   for (const auto& [name, hash] : files.items()) {
     if (!hash.is_string() || !file_matches(folder_ / name, hash.get<std::string>())) return false;
   }
@@ -128,6 +129,16 @@ void RunFolder::close(const Json& manifest, bool complete) {
   whole["run"]["samples"] = std::move(samples);
   write_file(folder_ / kManifest, dump_pretty(whole));
   std::filesystem::remove(folder_ / kJournal);
+}
+
+void RunFolder::discard() {
+  std::filesystem::remove(folder_ / kJournal);
+  if (!made_) return;
+  std::error_code not_empty;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+    if (entry.is_directory()) std::filesystem::remove(entry.path(), not_empty);
+  }
+  std::filesystem::remove(folder_, not_empty);
 }
 
 std::uint64_t peak_memory() {

@@ -41,6 +41,9 @@ class RunFolder {
   void add(const std::string& sample, const Json& record);
   /// Writes run.json from `manifest` (samples and status are filled in) and removes the journal.
   void close(const Json& manifest, bool complete);
+  /// Forgets a run that failed before it finished a sample: removes the journal, and the folder when it was made here
+  /// and nothing is in it.
+  void discard();
 
  private:
   void read_manifest(bool overwrite);
@@ -51,6 +54,7 @@ class RunFolder {
   std::string fingerprint_;
   std::map<std::string, std::shared_ptr<const Json>> samples_;
   bool continued_ = false;
+  bool made_ = false;
 };
 
 /// Largest resident memory of this process so far, in bytes.

@@ -1,0 +1,262 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Malformed input of every kind: malformed_e2e.py MEDGEN PLUGIN_FOLDER. Each ends with the documented exit code, one
+message that names the file and the place, and without output."""
+import hashlib
+import json
+import shutil
+import struct
+import sys
+import unittest
+from pathlib import Path
+
+import nifti
+import tool
+from tool import Case, model, pipeline, run
+
+CONFIG, DATA, PLUGIN = 3, 4, 5
+
+
+def steps(**named):
+    return {"medgen": 1, "steps": named}
+
+
+def broken_model(**changes):
+    return pipeline({"generate": {**model(), **changes}})
+
+
+def part(name, **component):
+    return pipeline({"generate": model(**{name: component})})
+
+
+# (name, pipeline, exit code, what the message says)
+PIPELINES = [
+    ("empty", "", CONFIG, ["p.json:1:1"]),
+    ("not json", "{\"medgen\": 1,\n  steps: {}}", CONFIG, ["p.json:2:3"]),
+    ("torn", "{\"medgen\": 1, \"steps\": {", CONFIG, ["p.json:1:"]),
+    ("binary", "\x00\x01\x02\x7f", CONFIG, ["p.json:1:1"]),
+    ("deep", "[" * 100000, CONFIG, ["p.json:1:"]),
+    ("twice", '{"medgen": 1, "medgen": 1, "steps": {}}', CONFIG, ["p.json:1:", "medgen"]),
+    ("array", "[]", CONFIG, ["p.json:1:1", "object"]),
+    ("version", {**pipeline(), "medgen": 2}, CONFIG, ["p.json:", "medgen"]),
+    ("no version", {"steps": pipeline()["steps"]}, CONFIG, ["p.json:", "medgen"]),
+    ("no steps", {"medgen": 1, "steps": {}}, CONFIG, ["p.json:", "steps"]),
+    ("typo in a key", pipeline({"cuont": 2}), CONFIG, ["p.json:", "cuont", "count"]),
+    ("typo in a verb", steps(ct={"genrate": "m"}), CONFIG, ["p.json:", "genrate", "generate"]),
+    ("two verbs", steps(ct={"generate": "m", "encode": "m"}), CONFIG, ["p.json:", "two verbs"]),
+    ("step name", steps(**{"1 ct": {"generate": "m"}}), CONFIG, ["p.json:", "1 ct"]),
+    ("negative seed", pipeline(seed=-1), CONFIG, ["p.json:", "seed"]),
+    ("seed beyond 64 bits", pipeline(seed=2**64), CONFIG, ["p.json:", "seed"]),
+    ("seed as text", pipeline(seed="7"), CONFIG, ["p.json:", "seed"]),
+    ("no samples", pipeline({"count": 0}), CONFIG, ["p.json:", "count"]),
+    ("too many samples", pipeline({"count": 10**18}), CONFIG, ["p.json:", "count"]),
+    ("no steps of sampling", pipeline({"steps": 0}), CONFIG, ["p.json:", "steps"]),
+    ("half a sample", pipeline({"count": 1.5}), CONFIG, ["p.json:", "count"]),
+    ("two axes", pipeline({"size": [4, 4]}), CONFIG, ["p.json:", "size"]),
+    ("no spacing", pipeline({"spacing_mm": [1, 0, 1]}), CONFIG, ["p.json:", "spacing_mm"]),
+    ("absurd size", pipeline({"size": [2**62, 2**62, 4]}), None, ["size"]),
+    ("largest integer", pipeline({"size": [2**63 - 1, 1, 1]}), None, []),
+    ("mask and size", pipeline() | {"steps": {"ct": {"generate": model(), "mask": "m", "size": [1, 1, 1]}}}, CONFIG,
+     ["p.json:", "mask"]),
+    ("reference to nothing", pipeline(write={"write": "@mr"}), CONFIG, ["p.json:", "@mr", "@ct"]),
+    ("reference to itself", pipeline(write={"write": "@save"}), CONFIG, ["p.json:", "@save"]),
+    ("reference to a later step", steps(save={"write": "@ct", "to": "out"}, ct=pipeline()["steps"]["ct"]), CONFIG,
+     ["p.json:", "@ct"]),
+    ("write without a place", steps(ct=pipeline()["steps"]["ct"], save={"write": "@ct"}), CONFIG, ["p.json:", "to"]),
+    ("layout", pipeline(write={"layout": "bids"}), CONFIG, ["p.json:", "bids"]),
+    ("device", pipeline(runtime={"device": "tpu"}), CONFIG, ["p.json:", "device"]),
+    ("memory", pipeline(runtime={"memory": "4 bananas"}), CONFIG, ["p.json:", "memory"]),
+    ("model folder", pipeline({"generate": "nowhere"}), CONFIG, ["p.json:", "nowhere"]),
+    ("method", broken_model(method="null.methd"), CONFIG, ["p.json:", "null.methd"]),
+    ("model key", broken_model(componets={}), CONFIG, ["p.json:", "componets", "components"]),
+    ("latent scale", broken_model(latent={"scale": 0}), CONFIG, ["p.json:", "scale"]),
+    ("orientation", broken_model(data={"orientation": "RRS"}), CONFIG, ["RRS"]),
+    ("window upside down", broken_model(data={"intensity": {"kind": "window", "low": 1, "high": 0}}), CONFIG,
+     ["p.json:", "high"]),
+    ("no denoiser", pipeline({"generate": {"components": {}}}), CONFIG, ["denoiser"]),
+    ("component that does not exist", part("denoiser", component="null.denoser"), None, ["null.denoser", "null.denoiser"]),
+    ("component of another kind", part("denoiser", component="null.scheduler"), None, ["null.scheduler"]),
+    ("component's config", part("denoiser", component="null.denoiser", config={"scael": 1}), CONFIG,
+     ["p.json:", "scael", "scale"]),
+    ("weights that are not there", part("denoiser", component="null.denoiser", weights="w.safetensors"), CONFIG,
+     ["p.json:", "w.safetensors"]),
+    ("mask that is not there", pipeline({"mask": "nothing/*.nii.gz"}), None, ["nothing"]),
+    ("denoiser that fails", pipeline({"generate": model({"fail": "predict", "mode": "fail"})}), PLUGIN,
+     ["null.denoiser", "predict"]),
+    ("denoiser of another shape", pipeline({"generate": model({"fail": "predict", "mode": "garbage-shape"})}), PLUGIN,
+     ["null.denoiser"]),
+    ("denoiser without output", pipeline({"generate": model({"fail": "predict", "mode": "no-output"})}), PLUGIN,
+     ["null.denoiser"]),
+    ("denoiser with a bad status", pipeline({"generate": model({"fail": "predict", "mode": "bad-status"})}), PLUGIN,
+     ["null.denoiser"]),
+    ("scheduler without times", part("scheduler", component="null.scheduler",
+                                     config={"fail": "begin", "mode": "garbage-shape"}), PLUGIN, ["null.scheduler"]),
+    ("scheduler with a bad update", part("scheduler", component="null.scheduler",
+                                         config={"fail": "update", "mode": "garbage-shape"}), PLUGIN, ["null.scheduler"]),
+    ("window out of the volume", part("propagator", component="null.propagator",
+                                      config={"fail": "next", "mode": "garbage-shape"}), PLUGIN, ["null.propagator"]),
+]
+
+SIZE = (6, 5, 4)
+VOXELS = [1] * 120
+
+
+def nifti_file(**changes):
+    return nifti.header(SIZE, **changes) + bytes(VOXELS)
+
+
+NIFTI_FILES = {
+    "empty": b"",
+    "header cut": nifti_file()[:200],
+    "voxels cut": nifti_file()[:-30],
+    "no voxels": nifti.header(SIZE),
+    "text": b"not an image" * 50,
+    "header size": nifti_file(header_size=12345),
+    "magic": nifti_file(magic=b"abc\0"),
+    "no axes": nifti_file(dim=(0, 6, 5, 4, 1, 1, 1, 1)),
+    "nine axes": nifti_file(dim=(9, 6, 5, 4, 1, 1, 1, 1)),
+    "negative axis": nifti_file(dim=(3, 6, -5, 4, 1, 1, 1, 1)),
+    "axis of nothing": nifti_file(dim=(3, 6, 0, 4, 1, 1, 1, 1)),
+    "larger than the file": nifti_file(dim=(3, 32767, 32767, 32767, 1, 1, 1, 1)),
+    "element type": nifti_file(code=999),
+    "complex numbers": nifti_file(code=32, bits=64),
+    "offset beyond the end": nifti_file(offset=1e9),
+    "offset that is no number": nifti_file(offset=float("nan")),
+    "offset in the header": nifti_file(offset=12),
+    "flat affine": nifti_file(affine=((1, 0, 0, 0), (1, 0, 0, 0), (1, 0, 0, 0))),
+    "affine that is no number": nifti_file(affine=((float("nan"), 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0))),
+}
+
+
+def safetensors(head, body=b""):
+    text = head if isinstance(head, bytes) else json.dumps(head).encode()
+    return struct.pack("<Q", len(text)) + text + body
+
+
+def tensor(dtype="F32", shape=(2,), offsets=(0, 8)):
+    return {"a": {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}}
+
+
+WEIGHT_FILES = {
+    "empty": b"",
+    "length cut": b"\x08\0\0",
+    "length absurd": struct.pack("<Q", 2**63) + b"{}",
+    "header cut": struct.pack("<Q", 100) + b"{",
+    "not json": safetensors(b"hello"),
+    "array": safetensors(b"[]"),
+    "type": safetensors(tensor("F31"), bytes(8)),
+    "negative axis": safetensors(tensor(shape=(-2,)), bytes(8)),
+    "overflow": safetensors(tensor(shape=(2**62, 2**62)), bytes(8)),
+    "size and shape differ": safetensors(tensor(shape=(3,)), bytes(8)),
+    "offsets backwards": safetensors(tensor(offsets=(8, 0)), bytes(8)),
+    "beyond the end": safetensors(tensor(offsets=(0, 8)), bytes(4)),
+    "pickle": b"\x80\x02cos\nsystem\nX\x04\0\0\0true\x85R.",
+}
+
+MODELS = {
+    "empty": ("", ["model.json:1:1"]),
+    "not json": ("{", ["model.json:1:"]),
+    "array": ("[]", ["model.json:1:1"]),
+    "version": ({"medgen_model": 9}, ["model.json:", "medgen_model"]),
+    "component as text": ({"components": {"denoiser": "null.denoiser"}}, ["model.json:", "denoiser"]),
+    "component without id": ({"components": {"denoiser": {}}}, ["model.json:", "component"]),
+    "hash": ({"components": {"denoiser": {"component": "null.denoiser", "sha256": "12"}}}, ["model.json:", "sha256"]),
+    "labels": ({"data": {"labels": {"liver": -1}}}, ["model.json:", "liver"]),
+}
+
+MANIFESTS = {
+    "empty": "",
+    "not json": "{",
+    "no id": {"id": None},
+    "id": {"id": "Bad Id"},
+    "version": {"medgen_plugin": 2},
+    "abi": {"abi": {"major": 99, "minor": 0}},
+    "library outside": {"library": "../x.so"},
+    "library absolute": {"library": "/lib/libc.so.6"},
+    "library missing": {"library": "nothing.so"},
+    "kind": {"components": [{"id": "null.x", "kind": "denoiser"}]},
+    "twice": {"components": [{"id": "null.x", "kind": "medgen.denoiser/1"}] * 2},
+    "unknown key": {"componets": []},
+}
+
+
+class Malformed(Case):
+    def check(self, result, code, says):
+        text = result.stderr
+        codes = (CONFIG, DATA, PLUGIN) if code is None else (code,)
+        self.assertIn(result.returncode, codes, text)
+        self.assertEqual(text.count("error:"), 1, text)
+        self.assertNotIn("internal error", text)
+        self.assertNotIn("json.exception", text)
+        self.assertLess(len(text), 2000)
+        for part_of_message in says:
+            self.assertIn(part_of_message, text)
+        self.assertEqual([str(path) for path in (self.folder / "out").rglob("*")], [])
+
+    def check_run(self, document, code, says, *arguments):
+        self.check(run("run", self.write_pipeline(document), "--no-progress", *arguments), code, says)
+
+    def test_pipelines(self):
+        for name, document, code, says in PIPELINES:
+            with self.subTest(name):
+                self.check_run(document, code, says)
+
+    def test_volumes(self):
+        path = self.folder / "mask.nii"
+        for name, data in NIFTI_FILES.items():
+            with self.subTest(name):
+                path.write_bytes(data)
+                self.check_run(pipeline({"mask": "mask.nii"}), DATA, ["mask.nii"])
+
+    def test_compressed_volumes(self):
+        path = self.folder / "mask.nii.gz"
+        nifti.write(path, SIZE, VOXELS)
+        whole = path.read_bytes()
+        for name, data in {"cut": whole[:-20], "text": b"hello", "damaged": whole[:40] + b"\xff" * 20}.items():
+            with self.subTest(name):
+                path.write_bytes(data)
+                self.check_run(pipeline({"mask": "mask.nii.gz"}), DATA, ["mask.nii.gz"])
+
+    def test_label_maps_outside_the_contract(self):
+        nifti.write(self.folder / "mask.nii", SIZE, VOXELS)
+        for name, data, says in (("labels", {"labels": {"liver": 5}}, ["1", "liver"]),
+                                 ("spacing", {"spacing_mm": {"minimum": [2, 2, 2]}}, ["spacing", "2, 2, 2"]),
+                                 ("size", {"size": {"maximum": [5, 5, 5]}}, ["size", "6, 5, 4"])):
+            with self.subTest(name):
+                self.check_run(pipeline({"generate": model(data=data), "mask": "mask.nii"}), DATA, ["mask", *says])
+
+    def test_weights(self):
+        path = self.folder / "w.safetensors"
+        document = part("denoiser", component="null.denoiser", weights="w.safetensors")
+        for name, data in WEIGHT_FILES.items():
+            with self.subTest(name):
+                path.write_bytes(data)
+                self.check_run(document, DATA, ["w.safetensors"])
+        path.write_bytes(safetensors({}))
+        other = hashlib.sha256(b"other").hexdigest()
+        self.check_run(part("denoiser", component="null.denoiser", weights="w.safetensors", sha256=other), DATA,
+                       ["w.safetensors", other])
+
+    def test_models(self):
+        for name, (document, says) in MODELS.items():
+            with self.subTest(name):
+                path = self.folder / "m/model.json"
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(document if isinstance(document, str) else json.dumps(document))
+                self.check(run("validate", path), CONFIG, says)
+                self.check_run(pipeline({"generate": "m"}), CONFIG, says)
+
+    def test_manifests(self):
+        whole = json.loads((Path(tool.PLUGINS) / "null.medgen-plugin.json").read_text())
+        path = self.folder / "plugins/null.medgen-plugin.json"
+        path.parent.mkdir()
+        shutil.copy(Path(tool.PLUGINS) / whole["library"], path.parent)
+        for name, change in MANIFESTS.items():
+            with self.subTest(name):
+                path.write_text(change if isinstance(change, str) else json.dumps({**whole, **change}))
+                self.check(run("validate", path), CONFIG, ["null.medgen-plugin.json"])
+
+
+if __name__ == "__main__":
+    tool.MEDGEN, tool.PLUGINS = sys.argv[1:3]
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
