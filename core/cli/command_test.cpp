@@ -34,7 +34,7 @@ TEST_CASE("a mistyped command is answered with the one that was meant", "[unit][
 
 TEST_CASE("a mistyped option is answered with one of the same command", "[unit][cli]") {
   CHECK(explained({"plugins", "--jsn"}) == "unknown option '--jsn' (did you mean '--json'?)");
-  CHECK(explained({"run", "p.json", "--sed=3"}) == "unknown option '--sed' (did you mean '--seed'?)");
+  CHECK(explained({"run", "p.json", "--sead=3"}) == "unknown option '--sead' (did you mean '--seed'?)");
 }
 
 TEST_CASE("a superfluous argument is named", "[unit][cli]") {

@@ -17,6 +17,15 @@ std::optional<Vec3> bound(const ConfigNode& data, const char* what, const char* 
   return Vec3{values.at(0), values.at(1), values.at(2)};
 }
 
+std::string orientation_code(const ConfigNode& node) {
+  const auto code = node.as<std::string>();
+  const auto names = [&](std::string_view axis) { return code.find_first_of(axis) != std::string::npos; };
+  if (!names("RL") || !names("AP") || !names("SI")) {
+    node.fail("must have one each of R/L, A/P and S/I, such as \"RAS\", got \"{}\"", code);
+  }
+  return code;
+}
+
 IntensityRule intensity_rule(const ConfigNode& data) {
   IntensityRule rule;
   if (!data.contains("intensity")) return rule;
@@ -95,7 +104,7 @@ DataContract DataContract::read(const ConfigNode& model) {
   const ConfigNode data = model.at("data");
   contract.modality = data.get<std::string>("modality", "");
   contract.xyz_axes = data.get<std::string>("axes", "zyx") == "xyz";
-  contract.orientation = data.get<std::string>("orientation", contract.orientation);
+  if (data.contains("orientation")) contract.orientation = orientation_code(data.at("orientation"));
   contract.spacing_min = bound(data, "spacing_mm", "minimum");
   contract.spacing_max = bound(data, "spacing_mm", "maximum");
   contract.size_min = bound(data, "size", "minimum");

@@ -50,9 +50,14 @@ Json overlay(Json base, const Json& over) {
 }
 
 std::int64_t fact(const Component& component, const char* key, std::int64_t fallback) {
-  const Json facts = Json::parse(component.describe());
-  return facts.is_object() && facts.contains(key) && facts[key].is_number_integer() ? facts[key].get<std::int64_t>()
-                                                                                    : fallback;
+  constexpr std::int64_t kLargest = 1 << 20;
+  const Json facts = Json::parse(component.describe(), nullptr, false);
+  if (!facts.is_object() || !facts.contains(key)) return fallback;
+  const Json& value = facts[key];
+  const std::int64_t number = value.is_number_integer() ? value.get<std::int64_t>() : 0;
+  if (number >= 1 && number <= kLargest) return number;
+  throw PluginError("{}: describes itself with \"{}\": {}, expected an integer from 1 to {}", component.id(), key,
+                    excerpt(value), kLargest);
 }
 
 ConfigNode config_of(const ComponentSpec& spec) {

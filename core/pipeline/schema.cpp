@@ -55,7 +55,7 @@ constexpr const char* kGenerate = R"json({
   "properties": {
     "generate": {"type": ["string", "object"], "description": "a model: a folder, \"@step\" that makes one, or in line"},
     "mask": {"$ref": "#/$defs/files", "description": "label maps: files, patterns, a folder, or \"@step\""},
-    "size": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 3, "maxItems": 3,
+    "size": {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 65536}, "minItems": 3, "maxItems": 3,
              "description": "voxels (x, y, z), without a mask"},
     "spacing_mm": {"$ref": "#/$defs/spacing", "description": "with size"},
     "resample_mm": {"$ref": "#/$defs/spacing", "description": "brings the mask to this spacing first (nearest)"},

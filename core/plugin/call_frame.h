@@ -28,8 +28,8 @@ class AbiBinds {
   medgen_binds_t binds_{};
 };
 
-/// One call into a plugin: its context, and what lives until it returns (outputs, scratch memory). The context and the
-/// inputs are borrowed. Thread: the calling one, but for noise and logs.
+/// One call into a plugin: its context, and what lives until it returns (outputs, scratch memory).
+/// Thread: the calling one, but for noise, scratch memory and logs.
 class CallFrame {
  public:
   CallFrame(PluginServices& services, const CallContext& context);
@@ -80,7 +80,7 @@ class CallFrame {
   medgen_status_t guarded(const Work& work) noexcept;
 
   PluginServices& services_;
-  const CallContext& context_;
+  const CallContext context_;  // a copy: callers may give a temporary
   HostHandle handle_;
   medgen_context_t abi_context_{};
   medgen_outputs_t abi_outputs_{};

@@ -12,7 +12,7 @@ class CallFrame;
 class PluginComponent;
 
 /// One call of an extension's function (medgen.train/1) on a component that came from a Host: the C structs the
-/// function takes, the component's lock, and the outputs it allocates. Inputs are borrowed until the call is destroyed.
+/// function takes, the component's lock, and the outputs it allocates.
 ///
 ///     PluginCall call(*unet, "train step", context, batch);
 ///     call.run([&] { return train->step(call.context(), trainer, call.inputs(), call.outputs()); });
@@ -20,7 +20,7 @@ class PluginComponent;
 class PluginCall {
  public:
   /// `function` names the call in error messages. @throws ConfigError when `component` is not a plugin's.
-  PluginCall(const Component& component, std::string_view function, const CallContext& context, const Inputs& in = {});
+  PluginCall(const Component& component, std::string_view function, const CallContext& context, Inputs in = {});
   ~PluginCall();
   PluginCall(const PluginCall&) = delete;
   PluginCall& operator=(const PluginCall&) = delete;
@@ -39,6 +39,7 @@ class PluginCall {
  private:
   const PluginComponent& component_;
   std::string function_;
+  Inputs in_;
   std::unique_ptr<CallFrame> frame_;
   std::unique_ptr<AbiBinds> binds_;
 };

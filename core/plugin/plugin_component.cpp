@@ -114,12 +114,12 @@ std::shared_ptr<Component> adapt(std::shared_ptr<PluginObject> object) {
                     kind);
 }
 
-PluginCall::PluginCall(const Component& component, std::string_view function, const CallContext& context,
-                       const Inputs& in)
+PluginCall::PluginCall(const Component& component, std::string_view function, const CallContext& context, Inputs in)
     : component_(plugin_component(component)),
       function_(function),
+      in_(std::move(in)),
       frame_(std::make_unique<CallFrame>(component_.plugin_object()->services(), context)),
-      binds_(std::make_unique<AbiBinds>(in.tensors, in.params_json)) {}
+      binds_(std::make_unique<AbiBinds>(in_.tensors, in_.params_json)) {}
 
 PluginCall::~PluginCall() = default;
 

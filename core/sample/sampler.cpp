@@ -224,7 +224,9 @@ class SamplingRun {
       return guide(predict(x, t, with), predict(x, t, without), request_.guidance, channels);
     TensorMap both;
     for (const auto& [name, tensor] : with) {
-      both[name] = concat_rows(std::vector{rows_for_all(tensor), rows_for_all(without.at(name))});
+      const auto other = without.find(name);
+      if (other == without.end()) throw PluginError("guidance: a conditioner gives '{}' only with conditions", name);
+      both[name] = concat_rows(std::vector{rows_for_all(tensor), rows_for_all(other->second)});
     }
     const Tensor m = predict(concat_rows(std::vector{x, x}), t, both);
     return guide(m.rows(0, request_.batch), m.rows(request_.batch, request_.batch), request_.guidance, channels);

@@ -6,30 +6,30 @@
 #include <nlohmann/json.hpp>
 
 using medgen::Json;
-using medgen::e2e::medgen;
 using medgen::e2e::Result;
 using medgen::e2e::run;
 using medgen::e2e::shell;
+using medgen::e2e::tool;
 
 TEST_CASE("every command has help on standard output", "[e2e][cli]") {
   for (const char* command : {"run", "plan", "validate", "describe", "plugins", "import", "probe", "doctor", "schema",
                               "check-plugin", "completion", "version"}) {
     INFO(command);
-    const Result result = medgen({command, "--help"});
+    const Result result = tool({command, "--help"});
     CHECK(result.code == 0);
     CHECK(result.err.empty());
     CHECK(result.out.find("Examples:") != std::string::npos);
-    CHECK(medgen({"help", command}).out == result.out);
-    CHECK(medgen({command, "-h"}).out == result.out);
+    CHECK(tool({"help", command}).out == result.out);
+    CHECK(tool({command, "-h"}).out == result.out);
   }
 }
 
 TEST_CASE("the tool's help lists the commands, quickly", "[e2e][cli]") {
-  const Result result = medgen({"--help"});
+  const Result result = tool({"--help"});
   CHECK(result.code == 0);
   CHECK(result.out.find("check-plugin") != std::string::npos);
   WARN("medgen --help took " << result.seconds * 1000 << " ms");
-  WARN("medgen plugins took " << medgen({"plugins"}).seconds * 1000 << " ms");
+  WARN("medgen plugins took " << tool({"plugins"}).seconds * 1000 << " ms");
 }
 
 TEST_CASE("a wrong command line is exit code 2 and one message on standard error", "[e2e][cli]") {
@@ -52,7 +52,7 @@ TEST_CASE("a wrong command line is exit code 2 and one message on standard error
                                                        {"check-plugin", "/no/such/file"}};
   for (const auto& arguments : wrong) {
     INFO(::Catch::Detail::stringify(arguments));
-    const Result result = medgen(arguments);
+    const Result result = tool(arguments);
     CHECK(result.code == 2);
     CHECK(result.out.empty());
     CHECK(result.err.starts_with("medgen: error: "));
@@ -61,17 +61,16 @@ TEST_CASE("a wrong command line is exit code 2 and one message on standard error
 }
 
 TEST_CASE("a mistyped word is answered with the one that was meant", "[e2e][cli]") {
-  CHECK(medgen({"plugin"}).err ==
-        "medgen: error: no command 'plugin' (did you mean 'plugins'?); see `medgen --help`\n");
-  CHECK(medgen({"plugins", "--jsn"}).err ==
+  CHECK(tool({"plugin"}).err == "medgen: error: no command 'plugin' (did you mean 'plugins'?); see `medgen --help`\n");
+  CHECK(tool({"plugins", "--jsn"}).err ==
         "medgen: error: unknown option '--jsn' (did you mean '--json'?); see `medgen plugins --help`\n");
 }
 
 TEST_CASE("with --json an error is a document too", "[e2e][cli]") {
-  const Result usage = medgen({"plugins", "--json", "--nonsense"});
+  const Result usage = tool({"plugins", "--json", "--nonsense"});
   CHECK(usage.code == 2);
   CHECK(Json::parse(usage.out).at("error").at("kind") == "usage");
-  const Result config = medgen({"describe", "no.such", "--json"});
+  const Result config = tool({"describe", "no.such", "--json"});
   CHECK(config.code == 3);
   const Json error = Json::parse(config.out).at("error");
   CHECK(error.at("code") == 3);
@@ -79,9 +78,9 @@ TEST_CASE("with --json an error is a document too", "[e2e][cli]") {
 }
 
 TEST_CASE("versions are printed as text and as JSON", "[e2e][cli]") {
-  CHECK(medgen({"--version"}).out.starts_with("medgen "));
-  CHECK(run("medgen-run", {"--version"}).out == medgen({"--version"}).out);
-  CHECK(Json::parse(medgen({"version", "--json"}).out).contains("abi"));
+  CHECK(tool({"--version"}).out.starts_with("medgen "));
+  CHECK(run("medgen-run", {"--version"}).out == tool({"--version"}).out);
+  CHECK(Json::parse(tool({"version", "--json"}).out).contains("abi"));
 }
 
 TEST_CASE("medgen-run is medgen run", "[e2e][cli]") {
@@ -100,8 +99,8 @@ TEST_CASE("a reader that goes away is no error, a full disk is", "[e2e][cli]") {
 
 TEST_CASE("completion scripts are accepted by bash and complete commands and components", "[e2e][cli]") {
   CHECK(shell("medgen completion bash | bash -n").code == 0);
-  CHECK(medgen({"__complete", "plug"}).out == "plugins\n");
-  CHECK(medgen({"__complete", "describe", "null.den"}).out == "null.denoiser\n");
+  CHECK(tool({"__complete", "plug"}).out == "plugins\n");
+  CHECK(tool({"__complete", "describe", "null.den"}).out == "null.denoiser\n");
   const Result completed = shell(
       "source <(medgen completion bash); COMP_WORDS=(medgen run --dry); COMP_CWORD=2; _medgen; echo "
       "\"${COMPREPLY[@]}\"");

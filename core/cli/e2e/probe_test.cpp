@@ -19,8 +19,8 @@ using medgen::Tensor;
 using medgen::write_safetensors;
 using medgen::e2e::contents_of;
 using medgen::e2e::Folder;
-using medgen::e2e::medgen;
 using medgen::e2e::Result;
+using medgen::e2e::tool;
 
 namespace {
 
@@ -38,7 +38,7 @@ struct Bench : Folder {
     std::vector<std::string> arguments = {"probe", "null.denoiser",        "predict", "--in", *this / "x.safetensors",
                                           "--out", *this / "y.safetensors"};
     arguments.insert(arguments.end(), more.begin(), more.end());
-    return medgen(arguments);
+    return tool(arguments);
   }
 
   bool wrote() const { return std::filesystem::exists(*this / "y.safetensors"); }
@@ -79,8 +79,8 @@ TEST_CASE("probe --json tells names, types, shapes and time", "[e2e][cli]") {
 TEST_CASE("probe does a scheduler's arithmetic", "[e2e][cli]") {
   const Bench bench;
   const Result result =
-      medgen({"probe", "scheduler.rflow", "timesteps", "--params",
-              R"({"num_inference_steps": 4, "shape": [1, 8, 8, 8]})", "--out", bench / "t.safetensors"});
+      tool({"probe", "scheduler.rflow", "timesteps", "--params", R"({"num_inference_steps": 4, "shape": [1, 8, 8, 8]})",
+            "--out", bench / "t.safetensors"});
   INFO(result.err);
   REQUIRE(result.code == 0);
   CHECK(SafetensorsFile(bench / "t.safetensors").tensors().at("timesteps").size() == 4);
@@ -122,12 +122,12 @@ TEST_CASE("a probe with bad inputs names them", "[e2e][cli]") {
   const Bench bench;
   const std::string torn = bench.file("torn.safetensors", contents_of(bench / "x.safetensors").substr(0, 90));
   const std::string out = bench / "y.safetensors";
-  CHECK(medgen({"probe", "null.denoiser", "predict", "--in", torn, "--out", out}).code == 4);
-  CHECK(medgen({"probe", "null.denoiser", "predict", "--in", bench / "missing", "--out", out}).code == 4);
-  const Result unknown = medgen({"probe", "null.denoiser", "decode", "--in", bench / "x.safetensors", "--out", out});
+  CHECK(tool({"probe", "null.denoiser", "predict", "--in", torn, "--out", out}).code == 4);
+  CHECK(tool({"probe", "null.denoiser", "predict", "--in", bench / "missing", "--out", out}).code == 4);
+  const Result unknown = tool({"probe", "null.denoiser", "decode", "--in", bench / "x.safetensors", "--out", out});
   CHECK(unknown.code == 3);
   CHECK(unknown.err.find("decode") != std::string::npos);
-  const Result nobody = medgen({"probe", "null.denoyser", "predict", "--in", bench / "x.safetensors", "--out", out});
+  const Result nobody = tool({"probe", "null.denoyser", "predict", "--in", bench / "x.safetensors", "--out", out});
   CHECK(nobody.code == 3);
   CHECK(nobody.err.find("did you mean 'null.denoiser'") != std::string::npos);
   CHECK_FALSE(bench.wrote());
@@ -161,7 +161,7 @@ TEST_CASE("a probe can be interrupted", "[e2e][cli]") {
 
 TEST_CASE("a probe whose result cannot be written fails without leaving anything", "[e2e][cli]") {
   const Bench bench;
-  const Result result = medgen(
+  const Result result = tool(
       {"probe", "null.denoiser", "predict", "--in", bench / "x.safetensors", "--out", bench / "no/such/y.safetensors"});
   CHECK(result.code == 1);
   CHECK(result.err.find("no/such") != std::string::npos);

@@ -21,7 +21,7 @@ struct Result {
 Result run(const std::string& tool, const std::vector<std::string>& arguments,
            const std::function<void(pid_t)>& on_start = {});
 
-inline Result medgen(const std::vector<std::string>& arguments) {
+inline Result tool(const std::vector<std::string>& arguments) {
   return run("medgen", arguments);
 }
 

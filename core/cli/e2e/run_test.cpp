@@ -13,10 +13,10 @@
 
 using medgen::Json;
 using medgen::e2e::Folder;
-using medgen::e2e::medgen;
 using medgen::e2e::Result;
 using medgen::e2e::run;
 using medgen::e2e::shell;
+using medgen::e2e::tool;
 
 namespace {
 
@@ -39,7 +39,7 @@ std::string pipeline(int steps, int count) {
 TEST_CASE("a pipeline runs, and what it wrote is on standard output", "[e2e][cli]") {
   const Folder folder;
   const std::string file = folder.file("p.json", pipeline(3, 2));
-  const Result result = medgen({"run", file});
+  const Result result = tool({"run", file});
   INFO(result.err);
   REQUIRE(result.code == 0);
   CHECK(result.out == (folder / "out") + '\n');
@@ -67,13 +67,13 @@ TEST_CASE("a run's result and events are JSON when asked for", "[e2e][cli]") {
 TEST_CASE("a plan says what would be done and does nothing", "[e2e][cli]") {
   const Folder folder;
   const std::string file = folder.file("p.json", pipeline(3, 2));
-  const Result plan = medgen({"plan", file, "--set", "steps.made.count=5", "--json"});
+  const Result plan = tool({"plan", file, "--set", "steps.made.count=5", "--json"});
   INFO(plan.err);
   REQUIRE(plan.code == 0);
   CHECK(Json::parse(plan.out).at("steps").at(0).at("samples") == 5);
-  const Result dry = medgen({"run", file, "--dry-run"});
+  const Result dry = tool({"run", file, "--dry-run"});
   CHECK(dry.code == 0);
-  CHECK(dry.out == medgen({"plan", file}).out);
+  CHECK(dry.out == tool({"plan", file}).out);
   CHECK_FALSE(std::filesystem::exists(folder / "out"));
 }
 
@@ -89,10 +89,10 @@ TEST_CASE("a pipeline can come from standard input", "[e2e][cli]") {
 TEST_CASE("options override the pipeline, and typing errors in them are found", "[e2e][cli]") {
   const Folder folder;
   const std::string file = folder.file("p.json", pipeline(2, 1));
-  const Result seed = medgen({"run", file, "--seed", "99", "--threads", "1", "--precision", "fp32", "--json"});
+  const Result seed = tool({"run", file, "--seed", "99", "--threads", "1", "--precision", "fp32", "--json"});
   INFO(seed.err);
   CHECK(Json::parse(seed.out).at("seed") == 99);
-  const Result typo = medgen({"run", file, "--set", "steps.maed.count=1"});
+  const Result typo = tool({"run", file, "--set", "steps.maed.count=1"});
   CHECK(typo.code == 3);
   CHECK(typo.err.find("made") != std::string::npos);
 }
@@ -115,7 +115,7 @@ TEST_CASE("an interrupted run ends with exit code 130, and the second interrupt 
 TEST_CASE("events are JSON to the last line, also when a run fails", "[e2e][cli]") {
   const Folder folder;
   const Result result =
-      medgen({"run", folder.file("p.json", pipeline(2, 1)), "--progress", "json", "--set", "steps.x.y=1"});
+      tool({"run", folder.file("p.json", pipeline(2, 1)), "--progress", "json", "--set", "steps.x.y=1"});
   CHECK(result.code == 3);
   const Json event = Json::parse(result.err);
   CHECK(event.at("event") == "error");
@@ -124,7 +124,7 @@ TEST_CASE("events are JSON to the last line, also when a run fails", "[e2e][cli]
 
 TEST_CASE("a quiet run says nothing", "[e2e][cli]") {
   const Folder folder;
-  const Result result = medgen({"run", folder.file("p.json", pipeline(2, 1)), "--quiet"});
+  const Result result = tool({"run", folder.file("p.json", pipeline(2, 1)), "--quiet"});
   CHECK(result.code == 0);
   CHECK(result.err.empty());
 }
