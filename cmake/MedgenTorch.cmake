@@ -16,6 +16,7 @@ endif()
 file(STRINGS ${torch_root}/include/torch/headeronly/version.h torch_version_line REGEX "define TORCH_VERSION \"")
 string(REGEX MATCH "[0-9]+\\.[0-9]+\\.[0-9]+" MEDGEN_TORCH_VERSION "${torch_version_line}")
 
+set(MEDGEN_TORCH_LIBDIR ${torch_root}/lib)
 add_library(medgen_torch INTERFACE)
 add_library(medgen::torch ALIAS medgen_torch)
 target_include_directories(medgen_torch SYSTEM INTERFACE ${torch_root}/include ${torch_root}/include/torch/csrc/api/include)

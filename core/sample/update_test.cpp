@@ -96,7 +96,10 @@ TEST_CASE("what an update keeps is what a later one uses", "[unit][sample]") {
   apply_update(keep, x, m, {}, history);
   CHECK(same(history[0], x));
   CHECK(same(history[1], m));
-  CHECK(same(history[2], clean_estimate({.x0_x = 2, .x0_m = -1}, x, m)));
+  NoiseLevel clean{};
+  clean.x0_x = 2;
+  clean.x0_m = -1;
+  CHECK(same(history[2], clean_estimate(clean, x, m)));
   for (const std::size_t slot : {0, 1, 2}) {
     Update use = no_update();
     use.history[slot] = 1;
@@ -123,7 +126,13 @@ TEST_CASE("the clean sample comes back from its noisy one and the target", "[uni
   const Tensor x0 = normal(kShape, "x0"), eps = normal(kShape, "eps");
   // Velocity of rectified flow: x = (1 - t) x0 + t eps, m = x0 - eps, x0 = x + t m.
   const double t = 0.375;
-  const NoiseLevel level{.alpha = 1 - t, .sigma = t, .x0_x = 1, .x0_m = t, .target_x0 = 1, .target_eps = -1};
+  NoiseLevel level{};
+  level.alpha = 1 - t;
+  level.sigma = t;
+  level.target_x0 = 1;
+  level.target_eps = -1;
+  level.x0_x = 1;
+  level.x0_m = t;
   const Tensor back = clean_estimate(level, add_noise(level, x0, eps), training_target(level, x0, eps));
   for (std::size_t i = 0; i < 120; ++i) {
     REQUIRE(back.values<float>()[i] == Approx(x0.values<float>()[i]).margin(1e-6));
