@@ -6,6 +6,7 @@
 #include <medgen/abi/version.h>
 
 #include <array>
+#include <charconv>
 #include <limits>
 #include <map>
 
@@ -72,7 +73,15 @@ void add_progress_options(CLI::App& app, Invocation& call) {
 }
 
 CLI::Validator seed_range() {
-  return CLI::Range(std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max());
+  // CLI::Range reads -1 as 2^64 - 1.
+  return CLI::Validator(
+      [](const std::string& text) {
+        std::uint64_t value = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        const bool whole = error == std::errc() && end == text.data() + text.size();
+        return whole ? std::string() : "must be a whole number from 0 to 2^64 - 1, got '" + text + "'";
+      },
+      "UINT64");
 }
 
 CLI::Option* add_set_option(CLI::App& app, std::vector<std::string>& settings, const std::string& what) {

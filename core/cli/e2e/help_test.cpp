@@ -100,9 +100,9 @@ TEST_CASE("a reader that goes away is no error, a full disk is", "[e2e][cli]") {
 TEST_CASE("completion scripts are accepted by bash and complete commands and components", "[e2e][cli]") {
   CHECK(shell("medgen completion bash | bash -n").code == 0);
   CHECK(tool({"__complete", "plug"}).out == "plugins\n");
-  CHECK(tool({"__complete", "describe", "null.den"}).out == "null.denoiser\n");
+  CHECK(tool({"__complete", "describe", "null.den"}).out.starts_with("null.denoiser\n"));
   const Result completed = shell(
-      "source <(medgen completion bash); COMP_WORDS=(medgen run --dry); COMP_CWORD=2; _medgen; echo "
+      "source <(medgen completion bash); COMP_WORDS=(medgen run --dry); COMP_CWORD=2; _medgen medgen; echo "
       "\"${COMPREPLY[@]}\"");
   CHECK(completed.out == "--dry-run\n");
 }
