@@ -90,8 +90,10 @@ void configure(CLI::App& app, Invocation& call) {
 const Command kImportCommand = {
     "import",
     "Turn published checkpoints (.pt, .pth, .ckpt, .safetensors) into a model package; nothing in them is executed.",
-    "% maisi.rflow-ct-from-mask compressor=autoencoder.pt denoiser=unet.pt controlnet=controlnet.pt --to models/maisi-ct\n"
-    "% maisi.rflow-ct-from-mask compressor=last.ckpt --key compressor=model.state_dict --prefix compressor=module. --to out",
+    "% maisi.rflow-ct-from-mask compressor=autoencoder.pt denoiser=unet.pt controlnet=controlnet.pt --to "
+    "models/maisi-ct\n"
+    "% maisi.rflow-ct-from-mask compressor=last.ckpt --key compressor=model.state_dict --prefix compressor=module. "
+    "--to out",
     configure};
 
 }  // namespace medgen::cli
