@@ -75,6 +75,10 @@ void configure(CLI::App& app, Invocation& call) {
   app.add_option("--prefix", arguments->prefixes, "A prefix that all keys lose")
       ->type_name("ROLE=PREFIX")
       ->allow_extra_args(false);
+  app.add_option("--latent-scale", options.latent_scale,
+                 "In place of the scale_factor that the denoiser's file records")
+      ->type_name("NUMBER")
+      ->check(CLI::PositiveNumber);
   app.add_option("--name", options.name, "Name of the model")->type_name("NAME");
   app.add_option("--license", options.license, "Licence of the weights, an SPDX expression")->type_name("LICENSE");
   app.add_option("--credit", options.credit, "Whom to name when the weights or samples are used")->type_name("TEXT");

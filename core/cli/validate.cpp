@@ -50,11 +50,17 @@ ModelPackage load_model(const fs::path& file, const Registry& registry) {
   return ModelPackage::load(read_config(file), registry);
 }
 
+Pipeline load_pipeline(const fs::path& file, const std::vector<std::string>& settings, const Registry& registry) {
+  Pipeline pipeline = Pipeline::load(file, settings);
+  pipeline.check_models(registry);
+  return pipeline;
+}
+
 /// Throws what is wrong with the file; gives it with all defaults filled in.
 std::string resolve(const fs::path& file, FileKind kind, const ValidateOptions& options, const Invocation& call) {
   switch (kind) {
     case FileKind::Pipeline:
-      return Pipeline::load(file, options.settings).resolved();
+      return load_pipeline(file, options.settings, call.registry()).resolved();
     case FileKind::Manifest:
       check_manifest(file);
       return dump_pretty(read_config(file).json());

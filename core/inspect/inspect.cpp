@@ -5,6 +5,8 @@
 #include "core/config/parse.h"
 #include "core/pipeline/model.h"
 
+#include <medgen/abi/component.h>
+
 #include <nlohmann/json.hpp>
 
 #include <filesystem>
@@ -44,13 +46,54 @@ Json plugin_document(const PluginInfo& plugin) {
           {"methods", std::move(methods)}};
 }
 
+/// What every scheduler can be asked (`medgen probe`): its functions take numbers, so they are the same for all.
+constexpr const char* kSchedulerFunctions = R"json({
+  "timesteps": {
+    "summary": "the times of the evaluations",
+    "params": {"num_inference_steps": "integer, 30", "shape": "latent shape, channels first", "start": "part of the times that is run, 1",
+               "timesteps": "the times themselves, instead of a number"},
+    "out": {"timesteps": {"shape": ["evaluations"], "dtype": "F64"}}},
+  "updates": {
+    "summary": "the coefficients of every update (medgen_update_t)",
+    "params": {"num_inference_steps": "integer, 30", "shape": "as for timesteps", "start": "as for timesteps", "timesteps": "as for timesteps"},
+    "out": {"timesteps, x, m, x0, x0_x, x0_m, noise_scale, ...": {"shape": ["evaluations"], "dtype": "F64"},
+            "history": {"shape": ["evaluations", 4], "dtype": "F64"},
+            "flags, keep_x, keep_m, keep_x0, completes_step": {"shape": ["evaluations"], "dtype": "I64"}}},
+  "levels": {
+    "summary": "signal and noise at given times (medgen_level_t)",
+    "in": {"timesteps": {"shape": ["times"], "dtype": "F64"}},
+    "out": {"alpha, sigma, target_x0, target_eps, x0_x, x0_m": {"shape": ["times"], "dtype": "F64"}}},
+  "training_times": {
+    "summary": "uniform numbers in [0, 1) to the times that training draws",
+    "in": {"u": {"shape": ["draws"], "dtype": "F64"}},
+    "params": {"shape": "latent shape, channels first"},
+    "out": {"timesteps": {"shape": ["draws"], "dtype": "F64"}}},
+  "step": {
+    "summary": "one update of the sampling loop",
+    "in": {"x": {"shape": ["N", "..."], "dtype": "F32"}, "model_output": {"shape": ["N", "..."], "dtype": "F32"},
+           "noise": {"shape": ["N", "..."], "dtype": "F32", "optional": true, "description": "where the update adds noise"}},
+    "params": {"num_inference_steps": "integer", "i": "which evaluation, 0", "shape": "of x without N", "start": "1", "timesteps": "as for timesteps"},
+    "out": {"x": {"shape": ["N", "..."], "dtype": "F32"}}},
+  "add_noise": {
+    "summary": "x0 at the noise level of a time",
+    "in": {"x0": {"shape": ["N", "..."], "dtype": "F32"}, "noise": {"shape": ["N", "..."], "dtype": "F32"},
+           "timesteps": {"shape": ["N or 1"], "dtype": "F64"}},
+    "out": {"x": {"shape": ["N", "..."], "dtype": "F32"}}},
+  "target": {
+    "summary": "what the denoiser is trained to predict",
+    "in": {"x0": {"shape": ["N", "..."], "dtype": "F32"}, "noise": {"shape": ["N", "..."], "dtype": "F32"},
+           "timesteps": {"shape": ["N or 1"], "dtype": "F64"}},
+    "out": {"target": {"shape": ["N", "..."], "dtype": "F32"}}}
+})json";
+
 Json component_document(const ComponentInfo& component, const PluginInfo& plugin) {
   Json document = {{"what", "component"}};
   document.update(one_line(component));
   document["plugin"] = plugin.id;
   document["version"] = plugin.version;
   const Json io = embedded(component.io);
-  document["functions"] = io.value("functions", Json::object());
+  const bool scheduler = component.kind == MEDGEN_SCHEDULER_1;
+  document["functions"] = scheduler ? Json::parse(kSchedulerFunctions) : io.value("functions", Json::object());
   document["config"] = embedded(component.config_schema);
   return document;
 }

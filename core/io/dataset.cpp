@@ -2,6 +2,8 @@
 #include "core/io/dataset.h"
 
 #include "core/base/error.h"
+#include "core/base/file.h"
+#include "core/config/json.h"
 #include "core/config/parse.h"
 #include "core/io/volume_file.h"
 
@@ -20,6 +22,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kDescription = "dataset.json";
 constexpr std::size_t kChannelDigits = 4;  // CASE_0000
+constexpr std::string_view kNnUnetEnding = ".nii.gz";
 
 /// Everything that is wrong with a data set, to be told at once.
 class Problems {
@@ -42,17 +45,8 @@ class Problems {
   std::vector<std::string> list_;
 };
 
-/// Volume files of a folder by name; hidden ones and macOS' "._" companions are none.
 std::vector<fs::path> volume_files(const fs::path& folder) {
-  std::error_code error;
-  std::vector<fs::path> files;
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    const fs::path& path = entry->path();
-    if (!path.filename().string().starts_with('.') && is_volume_name(path)) files.push_back(path);
-  }
-  if (error) throw DataError("{}: cannot be listed: {}", folder.string(), error.message());
-  std::sort(files.begin(), files.end());
-  return files;
+  return files_in(folder, is_volume_name);
 }
 
 bool is_file(const fs::path& path) {
@@ -252,6 +246,22 @@ Dataset open_dataset(const fs::path& path) {
 
 Dataset pair_files(const std::vector<fs::path>& images, const std::vector<fs::path>& labels) {
   return paired(images, labels, !labels.empty(), "the list of images and label maps");
+}
+
+NnUnetFiles nnunet_files(const std::string& name) {
+  return {"imagesTr/" + channel_file(name, 0, kNnUnetEnding), fmt::format("labelsTr/{}{}", name, kNnUnetEnding)};
+}
+
+void write_nnunet_description(const fs::path& folder, const std::string& channel, const LabelTable& labels,
+                              std::size_t cases) {
+  Json ids = Json::object();
+  if (!labels.names().contains(0)) ids["background"] = 0;
+  for (const auto& [id, name] : labels.names()) ids[name] = id;
+  const Json description = {{"channel_names", {{"0", channel}}},
+                            {"labels", std::move(ids)},
+                            {"numTraining", cases},
+                            {"file_ending", kNnUnetEnding}};
+  write_file(folder / kDescription, dump_pretty(description));
 }
 
 }  // namespace medgen

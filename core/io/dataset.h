@@ -39,30 +39,17 @@ Dataset open_dataset(const std::filesystem::path& path);
 /// that comes twice.
 Dataset pair_files(const std::vector<std::filesystem::path>& images, const std::vector<std::filesystem::path>& labels);
 
-/// Writes an nnU-Net v2 data set: imagesTr/NAME_0000.nii.gz (one a channel), labelsTr/NAME.nii.gz, and dataset.json at
-/// the end. Each file appears completely or not at all; an existing case of the same name is replaced. Label ids are
-/// written as they are, though nnU-Net itself trains on consecutive ones only. One thread at a time.
-class DatasetWriter {
- public:
-  /// Creates the folders. @throws DataError without channels, RuntimeError when the folders cannot be made.
-  DatasetWriter(std::filesystem::path folder, std::string name, std::vector<std::string> channels, LabelTable labels);
-
-  /// True when all files of the case are there: to continue an interrupted run.
-  bool contains(const std::string& name) const;
-  /// @throws DataError for a name that is no file name, an image of another number of channels, a label map that is not
-  /// on the image's grid or holds ids that the table lacks (0 is always there).
-  void add(const std::string& name, const Volume& image, const std::optional<Volume>& label);
-  /// Writes dataset.json, which counts all cases in the folder.
-  void finish() const;
-
- private:
-  std::filesystem::path image_path(const std::string& name, std::size_t channel) const;
-  std::filesystem::path label_path(const std::string& name) const;
-
-  std::filesystem::path folder_;
-  std::string name_;
-  std::vector<std::string> channels_;
-  LabelTable labels_;
+/// Where an nnU-Net v2 folder keeps a case of one channel, relative to the folder.
+struct NnUnetFiles {
+  std::string image;  ///< imagesTr/NAME_0000.nii.gz
+  std::string label;  ///< labelsTr/NAME.nii.gz
 };
+
+NnUnetFiles nnunet_files(const std::string& name);
+
+/// dataset.json of an nnU-Net v2 folder. Label ids are written as they are, though nnU-Net itself trains on consecutive
+/// ones only. @throws RuntimeError when it cannot be written; then an older one is untouched.
+void write_nnunet_description(const std::filesystem::path& folder, const std::string& channel, const LabelTable& labels,
+                              std::size_t cases);
 
 }  // namespace medgen

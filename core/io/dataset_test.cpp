@@ -139,40 +139,30 @@ TEST_CASE("dataset: a folder or description that is none is refused with its pla
   }
 }
 
-TEST_CASE("dataset writer: what it writes opens as the same data set", "[unit][io]") {
+TEST_CASE("dataset: an nnU-Net folder that we describe opens as the same data set", "[unit][io]") {
   const TestFolder folder;
-  Volume label = small();
-  label.voxels().values<std::uint8_t>()[5] = 200;
-  DatasetWriter writer(folder.path / "out", "Two", {"T1", "T2"}, LabelTable({{200, "body"}}));
-  const Volume image(Tensor::zeros(DType::I16, {2, 2, 3, 4}), label.affine());
-  REQUIRE_FALSE(writer.contains("case"));
-  writer.add("case", image, label);
-  REQUIRE(writer.contains("case"));
-  writer.finish();
-  const Dataset dataset = open_dataset(folder.path / "out");
-  REQUIRE(dataset.name == "Two");
-  REQUIRE(dataset.channels == std::vector<std::string>{"T1", "T2"});
+  const NnUnetFiles files = nnunet_files("case");
+  REQUIRE(files.image == "imagesTr/case_0000.nii.gz");
+  for (const std::string& file : {files.image, files.label}) {
+    std::filesystem::create_directories((folder.path / file).parent_path());
+    write_volume(folder.path / file, small());
+  }
+  write_nnunet_description(folder.path, "T1", LabelTable({{200, "body"}}), 1);
+  const Dataset dataset = open_dataset(folder.path);
+  REQUIRE(dataset.channels == std::vector<std::string>{"T1"});
   REQUIRE(dataset.labels == LabelTable({{0, "background"}, {200, "body"}}));
-  REQUIRE(dataset.cases.at(0).images.size() == 2);
-  REQUIRE(read_volume(dataset.cases[0].images[1]).dtype() == DType::I16);
-  const Volume read = read_volume(*dataset.cases[0].label);
-  REQUIRE(label_ids(read.voxels()) == std::set<std::int64_t>{0, 200});
-  REQUIRE(read.affine() == label.affine());
+  REQUIRE(dataset.cases.at(0).name == "case");
+  REQUIRE(dataset.cases[0].images == std::vector{folder.path / files.image});
+  REQUIRE(dataset.cases[0].label == folder.path / files.label);
 }
 
-TEST_CASE("dataset writer: names, channels, grids and ids that do not fit are refused", "[unit][io]") {
+TEST_CASE("volume file: a folder is listed by what is wanted, hidden files never", "[unit][io]") {
   const TestFolder folder;
-  DatasetWriter writer(folder.path, "x", {"CT"}, LabelTable({{1, "liver"}}));
-  for (const char* name : {"", ".hidden", "a/b", "../a"}) REQUIRE_THROWS_AS(writer.add(name, small(), {}), DataError);
-  REQUIRE_THROWS_WITH(writer.add("a", Volume(Tensor::zeros(DType::U8, {2, 2, 3, 4}), {}), {}),
-                      Catch::Contains("2 channels"));
-  REQUIRE_THROWS_WITH(writer.add("a", small(), Volume(Tensor::zeros(DType::U8, {2, 3, 4}), {})),
-                      Catch::Contains("grid"));
-  Volume label = small();
-  label.voxels().values<std::uint8_t>()[0] = 7;
-  REQUIRE_THROWS_WITH(writer.add("a", small(), label), Catch::Contains("id 7"));
-  REQUIRE_FALSE(writer.contains("a"));
-  REQUIRE_THROWS_AS(DatasetWriter(folder.path, "x", {}, {}), DataError);
+  for (const char* name : {"b.nii", "a.nii.gz", "._a.nii.gz", "notes.txt"}) write_file(folder.path / name, "");
+  REQUIRE(files_in(folder.path, is_volume_name) ==
+          std::vector<std::filesystem::path>{folder.path / "a.nii.gz", folder.path / "b.nii"});
+  REQUIRE(files_in(folder.path, [](const auto&) { return false; }).empty());
+  REQUIRE_THROWS_AS(files_in(folder.path / "none", is_volume_name), DataError);
 }
 
 TEST_CASE("volume file: the extension decides, and an unknown one lists those there are", "[unit][io]") {

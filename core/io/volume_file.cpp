@@ -53,6 +53,18 @@ std::string volume_stem(const fs::path& path) {
   return name;
 }
 
+std::vector<fs::path> files_in(const fs::path& folder, const std::function<bool(const fs::path&)>& wanted) {
+  std::error_code error;
+  std::vector<fs::path> files;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    const fs::path& path = entry->path();
+    if (!path.filename().string().starts_with('.') && wanted(path)) files.push_back(path);
+  }
+  if (error) throw DataError("{}: cannot be listed: {}", folder.string(), error.message());
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
 Volume read_volume(const fs::path& path, const WarningSink& warn) {
   require_known(path);
   NiftiFile file = read_nifti(path);

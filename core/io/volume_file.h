@@ -7,6 +7,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace medgen {
 
@@ -16,6 +17,11 @@ bool is_volume_name(const std::filesystem::path& path);
 /// The file name without folder and volume extension: "a/case_1.nii.gz" is "case_1".
 /// @throws DataError when the extension is none of a volume, listing those there are.
 std::string volume_stem(const std::filesystem::path& path);
+
+/// Files of a folder whose name `wanted` accepts, sorted; hidden ones and macOS' "._" companions are passed over.
+/// @throws DataError when the folder cannot be listed.
+std::vector<std::filesystem::path> files_in(const std::filesystem::path& folder,
+                                            const std::function<bool(const std::filesystem::path&)>& wanted);
 
 /// Told of every oddity of a file that is usable all the same.
 using WarningSink = std::function<void(const std::string& message)>;

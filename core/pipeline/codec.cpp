@@ -18,14 +18,6 @@ CallContext call_context(std::uint64_t seed, std::size_t sample, const CodecProg
   return context;
 }
 
-CodecProgress reporter(const RunObserver& observer, const std::string& step, const char* task,
-                       const std::string& item) {
-  return [&observer, step, task, item](std::uint64_t done, std::uint64_t total) {
-    observer.report({step, task, item, done, total, {}});
-    return !observer.cancelled();
-  };
-}
-
 /// Everything that decoding must know to give the image back on its own grid: recorded beside the latent.
 Json grid_record(const Volume& image, const IntensityTransform& intensity) {
   return {{"size", image.size()},   {"affine", image.affine().rows()}, {"low", intensity.low},
@@ -85,48 +77,54 @@ Tensor decode_latent(const Model& model, const Tensor& latent, std::uint64_t see
                                   {{"z", scaled_by(latent, 1.0 / model.latent_scale)}});
 }
 
-EncodeSource::EncodeSource(std::string step, ModelPackage package, Host& host, std::shared_ptr<SampleSource> images,
-                           std::uint64_t seed)
-    : step_(std::move(step)), package_(std::move(package)), host_(host), images_(std::move(images)), seed_(seed) {}
+CodecSource::CodecSource(std::string step, ModelPackage package, Host& host, std::shared_ptr<SampleSource> input,
+                         std::uint64_t seed)
+    : step_(std::move(step)), package_(std::move(package)), host_(host), input_(std::move(input)), seed_(seed) {}
 
-void EncodeSource::produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) {
+void CodecSource::check_inputs() const {
+  for (std::size_t i = 0; i < input_->count(); ++i) input_->grid(i);
+  input_->check_inputs();
+}
+
+void CodecSource::produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) {
   if (!model_) model_ = Model::open(package_, host_);
   model_->require_compressor(package_);
-  images_->produce(wanted, observer, [&](std::size_t index, Sample sample) {
-    if (!sample.image) throw DataError("steps.{}: '{}' has no image to encode", step_, sample.name);
-    const ModelGrid grid(sample.image->geometry(), model_->contract, model_->compression);
-    const IntensityTransform intensity = model_->contract.intensity.for_input(sample.image->voxels());
-    const Tensor x = image_to_model(*sample.image, grid, intensity);
-    const auto report = reporter(observer, step_, "encoding", sample.name);
-    const Compressor::Latent latent = model_->compressor->encode(call_context(seed_, index, report), {{"x", x}});
-    sample.latent = {{"mean", latent.mean}};
-    if (!latent.sigma.empty()) sample.latent["sigma"] = latent.sigma;
-    Json facts = Json::parse(sample.facts);
-    facts["grid"] = grid_record(*sample.image, intensity);
-    sample.facts = dump_compact(facts);
-    sample.image.reset();
+  input_->produce(wanted, observer, [&](std::size_t index, Sample sample) {
+    convert(*model_, index, observer, sample);
     sink(index, std::move(sample));
   });
 }
 
-DecodeSource::DecodeSource(std::string step, ModelPackage package, Host& host, std::shared_ptr<SampleSource> latents,
-                           std::uint64_t seed)
-    : step_(std::move(step)), package_(std::move(package)), host_(host), latents_(std::move(latents)), seed_(seed) {}
-
-void DecodeSource::produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) {
-  if (!model_) model_ = Model::open(package_, host_);
-  model_->require_compressor(package_);
-  latents_->produce(wanted, observer, [&](std::size_t index, Sample sample) {
-    const auto mean = sample.latent.find("mean");
-    if (mean == sample.latent.end()) throw DataError("steps.{}: '{}' has no latent to decode", step_, sample.name);
-    const DecodedRecord record = read_record(sample);
-    const ModelGrid grid(record.geometry, model_->contract, model_->compression);
-    const auto report = reporter(observer, step_, "decoding", sample.name);
-    const Tensor x = model_->compressor->decode(call_context(seed_, index, report), {{"z", mean->second}});
-    sample.image = image_from_model(x, grid, model_->contract, record.intensity, nullptr);
-    sample.latent.clear();
-    sink(index, std::move(sample));
+CallContext CodecSource::call(const RunObserver& observer, const char* task, std::size_t index,
+                              const Sample& sample) const {
+  return call_context(seed_, index, [&observer, task, step = step_, item = sample.name](auto done, auto total) {
+    observer.report({step, task, item, done, total, {}});
+    return !observer.cancelled();
   });
+}
+
+void EncodeSource::convert(const Model& model, std::size_t index, const RunObserver& observer, Sample& sample) const {
+  if (!sample.image) throw DataError("steps.{}: '{}' has no image to encode", step_, sample.name);
+  const ModelGrid grid(sample.image->geometry(), model.contract, model.compression);
+  const IntensityTransform intensity = model.contract.intensity.for_input(sample.image->voxels());
+  const Tensor x = image_to_model(*sample.image, grid, intensity);
+  const Compressor::Latent latent = model.compressor->encode(call(observer, "encoding", index, sample), {{"x", x}});
+  sample.latent = {{"mean", latent.mean}};
+  if (!latent.sigma.empty()) sample.latent["sigma"] = latent.sigma;
+  Json facts = Json::parse(sample.facts);
+  facts["grid"] = grid_record(*sample.image, intensity);
+  sample.facts = dump_compact(facts);
+  sample.image.reset();
+}
+
+void DecodeSource::convert(const Model& model, std::size_t index, const RunObserver& observer, Sample& sample) const {
+  const auto mean = sample.latent.find("mean");
+  if (mean == sample.latent.end()) throw DataError("steps.{}: '{}' has no latent to decode", step_, sample.name);
+  const DecodedRecord record = read_record(sample);
+  const ModelGrid grid(record.geometry, model.contract, model.compression);
+  const Tensor x = model.compressor->decode(call(observer, "decoding", index, sample), {{"z", mean->second}});
+  sample.image = image_from_model(x, grid, model.contract, record.intensity, nullptr);
+  sample.latent.clear();
 }
 
 }  // namespace medgen

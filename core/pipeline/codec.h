@@ -24,47 +24,56 @@ Volume image_from_model(const Tensor& values, const ModelGrid& grid, const DataC
 Tensor decode_latent(const Model& model, const Tensor& latent, std::uint64_t seed, std::size_t sample,
                      const CodecProgress& progress);
 
-/// Images to latents: each sample keeps "mean" and "sigma" (unscaled), and in its facts what decoding needs to give an
-/// image of the same grid and units.
-class EncodeSource : public SampleSource {
+/// A step that puts every sample of another through a compressor, which is opened when the first sample is wanted.
+class CodecSource : public SampleSource {
  public:
-  EncodeSource(std::string step, ModelPackage package, Host& host, std::shared_ptr<SampleSource> images,
-               std::uint64_t seed);
+  CodecSource(std::string step, ModelPackage package, Host& host, std::shared_ptr<SampleSource> input,
+              std::uint64_t seed);
 
-  std::size_t count() const override { return images_->count(); }
+  std::size_t count() const override { return input_->count(); }
 
-  std::string name(std::size_t index) const override { return images_->name(index); }
+  std::string name(std::size_t index) const override { return input_->name(index); }
+
+  std::optional<Geometry> grid(std::size_t index) const override { return input_->grid(index); }
+
+  void check_inputs() const override;
 
   void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
 
- private:
+ protected:
+  /// Context of the compressor's call on one sample; `task` is told with its progress.
+  CallContext call(const RunObserver& observer, const char* task, std::size_t index, const Sample& sample) const;
+
   std::string step_;
+
+ private:
+  /// Replaces what the sample holds by what the compressor makes of it.
+  virtual void convert(const Model& model, std::size_t index, const RunObserver& observer, Sample& sample) const = 0;
+
   ModelPackage package_;
   Host& host_;
-  std::shared_ptr<SampleSource> images_;
+  std::shared_ptr<SampleSource> input_;
   std::uint64_t seed_;
   std::optional<Model> model_;
 };
 
-/// Latents back to images, from the mean.
-class DecodeSource : public SampleSource {
+/// Images to latents: each sample keeps "mean" and "sigma" (unscaled), and in its facts what decoding needs to give an
+/// image of the same grid and units.
+class EncodeSource final : public CodecSource {
  public:
-  DecodeSource(std::string step, ModelPackage package, Host& host, std::shared_ptr<SampleSource> latents,
-               std::uint64_t seed);
-
-  std::size_t count() const override { return latents_->count(); }
-
-  std::string name(std::size_t index) const override { return latents_->name(index); }
-
-  void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
+  using CodecSource::CodecSource;
 
  private:
-  std::string step_;
-  ModelPackage package_;
-  Host& host_;
-  std::shared_ptr<SampleSource> latents_;
-  std::uint64_t seed_;
-  std::optional<Model> model_;
+  void convert(const Model& model, std::size_t index, const RunObserver& observer, Sample& sample) const override;
+};
+
+/// Latents back to images, from the mean.
+class DecodeSource final : public CodecSource {
+ public:
+  using CodecSource::CodecSource;
+
+ private:
+  void convert(const Model& model, std::size_t index, const RunObserver& observer, Sample& sample) const override;
 };
 
 }  // namespace medgen

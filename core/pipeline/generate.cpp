@@ -26,6 +26,22 @@ std::string GenerateSource::name(std::size_t index) const {
   return count == 1 ? base : fmt::format("{}_{:04}", base, index % count + 1);
 }
 
+std::optional<Geometry> GenerateSource::grid(std::size_t index) const {
+  if (!masks_) return options_.grid;
+  const auto grid = masks_->grid(index / static_cast<std::size_t>(options_.count));
+  return grid && options_.resample_mm ? with_spacing(*grid, *options_.resample_mm) : grid;
+}
+
+void GenerateSource::check_inputs() const {
+  if (masks_) masks_->check_inputs();
+  for (std::size_t i = 0; i < count(); i += static_cast<std::size_t>(options_.count)) {
+    const auto grid = this->grid(i);
+    const DataContract& contract = package_.contract();
+    if (grid)
+      contract.check_grid(ModelGrid(*grid, contract, 1).oriented(), masks_ ? name(i) : "steps." + options_.step);
+  }
+}
+
 const Model& GenerateSource::model() {
   if (!model_) {
     model_ = Model::open(package_, host_);
@@ -53,7 +69,6 @@ void GenerateSource::produce(const std::vector<std::size_t>& wanted, const RunOb
 GenerateSource::Case GenerateSource::open_case(std::size_t index, const RunObserver& observer) const {
   const DataContract& contract = model_->contract;
   if (!masks_) {
-    contract.check_grid(*options_.grid, fmt::format("steps.{}", options_.step));
     return {index, std::nullopt, "{}", ModelGrid(*options_.grid, contract, model_->multiple_of)};
   }
   Sample sample = masks_->get(index / static_cast<std::size_t>(options_.count), observer);

@@ -31,6 +31,8 @@ class GenerateSource : public SampleSource {
   GenerateSource(ModelPackage package, Host& host, std::shared_ptr<SampleSource> masks, GenerateOptions options);
   std::size_t count() const override;
   std::string name(std::size_t index) const override;
+  std::optional<Geometry> grid(std::size_t index) const override;
+  void check_inputs() const override;
   void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
 
  private:

@@ -84,7 +84,7 @@ std::string import_model(Host& host, const ImportOptions& options, const RunObse
   const std::vector<ComponentSpec> all = package.all();
   std::map<std::string, TensorMap> weights;
   Json provenance = {{"medgen_version", MEDGEN_VERSION}, {"files", Json::object()}};
-  double latent_scale = package.latent_scale();
+  std::optional<double> latent_scale = options.latent_scale;
   std::string report;
   for (const auto& [role, file] : options.files) {
     observer.check_cancelled();
@@ -99,7 +99,7 @@ std::string import_model(Host& host, const ImportOptions& options, const RunObse
     require_match(keys, fmt::format("'{}' as {} ({})", file.string(), role, spec.component));
     TensorMap& taken = weights[role];
     for (const WeightSpec& weight : needed.weights) taken[weight.name] = state.tensors.at(weight.name);
-    if (const auto scale = state.number("scale_factor")) latent_scale = *scale;
+    if (role == "denoiser" && !latent_scale) latent_scale = state.number("scale_factor");
     provenance["files"][role] = {{"name", file.filename().string()},
                                  {"sha256", sha256_file(file)},
                                  {"format", state.format},
@@ -109,13 +109,20 @@ std::string import_model(Host& host, const ImportOptions& options, const RunObse
                           state.stripped_prefix.empty() ? "" : ", without the prefix '" + state.stripped_prefix + "'",
                           keys.ignored.empty() ? "" : fmt::format(", {} unused ones ignored", keys.ignored.size()));
   }
-  write_model_package(package, options.to, weights, latent_scale, "import", provenance);
+  if (!latent_scale && weights.contains("denoiser") && package.part("compressor")) {
+    report += fmt::format(
+        "denoiser: the file records no \"scale_factor\", so the latent scale is {}; set it if the network was trained "
+        "with another\n",
+        package.latent_scale());
+  }
+  write_model_package(package, options.to, weights, latent_scale.value_or(package.latent_scale()), "import",
+                      provenance);
   for (const ComponentSpec& spec : all) {
     const bool wants = Json::parse(create_component(host, spec)->describe()).contains("weights");
     if (wants && !weights.contains(spec.role))
       report += fmt::format("{}: no file was given; the model cannot use it yet\n", spec.role);
   }
-  return report + fmt::format("written: '{}'", (options.to / "model.json").string());
+  return report + fmt::format("written: '{}'\n", (options.to / "model.json").string());
 }
 
 }  // namespace medgen

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 
 namespace medgen {
@@ -17,6 +18,7 @@ struct ImportOptions {
   std::map<std::string, std::string> configs;   ///< role to constructor arguments, JSON objects laid over the method's
   std::map<std::string, std::string> keys;      ///< role to the state dict's key in its file, when not found by itself
   std::map<std::string, std::string> prefixes;  ///< role to a prefix that all keys lose
+  std::optional<double> latent_scale;           ///< in place of the scale_factor that the denoiser's file records
   std::string name, license, credit;
   std::filesystem::path to;
 };

@@ -94,7 +94,7 @@ constexpr const char* kModelSchema = R"json({
       "additionalProperties": false,
       "properties": {
         "steps": {"type": "integer", "minimum": 1, "default": 30},
-        "guidance": {"type": "number", "default": 1}
+        "guidance": {"type": "number", "exclusiveMinimum": 0, "default": 1}
       }
     },
     "provenance": {"type": "object", "description": "how the weights came to be: written by train and import"}

@@ -104,16 +104,27 @@ void Pipeline::check(Host& host) const {
   plan(host);
 }
 
+void Pipeline::check_models(const Registry& registry) const {
+  for (const auto& [name, step] : impl_->document.at("steps").members()) {
+    const std::string verb(verb_of(step));
+    if (step.at(verb).is_object() && verb != "import") ModelPackage::load(step.at(verb), registry);
+  }
+}
+
 std::vector<Pipeline::StepPlan> Pipeline::plan(Host& host) const {
   StepGraph graph(impl_->document, host);
+  return plan(graph);
+}
+
+std::vector<Pipeline::StepPlan> Pipeline::plan(StepGraph& graph) const {
   std::vector<StepPlan> plans;
   for (const std::string& name : steps()) plans.push_back(graph.plan(name));
   return plans;
 }
 
 std::vector<std::filesystem::path> Pipeline::run(Host& host, const RunObserver& observer) const {
-  check(host);
   StepGraph graph(impl_->document, host);
+  plan(graph);
   std::vector<std::filesystem::path> folders;
   for (const std::string& name : steps()) {
     observer.check_cancelled();

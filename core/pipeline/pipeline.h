@@ -12,6 +12,8 @@
 
 namespace medgen {
 
+class StepGraph;
+
 /// A pipeline file that has been read, overridden and validated: every step's shape is known to be right, files it
 /// names may still be missing (see `check`).
 class Pipeline {
@@ -33,8 +35,11 @@ class Pipeline {
   /// Names of the steps in order.
   std::vector<std::string> steps() const;
 
-  /// Checks everything that can be checked without computing: plugins, models and their hashes, inputs, contracts, the
-  /// output folder. @throws the first problem found.
+  /// Whether the models that are written in line fit their plugins; opens no weights. @throws ConfigError
+  void check_models(const Registry& registry) const;
+
+  /// Checks everything that can be checked without computing: plugins, models and the hashes of their weights, that
+  /// inputs exist. @throws the first problem found.
   void check(Host& host) const;
 
   struct StepPlan {
@@ -54,6 +59,7 @@ class Pipeline {
  private:
   struct Impl;
   explicit Pipeline(std::unique_ptr<Impl> impl);
+  std::vector<StepPlan> plan(StepGraph& graph) const;
   std::unique_ptr<Impl> impl_;
 };
 

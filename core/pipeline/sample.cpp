@@ -29,24 +29,21 @@ Sample SampleSource::get(std::size_t index, const RunObserver& observer) {
   return std::move(*made);
 }
 
-std::string stem_of(const std::filesystem::path& file) {
-  std::string name = file.filename().string();
-  for (const std::string_view ending : {".nii.gz", ".nii", ".safetensors"}) {
-    if (name.size() > ending.size() && name.ends_with(ending)) return name.substr(0, name.size() - ending.size());
-  }
-  return file.stem().string();
-}
-
 FileSource::FileSource(std::vector<std::filesystem::path> files, Kind kind) : files_(std::move(files)), kind_(kind) {
   std::map<std::string, std::filesystem::path> seen;
   for (const auto& file : files_) {
-    names_.push_back(stem_of(file));
+    names_.push_back(kind == Kind::Latent ? file.stem().string() : volume_stem(file));
     const auto [other, is_new] = seen.emplace(names_.back(), file);
     if (!is_new) {
       throw DataError("'{}' and '{}' would both be called '{}'; rename one or run them in two steps",
                       other->second.string(), file.string(), names_.back());
     }
   }
+}
+
+std::optional<Geometry> FileSource::grid(std::size_t index) const {
+  if (kind_ == Kind::Latent) return std::nullopt;
+  return read_volume_info(files_.at(index)).geometry;
 }
 
 void FileSource::produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) {

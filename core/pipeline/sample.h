@@ -35,6 +35,13 @@ class SampleSource {
   virtual ~SampleSource() = default;
   virtual std::size_t count() const = 0;
   virtual std::string name(std::size_t index) const = 0;
+
+  /// Grid of a sample's volume when it is known before the sample is made. @throws DataError for a file that has none.
+  virtual std::optional<Geometry> grid(std::size_t) const { return std::nullopt; }
+
+  /// Whether what the source reads can be used, without computing. @throws the first problem.
+  virtual void check_inputs() const {}
+
   /// Makes the wanted samples in this order; each goes to `sink` as soon as it is finished. What a sample is does not
   /// depend on which others are wanted. @throws Cancelled between samples or inside one; finished ones have gone to
   /// `sink`.
@@ -49,12 +56,14 @@ class FileSource : public SampleSource {
  public:
   enum class Kind { Image, Label, Latent };
 
-  /// @throws DataError when two files would have the same name.
+  /// @throws DataError when two files would have the same name, or one that is no volume where a volume is wanted.
   FileSource(std::vector<std::filesystem::path> files, Kind kind);
 
   std::size_t count() const override { return files_.size(); }
 
   std::string name(std::size_t index) const override { return names_.at(index); }
+
+  std::optional<Geometry> grid(std::size_t index) const override;
 
   void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
 
@@ -74,14 +83,15 @@ class CachedSource : public SampleSource {
 
   std::string name(std::size_t index) const override { return source_->name(index); }
 
+  std::optional<Geometry> grid(std::size_t index) const override { return source_->grid(index); }
+
+  void check_inputs() const override { source_->check_inputs(); }
+
   void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
 
  private:
   std::shared_ptr<SampleSource> source_;
   std::vector<std::optional<Sample>> samples_;
 };
-
-/// "hippocampus_017.nii.gz" -> "hippocampus_017"
-std::string stem_of(const std::filesystem::path& file);
 
 }  // namespace medgen

@@ -16,7 +16,7 @@
 #include <medgen/abi/version.h>
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
+#include <array>
 #include <set>
 
 namespace medgen {
@@ -49,25 +49,32 @@ void check_reference(const ConfigNode& node, const std::vector<std::pair<std::st
             did_you_mean(node.as<std::string>(), fitting));
 }
 
-std::vector<std::filesystem::path> files_of(const ConfigNode& node) {
+bool is_latent_name(const std::filesystem::path& path) {
+  return path.extension() == ".safetensors";
+}
+
+/// The files that a pattern or a folder stands for.
+std::vector<std::filesystem::path> files_of(const ConfigNode& node, FileSource::Kind kind) {
+  const bool latents = kind == FileSource::Kind::Latent;
   std::vector<std::filesystem::path> files;
   for (const auto& path : expand_paths(node)) {
     if (!std::filesystem::is_directory(path)) {
       files.push_back(path);
       continue;
     }
-    std::vector<std::filesystem::path> inside;
-    for (const auto& entry : std::filesystem::directory_iterator(path)) {
-      const std::string name = entry.path().filename().string();
-      if (!name.starts_with(".") && (name.ends_with(".nii") || name.ends_with(".nii.gz")))
-        inside.push_back(entry.path());
+    const auto inside = files_in(path, latents ? is_latent_name : is_volume_name);
+    if (inside.empty()) {
+      node.fail("names the folder '{}', in which there is no {} file", path.string(),
+                latents ? ".safetensors" : supported_volume_formats());
     }
-    std::sort(inside.begin(), inside.end());
-    if (inside.empty()) node.fail("names the folder '{}', in which there is no .nii or .nii.gz file", path.string());
     files.insert(files.end(), inside.begin(), inside.end());
   }
   return files;
 }
+
+/// The inputs of a step that may be files, and what the files hold.
+constexpr std::array<std::pair<const char*, FileSource::Kind>, 3> kInputs = {
+    {{"mask", FileSource::Kind::Label}, {"image", FileSource::Kind::Image}, {"latent", FileSource::Kind::Latent}}};
 
 Vec3 three(const ConfigNode& node) {
   const auto values = node.as<std::vector<double>>();
@@ -97,7 +104,7 @@ void check_references(const ConfigNode& steps) {
     if (verb == "generate" || verb == "encode" || verb == "decode" || verb == "train") {
       check_reference(step.at(verb), earlier, kModelVerbs);
     }
-    for (const char* key : {"mask", "image", "latent"}) {
+    for (const auto& [key, kind] : kInputs) {
       if (step.contains(key)) check_reference(step.at(key), earlier, kSampleVerbs);
     }
     if (verb == "train") check_reference(step.at("data"), earlier, {"train"});
@@ -149,7 +156,7 @@ std::shared_ptr<SampleSource> StepGraph::make_source(const std::string& name) {
 
 std::shared_ptr<SampleSource> StepGraph::inputs(const ConfigNode& node, FileSource::Kind kind) {
   if (is_reference(node)) return source(referenced(node));
-  return std::make_shared<FileSource>(files_of(node), kind);
+  return std::make_shared<FileSource>(files_of(node, kind), kind);
 }
 
 bool StepGraph::model_is_made_here(const ConfigNode& node) const {
@@ -215,7 +222,9 @@ Pipeline::StepPlan StepGraph::plan(const std::string& name) {
     const ModelPackage model = verb == "generate" ? generator_package(node) : package(node.at(verb));
     model.verify_weights();
     for (const ComponentSpec& spec : model.all()) host_.registry().component(spec.component);
-    plan.samples = source(name)->count();
+    const auto samples = source(name);
+    samples->check_inputs();
+    plan.samples = samples->count();
     plan.text = fmt::format("{} {} sample{} with {}", verb, plan.samples, plan.samples == 1 ? "" : "s", model.name());
   } else if (verb == "train") {
     if (!model_is_made_here(node.at("train"))) check_train_step(train_step(name), host_);
@@ -247,6 +256,10 @@ std::filesystem::path StepGraph::import_package(const std::string& name, const R
   if (node.contains("key")) {
     for (const auto& [role, key] : node.at("key").members()) options.keys[role] = key.as<std::string>();
   }
+  if (node.contains("prefix")) {
+    for (const auto& [role, prefix] : node.at("prefix").members()) options.prefixes[role] = prefix.as<std::string>();
+  }
+  if (node.contains("latent_scale")) options.latent_scale = node.at("latent_scale").as<double>();
   options.name = node.get<std::string>("name", "");
   options.license = node.get<std::string>("license", "");
   options.credit = node.get<std::string>("credit", "");
@@ -296,14 +309,15 @@ void StepGraph::collect_facts(const std::string& name, Json& facts) {
                              {"weights", weights},
                              {"description", content_hash(without_weights(model.json()))}});
   options.erase(verb);
-  for (const char* key : {"mask", "image", "latent"}) {
+  for (const auto& [key, kind] : kInputs) {
     if (!node.contains(key)) continue;
     options.erase(key);
     if (is_reference(node.at(key))) {
       collect_facts(referenced(node.at(key)), facts);
       continue;
     }
-    for (const auto& file : files_of(node.at(key))) facts["inputs"][file.filename().string()] = sha256_file(file);
+    Json& hashes = facts["inputs"][name + '.' + key];
+    for (const auto& file : files_of(node.at(key), kind)) hashes[file.filename().string()] = sha256_file(file);
   }
   facts["options"][name] = std::move(options);
 }

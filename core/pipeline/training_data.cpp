@@ -22,11 +22,6 @@ std::vector<double> uniforms(std::uint64_t seed, const char* purpose, std::uint6
   return {values.begin(), values.end()};
 }
 
-/// The box of `grid`'s voxels out of a volume that contains it, padded with zeros where it does not.
-Volume cut(const Volume& volume, const Geometry& grid, Interpolation interpolation) {
-  return resample(volume, grid, interpolation, 0);
-}
-
 }  // namespace
 
 TrainingData::TrainingData(const std::filesystem::path& folder, const DataContract& contract,
@@ -107,8 +102,8 @@ TrainingData::Item TrainingData::item(std::uint64_t draw) const {
   const ModelGrid grid(patch, contract_, 1);
   Item item;
   item.spacing_mm = patch.affine.spacing_mm();
-  item.image = grid.to_model(cut(loaded.image, patch, Interpolation::Linear), 0);
-  if (loaded.label) item.mask = grid.to_model(cut(*loaded.label, patch, Interpolation::Nearest), 0);
+  item.image = grid.to_model(resample(loaded.image, patch, Interpolation::Linear, 0), 0);
+  if (loaded.label) item.mask = grid.to_model(resample(*loaded.label, patch, Interpolation::Nearest, 0), 0);
   return item;
 }
 

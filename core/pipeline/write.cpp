@@ -29,7 +29,7 @@ Names names_of(const std::string& sample, Layout layout) {
     case Layout::Pairs:
       return {sample + "_image.nii.gz", sample + "_label.nii.gz", latent};
     case Layout::NnUnet:
-      return {"imagesTr/" + sample + "_0000.nii.gz", "labelsTr/" + sample + ".nii.gz", latent};
+      return {nnunet_files(sample).image, nnunet_files(sample).label, latent};
     case Layout::Folders:
       break;
   }
@@ -122,18 +122,10 @@ class Writer {
 
   /// What describes the folder as a whole.
   void finish_folder() {
-    if (options_.layout == Layout::NnUnet) write_nnunet_json();
+    if (options_.layout == Layout::NnUnet) {
+      write_nnunet_description(folder_.path(), "image", options_.labels, source_.count());
+    }
     if (!options_.contact_sheet.empty()) write_contact_sheet();
-  }
-
-  void write_nnunet_json() {
-    Json labels = {{"background", 0}};
-    for (const auto& [id, name] : options_.labels.names()) labels[name] = id;
-    const Json dataset = {{"channel_names", {{"0", "image"}}},
-                          {"labels", labels},
-                          {"numTraining", source_.count()},
-                          {"file_ending", ".nii.gz"}};
-    write_file(folder_.path() / "dataset.json", dump_pretty(dataset));
   }
 
   void write_contact_sheet() {

@@ -187,6 +187,7 @@ class SamplingRun {
   bool guided() const { return request_.guidance != 1.0; }
 
   Tensor sample_window(const WindowBatch& batch) {
+    context_.step = 0;
     const Window& window = batch.front();
     const auto plan = schedule(window.extent);
     const TensorMap inputs = window_inputs(batch);

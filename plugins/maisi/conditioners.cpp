@@ -54,16 +54,32 @@ std::set<std::int64_t> regions_of(const std::vector<std::int64_t>& labels) {
   return regions;
 }
 
-void emit_row(sdk::Outputs& out, const char* name, std::vector<float> values) {
-  const std::array<std::int64_t, 2> shape{1, static_cast<std::int64_t>(values.size())};
+/// The regions of each mask (N, 1, X, Y, Z) of a batch; one empty set when there is no mask.
+std::vector<std::set<std::int64_t>> regions_of_each(const sdk::Binds& in) {
+  const auto mask = in.find("mask");
+  if (!mask) return {{}};
+  const std::vector<std::int64_t> labels = mask->to_vector<std::int64_t>();
+  std::vector<std::set<std::int64_t>> regions;
+  const auto voxels = static_cast<std::ptrdiff_t>(labels.size()) / std::max<std::int64_t>(mask->size(0), 1);
+  for (auto from = labels.begin(); from != labels.end(); from += voxels)
+    regions.push_back(regions_of({from, from + voxels}));
+  return regions;
+}
+
+/// (rows, size), row by row.
+void emit_rows(sdk::Outputs& out, const char* name, const std::vector<float>& values, std::size_t rows) {
+  const std::array<std::int64_t, 2> shape{static_cast<std::int64_t>(rows),
+                                          static_cast<std::int64_t>(values.size() / rows)};
   const sdk::Tensor tensor = out.allocate<float>(name, sdk::ShapeView(shape));
   std::copy(values.begin(), values.end(), tensor.values<float>().begin());
 }
 
-void emit_region(sdk::Outputs& out, const char* name, std::int64_t region) {
-  std::vector<float> one_hot(4, 0.0F);
-  one_hot.at(static_cast<std::size_t>(region)) = kConditionScale;
-  emit_row(out, name, std::move(one_hot));
+void emit_regions(sdk::Outputs& out, const char* name, const std::vector<std::int64_t>& regions) {
+  std::vector<float> one_hot(regions.size() * kRegionNames.size(), 0.0F);
+  for (std::size_t row = 0; row < regions.size(); ++row) {
+    one_hot.at(row * kRegionNames.size() + static_cast<std::size_t>(regions[row])) = kConditionScale;
+  }
+  emit_rows(out, name, one_hot, regions.size());
 }
 
 json params_of(const sdk::Binds& in) {
@@ -88,19 +104,22 @@ void Conditions::encode(const sdk::Context& context, const sdk::Binds& in, sdk::
     if (spacing.size() != 3) throw sdk::invalid("spacing_mm has ", spacing.size(), " values, expected 3");
     std::vector<float> scaled;
     for (const double mm : spacing) scaled.push_back(static_cast<float>(mm) * kConditionScale);
-    emit_row(out, "spacing", std::move(scaled));
+    emit_rows(out, "spacing", scaled, 1);
   }
   if (regions_) {
-    std::set<std::int64_t> seen;
-    if (const auto mask = in.find("mask")) seen = regions_of(mask->to_vector<std::int64_t>());
-    const auto region = [&](const char* key, bool top) {
-      if (params.contains(key)) return region_index(params[key], key);
-      if (seen.empty())
-        throw sdk::invalid(key, " is missing, and the mask shows none of the organs that tell the body region");
-      return top ? *seen.begin() : *seen.rbegin();
-    };
-    emit_region(out, "top_region_index", region("top_region", true));
-    emit_region(out, "bottom_region_index", region("bottom_region", false));
+    std::vector<std::int64_t> top, bottom;
+    for (const std::set<std::int64_t>& seen : regions_of_each(in)) {
+      const auto region = [&](const char* key, auto of_mask) {
+        if (params.contains(key)) return region_index(params[key], key);
+        if (seen.empty())
+          throw sdk::invalid(key, " is missing, and the mask shows none of the organs that tell the body region");
+        return *of_mask;
+      };
+      top.push_back(region("top_region", seen.begin()));
+      bottom.push_back(region("bottom_region", seen.rbegin()));
+    }
+    emit_regions(out, "top_region_index", top);
+    emit_regions(out, "bottom_region_index", bottom);
   }
   if (modality_) {
     const std::int64_t code = params.contains("modality") ? modality_code(params["modality"]) : *modality_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/maisi/controlnet.h"
 
+#include "plugins/maisi/networks/limits.h"
 #include "plugins/support/bridge.h"
 
 #include <ATen/core/grad_mode.h>
@@ -63,7 +64,7 @@ std::string ControlNet::describe() const {
   return nlohmann::json{
       {"parameters", network_->parameter_count()},        {"in_channels", network_->config().in_channels},
       {"condition_factor", network_->condition_factor()}, {"multiple_of", network_->config().granularity()},
-      {"weights", support::weight_list(*network_)},       {"ignored_weights", {"*.attn.out_proj.*"}}}
+      {"weights", support::weight_list(*network_)},       {"ignored_weights", {kUnusedProjections}}}
       .dump();
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/maisi/denoisers.h"
 
+#include "plugins/maisi/networks/limits.h"
 #include "plugins/support/bridge.h"
 
 #include <ATen/core/grad_mode.h>
@@ -10,9 +11,6 @@
 
 namespace medgen::maisi {
 namespace {
-
-// Files of MONAI 1.4 hold it even where the network has no output projection (sheet section 1.5).
-constexpr const char* kUnusedProjection = "*.attn.out_proj.*";
 
 UnetInputs row_of(const UnetInputs& all, std::int64_t n) {
   UnetInputs one = all;
@@ -70,7 +68,7 @@ std::string UnetComponent::describe() const {
                         {"out_channels", out_channels_},
                         {"multiple_of", config.granularity()},
                         {"weights", support::weight_list(*network_)},
-                        {"ignored_weights", {kUnusedProjection}}}
+                        {"ignored_weights", {kUnusedProjections}}}
       .dump();
 }
 
