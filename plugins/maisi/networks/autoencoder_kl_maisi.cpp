@@ -7,12 +7,16 @@
 #include "plugins/support/nn/attention.h"
 #include "plugins/support/nn/ops.h"
 
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+
 namespace medgen::maisi {
 namespace {
 
 using nn::Conv;
 using nn::ConvOptions;
 using nn::GroupNorm;
+using Resample = nn::StreamStage::Resample;
 using support::require;
 
 constexpr char kName[] = "AutoencoderKlMaisi";
@@ -30,8 +34,13 @@ ConvOptions pointwise(int64_t in, int64_t out) {
   return {.in = in, .out = out, .kernel = 1, .padding = 0};
 }
 
+/// Between the latent and the network: few channels, in float32.
+ConvOptions latent_pointwise(const AutoencoderKlMaisiConfig& c) {
+  return {.in = c.latent_channels, .out = c.latent_channels, .kernel = 1, .padding = 0, .role = nn::Role::Exact};
+}
+
 /// norm, SiLU, conv, twice, around a shortcut that is a 1x1x1 convolution where the channels change.
-class ResBlock : public nn::Module {
+class ResBlock : public AutoencoderBlock {
  public:
   ResBlock(int64_t in, int64_t out, const Norm& norm, const std::string& conv_suffix)
       : norm1_(add<GroupNorm>("norm1", norm.groups, in, norm.eps)),
@@ -41,10 +50,15 @@ class ResBlock : public nn::Module {
     if (in != out) shortcut_ = &add<Conv>("nin_shortcut" + conv_suffix, pointwise(in, out));
   }
 
-  at::Tensor forward(const at::Tensor& x) const {
+  at::Tensor forward(const at::Tensor& x) const override {
     at::Tensor h = conv1_.forward(norm1_.forward_silu(x));
     h = conv2_.forward(norm2_.forward_silu(h));
     return h.add_(shortcut_ == nullptr ? x : shortcut_->forward(x));
+  }
+
+  nn::FeatureMap stream(nn::Stream& stream, const nn::FeatureMap& x) const override {
+    const nn::FeatureMap h = stream.conv(conv1_, x, x.dtype(), {.norm = &norm1_});
+    return stream.conv(conv2_, h, x.dtype(), {.norm = &norm2_, .residual = &x, .shortcut = shortcut_});
   }
 
  private:
@@ -56,19 +70,23 @@ class ResBlock : public nn::Module {
 };
 
 /// Halves every axis: one zero at the end, then a convolution of stride 2.
-class Downsample : public nn::Module {
+class Downsample : public AutoencoderBlock {
  public:
   explicit Downsample(int64_t channels)
       : conv_(add<Conv>("conv.conv.conv", ConvOptions{.in = channels, .out = channels, .stride = 2, .padding = 0})) {}
 
-  at::Tensor forward(const at::Tensor& x) const { return conv_.forward(nn::pad_end(x)); }
+  at::Tensor forward(const at::Tensor& x) const override { return conv_.forward(nn::pad_end(x)); }
+
+  nn::FeatureMap stream(nn::Stream& stream, const nn::FeatureMap& x) const override {
+    return stream.conv(conv_, x, x.dtype(), {.resample = Resample::PadEnd});
+  }
 
  private:
   Conv& conv_;
 };
 
 /// Doubles every axis: trilinear then a convolution, or one transposed convolution.
-class Upsample : public nn::Module {
+class Upsample : public AutoencoderBlock {
  public:
   Upsample(int64_t channels, bool transposed)
       : transposed_(transposed),
@@ -78,11 +96,33 @@ class Upsample : public nn::Module {
                                                       .transposed = transposed,
                                                       .output_padding = transposed ? 1 : 0})) {}
 
-  at::Tensor forward(const at::Tensor& x) const { return conv_.forward(transposed_ ? x : nn::upsample_linear_2x(x)); }
+  at::Tensor forward(const at::Tensor& x) const override {
+    return conv_.forward(transposed_ ? x : nn::upsample_linear_2x(x));
+  }
+
+  nn::FeatureMap stream(nn::Stream& stream, const nn::FeatureMap& x) const override {
+    return stream.conv(conv_, x, x.dtype(), {.resample = transposed_ ? Resample::None : Resample::UpLinear});
+  }
 
  private:
   bool transposed_;
   Conv& conv_;
+};
+
+/// Attention sees the whole map: it is as large as its level.
+class Attention : public AutoencoderBlock {
+ public:
+  Attention(const nn::AttentionOptions& options, const Norm& norm)
+      : attention_(add<nn::SpatialAttention>("", options, norm.groups, norm.eps)) {}
+
+  at::Tensor forward(const at::Tensor& x) const override { return attention_.forward(x); }
+
+  nn::FeatureMap stream(nn::Stream& stream, const nn::FeatureMap& x) const override {
+    return stream.whole(x, [this](const at::Tensor& all) { return attention_.forward(all); });
+  }
+
+ private:
+  nn::SpatialAttention& attention_;
 };
 
 nn::AttentionOptions attention(const AutoencoderKlMaisiConfig& c, int64_t channels) {
@@ -90,20 +130,20 @@ nn::AttentionOptions attention(const AutoencoderKlMaisiConfig& c, int64_t channe
 }
 
 /// The optional attention at the coarsest level, between two residual blocks.
-void append_nonlocal(BlockList& list, const AutoencoderKlMaisiConfig& c, int64_t channels) {
+void append_nonlocal(Coder& coder, const AutoencoderKlMaisiConfig& c, int64_t channels) {
   const Norm norm{c.norm_num_groups, c.norm_eps};
-  list.append<ResBlock>("", channels, channels, norm, kOnce);
-  list.append<nn::SpatialAttention>("", attention(c, channels), norm.groups, norm.eps);
-  list.append<ResBlock>("", channels, channels, norm, kOnce);
+  coder.add_block<ResBlock>(channels, channels, norm, kOnce);
+  coder.add_block<Attention>(attention(c, channels), norm);
+  coder.add_block<ResBlock>(channels, channels, norm, kOnce);
 }
 
 /// The residual blocks of one level, each followed by attention where the level has it.
-void append_level(BlockList& list, const AutoencoderKlMaisiConfig& c, size_t level, int64_t in) {
+void append_level(Coder& coder, const AutoencoderKlMaisiConfig& c, size_t level, int64_t in) {
   const Norm norm{c.norm_num_groups, c.norm_eps};
   const int64_t out = c.num_channels[level];
   for (int64_t i = 0; i < c.num_res_blocks[level]; ++i) {
-    list.append<ResBlock>("", i == 0 ? in : out, out, norm, kTwice);
-    if (c.attention_levels[level]) list.append<nn::SpatialAttention>("", attention(c, out), norm.groups, norm.eps);
+    coder.add_block<ResBlock>(i == 0 ? in : out, out, norm, kTwice);
+    if (c.attention_levels[level]) coder.add_block<Attention>(attention(c, out), norm);
   }
 }
 
@@ -158,19 +198,34 @@ void AutoencoderKlMaisiConfig::validate() const {
   check_norm(kName, "num_channels", num_channels, norm_num_groups, norm_eps);
 }
 
-at::Tensor BlockList::forward(at::Tensor x) const {
-  for (const auto& step : steps_) x = step(x);
-  return x;
+void Coder::add_input(int64_t in, int64_t out) {
+  conv_in_ = &add<Conv>(next_name(kTwice), ConvOptions{.in = in, .out = out, .role = nn::Role::Exact});
+}
+
+void Coder::add_output(int64_t groups, double eps, int64_t in, int64_t out) {
+  norm_ = &add<GroupNorm>(next_name(""), groups, in, eps);
+  conv_out_ = &add<Conv>(next_name(kTwice), ConvOptions{.in = in, .out = out, .role = nn::Role::Exact});
+}
+
+at::Tensor Coder::forward(const at::Tensor& x, at::ScalarType compute) const {
+  at::Tensor h = conv_in_->forward(nn::channels_last(x)).to(compute);
+  for (const AutoencoderBlock* block : blocks_) h = block->forward(h);
+  return conv_out_->forward(norm_->forward(h));
+}
+
+void Coder::stream(nn::Stream& stream, const at::Tensor& x, at::ScalarType compute, const at::Tensor& out) const {
+  nn::FeatureMap h = stream.conv(*conv_in_, stream.input(x, at::kFloat), compute);
+  for (const AutoencoderBlock* block : blocks_) h = block->stream(stream, h);
+  stream.conv_into(*conv_out_, h, out, {.norm = norm_, .with_silu = false});
 }
 
 AutoencoderKlMaisi::AutoencoderKlMaisi(const AutoencoderKlMaisiConfig& config)
     : config_(validated(config)),
-      encoder_(add<BlockList>("encoder")),
-      decoder_(add<BlockList>("decoder")),
-      quant_conv_mu_(add<Conv>("quant_conv_mu.conv", pointwise(config.latent_channels, config.latent_channels))),
-      quant_conv_log_sigma_(
-          add<Conv>("quant_conv_log_sigma.conv", pointwise(config.latent_channels, config.latent_channels))),
-      post_quant_conv_(add<Conv>("post_quant_conv.conv", pointwise(config.latent_channels, config.latent_channels))) {
+      encoder_(add<Coder>("encoder")),
+      decoder_(add<Coder>("decoder")),
+      quant_conv_mu_(add<Conv>("quant_conv_mu.conv", latent_pointwise(config))),
+      quant_conv_log_sigma_(add<Conv>("quant_conv_log_sigma.conv", latent_pointwise(config))),
+      post_quant_conv_(add<Conv>("post_quant_conv.conv", latent_pointwise(config))) {
   build_encoder();
   build_decoder();
 }
@@ -178,49 +233,89 @@ AutoencoderKlMaisi::AutoencoderKlMaisi(const AutoencoderKlMaisiConfig& config)
 void AutoencoderKlMaisi::build_encoder() {
   const AutoencoderKlMaisiConfig& c = config_;
   const size_t levels = c.num_channels.size();
-  encoder_.append<Conv>(kTwice, ConvOptions{.in = c.in_channels, .out = c.num_channels.front()});
+  encoder_.add_input(c.in_channels, c.num_channels.front());
   for (size_t level = 0; level < levels; ++level) {
     append_level(encoder_, c, level, c.num_channels[level == 0 ? 0 : level - 1]);
-    if (level + 1 < levels) encoder_.append<Downsample>("", c.num_channels[level]);
+    if (level + 1 < levels) encoder_.add_block<Downsample>(c.num_channels[level]);
   }
   const int64_t top = c.num_channels.back();
   if (c.with_encoder_nonlocal_attn) append_nonlocal(encoder_, c, top);
-  encoder_.append<GroupNorm>("", c.norm_num_groups, top, c.norm_eps);
-  encoder_.append<Conv>(kTwice, ConvOptions{.in = top, .out = c.latent_channels});
+  encoder_.add_output(c.norm_num_groups, c.norm_eps, top, c.latent_channels);
 }
 
 void AutoencoderKlMaisi::build_decoder() {
   const AutoencoderKlMaisiConfig& c = config_;
   int64_t channels = c.num_channels.back();
-  decoder_.append<Conv>(kTwice, ConvOptions{.in = c.latent_channels, .out = channels});
+  decoder_.add_input(c.latent_channels, channels);
   if (c.with_decoder_nonlocal_attn) append_nonlocal(decoder_, c, channels);
   for (size_t level = c.num_channels.size(); level-- > 0;) {
     append_level(decoder_, c, level, channels);
     channels = c.num_channels[level];
-    if (level > 0) decoder_.append<Upsample>("", channels, c.use_convtranspose);
+    if (level > 0) decoder_.add_block<Upsample>(channels, c.use_convtranspose);
   }
-  decoder_.append<GroupNorm>("", c.norm_num_groups, channels, c.norm_eps);
-  decoder_.append<Conv>(kTwice, ConvOptions{.in = channels, .out = c.out_channels});
+  decoder_.add_output(c.norm_num_groups, c.norm_eps, channels, c.out_channels);
 }
 
 bool AutoencoderKlMaisi::ignores(std::string_view name) const {
   return !config_.include_fc && is_unused_projection(name);
 }
 
-AutoencoderKlMaisi::Posterior AutoencoderKlMaisi::encode(const at::Tensor& x) const {
+AutoencoderKlMaisi::Posterior AutoencoderKlMaisi::encode(const at::Tensor& x, const nn::StreamOptions& options) const {
   check_feature_map(kName, "x", x, 3, config_.in_channels);
   for (const int64_t length : x.sizes().slice(2)) {
     require(length >= config_.compression(), "{}: 'x' has an axis of {} voxels, at least {} are wanted", kName, length,
             config_.compression());
   }
-  const at::Tensor h = encoder_.forward(nn::channels_last(x.to(compute_dtype())));
-  const at::Tensor log_variance = quant_conv_log_sigma_.forward(h).to(at::kFloat).clamp(-30.0, 20.0);
-  return {quant_conv_mu_.forward(h).to(at::kFloat), log_variance.div(2).exp()};
+  const at::Tensor h = run(encoder_, x, latent_shape(x.sizes()), options);
+  const at::Tensor log_variance = quant_conv_log_sigma_.forward(h).clamp(-30.0, 20.0);
+  return {quant_conv_mu_.forward(h), log_variance.div(2).exp()};
 }
 
-at::Tensor AutoencoderKlMaisi::decode(const at::Tensor& z) const {
+at::Tensor AutoencoderKlMaisi::decode(const at::Tensor& z, const nn::StreamOptions& options) const {
   check_feature_map(kName, "z", z, 3, config_.latent_channels);
-  return decoder_.forward(post_quant_conv_.forward(nn::channels_last(z.to(compute_dtype())))).to(at::kFloat);
+  return run(decoder_, post_quant_conv_.forward(z), image_shape(z.sizes()), options);
+}
+
+std::vector<int64_t> AutoencoderKlMaisi::latent_shape(at::IntArrayRef x) const {
+  std::vector<int64_t> shape{x[0], config_.latent_channels};
+  for (const int64_t length : x.slice(2)) shape.push_back(length / config_.compression());
+  return shape;
+}
+
+std::vector<int64_t> AutoencoderKlMaisi::image_shape(at::IntArrayRef z) const {
+  std::vector<int64_t> shape{z[0], config_.out_channels};
+  for (const int64_t length : z.slice(2)) shape.push_back(length * config_.compression());
+  return shape;
+}
+
+at::Tensor AutoencoderKlMaisi::run(const Coder& coder, const at::Tensor& x, at::IntArrayRef shape,
+                                   const nn::StreamOptions& options) const {
+  if (at::GradMode::is_enabled() || !x.is_cpu()) return coder.forward(x, compute_dtype());
+  const double flops = cost(coder, x.sizes(), shape, options).flops;
+  at::Tensor out = at::empty(shape, at::TensorOptions().dtype(at::kFloat));
+  for (int64_t n = 0; n < x.size(0); ++n) {
+    nn::Stream stream(options, flops);
+    coder.stream(stream, x.narrow(0, n, 1), compute_dtype(), out.narrow(0, n, 1));
+  }
+  return out;
+}
+
+nn::StreamCost AutoencoderKlMaisi::cost(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape,
+                                        const nn::StreamOptions& options) const {
+  const auto planned = [](at::IntArrayRef sizes) {
+    return at::empty(sizes, at::TensorOptions().device(at::kMeta)).narrow(0, 0, 1);
+  };
+  nn::Stream stream = nn::Stream::planned(options);
+  coder.stream(stream, planned(x), compute_dtype(), planned(shape));
+  return stream.cost();
+}
+
+nn::StreamCost AutoencoderKlMaisi::encode_cost(at::IntArrayRef x, const nn::StreamOptions& options) const {
+  return cost(encoder_, x, latent_shape(x), options);
+}
+
+nn::StreamCost AutoencoderKlMaisi::decode_cost(at::IntArrayRef z, const nn::StreamOptions& options) const {
+  return cost(decoder_, z, image_shape(z), options);
 }
 
 }  // namespace medgen::maisi

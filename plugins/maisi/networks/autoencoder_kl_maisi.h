@@ -2,6 +2,7 @@
 #pragma once
 
 #include "plugins/support/nn/layers.h"
+#include "plugins/support/nn/stream.h"
 
 #include <nlohmann/json_fwd.hpp>
 
@@ -45,20 +46,38 @@ struct AutoencoderKlMaisiConfig {
   int64_t compression() const { return int64_t{1} << (num_channels.size() - 1); }
 };
 
-/// A flat list of blocks that run one after the other; parameters are named "blocks.<index>.<...>".
-class BlockList : public nn::Module {
+/// A block between two feature maps: on tensors, for training, and streamed, for any size.
+class AutoencoderBlock : public nn::Module {
  public:
-  /// Appends a block whose parameters are published below "blocks.<index><suffix>".
+  virtual at::Tensor forward(const at::Tensor& x) const = 0;
+  virtual nn::FeatureMap stream(nn::Stream& stream, const nn::FeatureMap& x) const = 0;
+};
+
+/// The encoder or the decoder: a convolution, blocks, a normalisation without activation and a convolution. Parameters
+/// are named "blocks.<index>.<...>"; the first and the last layer compute in float32 whatever the precision.
+class Coder : public nn::Module {
+ public:
+  void add_input(int64_t in, int64_t out);
+  void add_output(int64_t groups, double eps, int64_t in, int64_t out);
+
   template <typename Block, typename... Args>
-  void append(const std::string& suffix, Args&&... args) {
-    const Block& block = add<Block>("blocks." + std::to_string(steps_.size()) + suffix, std::forward<Args>(args)...);
-    steps_.push_back([&block](const at::Tensor& x) { return block.forward(x); });
+  void add_block(Args&&... args) {
+    blocks_.push_back(&add<Block>(next_name(""), std::forward<Args>(args)...));
   }
 
-  at::Tensor forward(at::Tensor x) const;
+  /// x in any type; float32 comes back.
+  at::Tensor forward(const at::Tensor& x, at::ScalarType compute) const;
+  /// The same into `out`, in the numbers of the whole volume at once.
+  void stream(nn::Stream& stream, const at::Tensor& x, at::ScalarType compute, const at::Tensor& out) const;
 
  private:
-  std::vector<std::function<at::Tensor(const at::Tensor&)>> steps_;
+  std::string next_name(const std::string& suffix) { return "blocks." + std::to_string(count_++) + suffix; }
+
+  int64_t count_ = 0;
+  nn::Conv* conv_in_ = nullptr;
+  std::vector<const AutoencoderBlock*> blocks_;
+  nn::GroupNorm* norm_ = nullptr;
+  nn::Conv* conv_out_ = nullptr;
 };
 
 /// The image and the mask autoencoder of MAISI. Shapes: x (N, in_channels, H, W, D), latent (N, latent_channels, H/f,
@@ -74,11 +93,17 @@ class AutoencoderKlMaisi : public nn::Module {
     at::Tensor sigma;
   };
 
+  /// Without gradients and on the CPU the volume is streamed; `options` bounds the memory and does not change the
+  /// result.
   /// @throws InvalidInput for a wrong rank, channel count or an axis shorter than the compression
-  Posterior encode(const at::Tensor& x) const;
+  Posterior encode(const at::Tensor& x, const nn::StreamOptions& options = {}) const;
 
-  /// Latent to image, or to label logits; float32, no activation at the end.
-  at::Tensor decode(const at::Tensor& z) const;
+  /// Latent to image, or to label logits; float32, no activation at the end. Streamed as `encode`.
+  at::Tensor decode(const at::Tensor& z, const nn::StreamOptions& options = {}) const;
+
+  /// What streaming x (N, in_channels, ...) through encode, or z through decode, costs; nothing is computed.
+  nn::StreamCost encode_cost(at::IntArrayRef x, const nn::StreamOptions& options) const;
+  nn::StreamCost decode_cost(at::IntArrayRef z, const nn::StreamOptions& options) const;
 
   /// decode(encode(x).mean)
   at::Tensor reconstruct(const at::Tensor& x) const { return decode(encode(x).mean); }
@@ -87,12 +112,18 @@ class AutoencoderKlMaisi : public nn::Module {
 
  private:
   bool ignores(std::string_view name) const override;
+  std::vector<int64_t> latent_shape(at::IntArrayRef x) const;
+  std::vector<int64_t> image_shape(at::IntArrayRef z) const;
+  at::Tensor run(const Coder& coder, const at::Tensor& x, at::IntArrayRef shape,
+                 const nn::StreamOptions& options) const;
+  nn::StreamCost cost(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape,
+                      const nn::StreamOptions& options) const;
   void build_encoder();
   void build_decoder();
 
   AutoencoderKlMaisiConfig config_;
-  BlockList& encoder_;
-  BlockList& decoder_;
+  Coder& encoder_;
+  Coder& decoder_;
   nn::Conv& quant_conv_mu_;
   nn::Conv& quant_conv_log_sigma_;
   nn::Conv& post_quant_conv_;

@@ -3,10 +3,13 @@
 
 #include "plugins/support/error.h"
 #include "plugins/support/nn/ops.h"
+#include "plugins/support/nn/planes.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/batch_norm.h>
 #include <ATen/ops/convolution.h>
 #include <ATen/ops/embedding.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/group_norm.h>
 #include <ATen/ops/instance_norm.h>
 #include <ATen/ops/layer_norm.h>
@@ -28,6 +31,12 @@ Shape weight_shape(const ConvOptions& o) {
   Shape shape = o.transposed ? Shape{o.in, o.out} : Shape{o.out, o.in};
   shape.insert(shape.end(), static_cast<size_t>(o.rank), o.kernel);
   return shape;
+}
+
+int64_t weight_numel(const ConvOptions& o) {
+  int64_t numel = 1;
+  for (const int64_t length : weight_shape(o)) numel *= length;
+  return numel;
 }
 
 Init conv_init(const ConvOptions& o) {
@@ -62,15 +71,35 @@ at::Tensor per_voxel(at::Tensor vectors, const at::Tensor& x) {
 }  // namespace
 
 Conv::Conv(const ConvOptions& options)
-    : options_(options), weight_(add_parameter("weight", weight_shape(options), conv_init(options))) {
+    : options_(options), weight_(add_parameter("weight", weight_shape(options), conv_init(options), options.role)) {
   if (options.bias)
-    bias_ = &add_parameter("bias", {options.out}, options.normal_start > 0 ? Init{} : conv_init(options));
+    bias_ = &add_parameter("bias", {options.out}, options.normal_start > 0 ? Init{} : conv_init(options), options.role);
+}
+
+at::Tensor Conv::convolve(const at::Tensor& x, const Shape& padding, const Shape& output_padding) const {
+  const at::Tensor in = options_.role == Role::Exact ? x.to(at::kFloat) : x;
+  const auto axes = static_cast<size_t>(options_.rank);
+  return at::convolution(in, like(weight_, in), like(bias_, in), Shape(axes, options_.stride), padding, Shape(axes, 1),
+                         options_.transposed, output_padding, 1);
 }
 
 at::Tensor Conv::forward(const at::Tensor& x) const {
-  const auto per_axis = [this](int64_t value) { return Shape(static_cast<size_t>(options_.rank), value); };
-  return at::convolution(x, like(weight_, x), like(bias_, x), per_axis(options_.stride), per_axis(options_.padding),
-                         per_axis(1), options_.transposed, per_axis(options_.output_padding), 1);
+  const auto axes = static_cast<size_t>(options_.rank);
+  return convolve(x, Shape(axes, options_.padding), Shape(axes, options_.output_padding));
+}
+
+at::Tensor Conv::forward_slab(const at::Tensor& x, int64_t planes) const {
+  const auto axes = static_cast<size_t>(options_.rank);
+  Shape padding(axes, options_.padding);
+  padding[0] = 0;
+  if (!options_.transposed) return convolve(x, padding, Shape(axes, options_.output_padding));
+  Shape output_padding(axes, options_.output_padding);
+  output_padding[0] = 0;
+  return convolve(x, padding, output_padding).narrow(2, options_.padding, planes);
+}
+
+double Conv::flops_per_voxel() const {
+  return 2.0 * static_cast<double>(weight_numel(options_));
 }
 
 int64_t Conv::output_length(int64_t length) const {
@@ -85,11 +114,57 @@ GroupNorm::GroupNorm(int64_t groups, int64_t channels, double eps)
       weight_(add_parameter("weight", {channels}, Init::ones(), Role::Exact)),
       bias_(add_parameter("bias", {channels}, {}, Role::Exact)) {}
 
+ChannelAffine GroupNorm::affine(const FeatureMap::Sums& sums, int64_t voxels, const float* shift) const {
+  const auto channels = static_cast<size_t>(weight_.numel());
+  const size_t per_group = channels / static_cast<size_t>(groups_);
+  const auto n = static_cast<double>(voxels);
+  const float* weight = weight_.const_data_ptr<float>();
+  const float* bias = bias_.const_data_ptr<float>();
+  ChannelAffine result{std::vector<float>(channels), std::vector<float>(channels)};
+  for (size_t first = 0; first < channels; first += per_group) {
+    double sum = 0, squares = 0;
+    for (size_t c = first; c < first + per_group; ++c) {
+      const double s = shift == nullptr ? 0.0 : shift[c];
+      sum += sums.sum[c] + n * s;
+      squares += sums.squares[c] + 2 * s * sums.sum[c] + n * s * s;
+    }
+    const double count = n * static_cast<double>(per_group);
+    const double mean = sum / count;
+    const double variance = std::max(squares / count - mean * mean, 0.0);
+    const double scale = 1.0 / std::sqrt(variance + eps_);
+    for (size_t c = first; c < first + per_group; ++c) {
+      const double factor = weight[c] * scale;
+      const double s = shift == nullptr ? 0.0 : shift[c];
+      result.factor[c] = static_cast<float>(factor);
+      result.offset[c] = static_cast<float>(bias[c] + (s - mean) * factor);
+    }
+  }
+  return result;
+}
+
+at::Tensor GroupNorm::fused(const at::Tensor& x, bool with_silu, const at::Tensor& shift) const {
+  at::Tensor y = at::empty_like(x);
+  for (int64_t n = 0; n < x.size(0); ++n) {
+    const at::Tensor planes = as_planes(x.narrow(0, n, 1));
+    const auto count = static_cast<size_t>(planes.size(0) * planes.size(3));
+    FeatureMap::Sums each{std::vector<double>(count, 0.0), std::vector<double>(count, 0.0)};
+    channel_sums(planes, each.sum.data(), each.squares.data());
+    const at::Tensor moved = shift.defined() ? shift.select(0, shift.size(0) == 1 ? 0 : n).contiguous() : at::Tensor();
+    const ChannelAffine affine =
+        this->affine(total(each, static_cast<size_t>(planes.size(3))), planes.numel() / planes.size(3),
+                     moved.defined() ? moved.const_data_ptr<float>() : nullptr);
+    normalize(planes, affine.factor.data(), affine.offset.data(), with_silu, as_planes(y.narrow(0, n, 1)));
+  }
+  return y;
+}
+
 at::Tensor GroupNorm::forward(const at::Tensor& x) const {
+  if (!at::GradMode::is_enabled() && has_planes(x)) return fused(x, false, {});
   return at::group_norm(x, groups_, gain_for(weight_, x), gain_for(bias_, x), eps_);
 }
 
 at::Tensor GroupNorm::forward_silu(const at::Tensor& x, const at::Tensor& shift) const {
+  if (!at::GradMode::is_enabled() && has_planes(x)) return fused(x, true, shift);
   at::Tensor h = x.to(at::kFloat);
   if (shift.defined()) h = h.add(per_voxel(shift, x));
   return silu(at::group_norm(h, groups_, weight_, bias_, eps_)).to(x.scalar_type());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "plugins/support/nn/feature_map.h"
 #include "plugins/support/nn/module.h"
 
 // Shapes: N batch, C channels, spatial axes (D, H, W) or (H, W), L tokens. Activations are channels-last in memory.
@@ -17,24 +18,42 @@ struct ConvOptions {
   bool transposed = false;
   int64_t output_padding = 0;  ///< transposed only
   bool bias = true;
-  bool zero = false;        ///< starts at zero
-  double normal_start = 0;  ///< when positive, weights start as N(0, normal_start^2) and the bias at zero
+  bool zero = false;          ///< starts at zero
+  double normal_start = 0;    ///< when positive, weights start as N(0, normal_start^2) and the bias at zero
+  Role role = Role::Compute;  ///< Exact: float32 whatever the precision, for the few channels of inputs and outputs
 };
 
-/// Convolution or transposed convolution; starts as PyTorch's does. (N, in, ...) -> (N, out, ...), in the type of x.
+/// Convolution or transposed convolution; starts as PyTorch's does. (N, in, ...) -> (N, out, ...), in the type of x, or
+/// in float32 when its role is Exact.
 class Conv : public Module {
  public:
   explicit Conv(const ConvOptions& options);
 
   at::Tensor forward(const at::Tensor& x) const;
 
+  /// The `planes` planes of the result that the planes `x` (1, in, planes, rows, columns) suffice for: the first axis
+  /// is not padded. Of a transposed convolution those from the even plane on that lies at the first plane of x.
+  at::Tensor forward_slab(const at::Tensor& x, int64_t planes) const;
+
   /// Length of the result along an axis of `length`.
   int64_t output_length(int64_t length) const;
 
+  /// Multiplications and additions for each voxel of the result; transposed: of x.
+  double flops_per_voxel() const;
+
+  const ConvOptions& options() const { return options_; }
+
  private:
+  at::Tensor convolve(const at::Tensor& x, const Shape& padding, const Shape& output_padding) const;
+
   ConvOptions options_;
   const at::Tensor& weight_;
   const at::Tensor* bias_ = nullptr;
+};
+
+/// What normalisation does to each channel: factor x + offset.
+struct ChannelAffine {
+  std::vector<float> factor, offset;
 };
 
 /// Group normalisation with float32 statistics whatever the type of x. (N, C, ...) -> same.
@@ -48,7 +67,13 @@ class GroupNorm : public Module {
   /// embeddings are, would otherwise cost half-width activations most of their digits.
   at::Tensor forward_silu(const at::Tensor& x, const at::Tensor& shift = {}) const;
 
+  /// From the sums of every channel over `voxels` voxels; with `shift`, of x + shift (a float for each channel).
+  ChannelAffine affine(const FeatureMap::Sums& sums, int64_t voxels, const float* shift = nullptr) const;
+
  private:
+  /// One pass for the sums, one that normalises, without gradients.
+  at::Tensor fused(const at::Tensor& x, bool with_silu, const at::Tensor& shift) const;
+
   int64_t groups_;
   double eps_;
   const at::Tensor& weight_;

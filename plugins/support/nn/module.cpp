@@ -94,7 +94,9 @@ const at::Tensor& Module::add_parameter(std::string name, Shape shape, Init init
 
 void Module::collect(const std::string& prefix, std::vector<NamedParameter>& out) {
   for (const auto& parameter : parameters_) out.push_back({prefix + parameter->name, parameter.get()});
-  for (const Child& child : children_) child.module->collect(prefix + child.name + ".", out);
+  for (const Child& child : children_) {
+    child.module->collect(child.name.empty() ? prefix : prefix + child.name + ".", out);
+  }
 }
 
 void Module::for_each_module(const std::function<void(Module&)>& visit) {

@@ -68,7 +68,8 @@ class Module {
   Module& operator=(const Module&) = delete;
   virtual ~Module() = default;
 
-  /// Makes a child of type M under `name`, which may contain dots. Children and parameters keep the order of their
+  /// Makes a child of type M under `name`, which may contain dots, or be empty for one that adds nothing to the names.
+  /// Children and parameters keep the order of their
   /// making, as in a published state dict.
   template <typename M, typename... Args>
   M& add(std::string name, Args&&... args) {

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+namespace medgen::nn {
+
+/// Memory that feature maps may take, and what they take. What does not fit lies in files.
+/// Thread: one.
+class MapMemory {
+ public:
+  /// @param limit    bytes of maps in memory; 0: as much as they need
+  /// @param scratch  folder for the files of maps that do not fit
+  MapMemory(std::int64_t limit, std::filesystem::path scratch) : limit_(limit), scratch_(std::move(scratch)) {}
+
+  bool fits(std::int64_t bytes) const { return limit_ == 0 || in_memory_ + bytes <= limit_; }
+
+  void take(std::int64_t bytes, bool memory);
+  void give_back(std::int64_t bytes, bool memory);
+
+  const std::filesystem::path& scratch() const { return scratch_; }
+
+  std::int64_t peak_in_memory() const { return peak_in_memory_; }
+
+  std::int64_t peak_in_files() const { return peak_in_files_; }
+
+ private:
+  std::int64_t limit_;
+  std::filesystem::path scratch_;
+  std::int64_t in_memory_ = 0, in_files_ = 0, peak_in_memory_ = 0, peak_in_files_ = 0;
+};
+
+/// What lies between two layers: (planes, rows, columns, channels), planes being the first spatial axis of the
+/// network's tensors, in memory or in a file, cut into contiguous ranges of planes when several devices share the work.
+/// With it go the sums of each plane's channels, of which normalisation makes its statistics. A handle: copies share.
+class FeatureMap {
+ public:
+  FeatureMap() = default;
+
+  /// @param parts  how many devices share it
+  /// @param real   false: a map that is only planned; it takes its place in `memory` and holds nothing
+  FeatureMap(std::shared_ptr<MapMemory> memory, std::int64_t channels, std::array<std::int64_t, 3> size,
+             at::ScalarType dtype, std::size_t parts, bool real);
+
+  std::int64_t channels() const { return channels_; }
+
+  const std::array<std::int64_t, 3>& size() const { return size_; }
+
+  std::int64_t planes() const { return size_[0]; }
+
+  std::int64_t voxels() const { return size_[0] * size_[1] * size_[2]; }
+
+  at::ScalarType dtype() const { return dtype_; }
+
+  std::int64_t plane_bytes() const;
+
+  /// Planes [from, to) as (1, channels, to - from, rows, columns), channels-last; shares memory where it can.
+  /// @throws c10::Error when a file cannot be read
+  at::Tensor read(std::int64_t from, std::int64_t to) const;
+
+  /// Puts planes in place from `from` on, of the same form, and keeps their channel sums. Threads: disjoint ranges.
+  /// @throws c10::Error when a file cannot be written (a full disk)
+  void write(std::int64_t from, const at::Tensor& planes);
+
+  /// Sums and sums of squares of every channel over all planes.
+  struct Sums {
+    std::vector<double> sum, squares;
+  };
+
+  Sums sums() const;
+
+  /// The planes [first, second) of a part.
+  std::pair<std::int64_t, std::int64_t> range(std::size_t part) const;
+
+  class Storage;
+
+ private:
+  std::int64_t channels_ = 0;
+  std::array<std::int64_t, 3> size_{};
+  at::ScalarType dtype_ = at::kFloat;
+  std::vector<std::shared_ptr<Storage>> parts_;
+  std::shared_ptr<Sums> plane_sums_;  // [plane][channel]
+};
+
+/// Sums over planes, [plane][channel], in their order.
+FeatureMap::Sums total(const FeatureMap::Sums& of_planes, std::size_t channels);
+
+/// The contiguous range of [0, planes) that is part `part` of `parts`.
+std::pair<std::int64_t, std::int64_t> part_of(std::int64_t planes, std::size_t part, std::size_t parts);
+
+}  // namespace medgen::nn
