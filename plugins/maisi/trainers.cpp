@@ -46,9 +46,11 @@ ControlNet* controlnet_of(std::span<const sdk::TrainPeer> peers) {
 
 std::vector<support::TrainedModules::Member> members_of(UnetComponent& unet, bool train_unet,
                                                         std::span<const sdk::TrainPeer> peers) {
-  std::vector<support::TrainedModules::Member> members{{"", &unet.network(), train_unet}};
+  std::vector<support::TrainedModules::Member> members{{"", &unet.network(), train_unet, nullptr}};
   for (const sdk::TrainPeer& peer : peers) {
-    if (peer.role == "controlnet") members.push_back({"controlnet", &peer.as<ControlNet>().network(), peer.trained});
+    // A new ControlNet is a copy of the U-Net's way down (sheet section 2.3).
+    if (peer.role == "controlnet")
+      members.push_back({"controlnet", &peer.as<ControlNet>().network(), peer.trained, &unet.network()});
   }
   return members;
 }
@@ -59,7 +61,8 @@ AutoencoderTrainer::AutoencoderTrainer(Autoencoder& component, const sdk::Contex
                                        std::string_view options_json)
     : component_(&component),
       kl_weight_(parsed(options_json).value("kl_weight", 1e-7)),
-      modules_({{"", &component.network(), true}}, support::TrainingOptions::read(options_json), context.seed()) {}
+      modules_({{"", &component.network(), true, nullptr}}, support::TrainingOptions::read(options_json),
+               context.seed()) {}
 
 void AutoencoderTrainer::step(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out) {
   const at::Tensor x = support::float_input(batch, "x", component_->device());

@@ -28,13 +28,22 @@ TrainingOptions TrainingOptions::read(std::string_view options_json) {
   return options;
 }
 
+namespace {
+
+void initialize(const TrainedModules::Member& member, std::uint64_t seed) {
+  member.module->initialize(seed);
+  if (member.copy_of != nullptr) nn::copy_matching_parameters(*member.copy_of, *member.module);
+}
+
+}  // namespace
+
 TrainedModules::TrainedModules(std::vector<Member> members, const TrainingOptions& options, std::uint64_t seed)
     : options_(options) {
   for (const Member& member : members) {
     const auto parameters = member.module->parameters();
     const bool has_weights = !parameters.empty() && parameters.front().parameter->value.defined();
     require(has_weights || member.trained, "{}: a frozen network needs weights", member.role);
-    if (!has_weights) member.module->initialize(seed);
+    if (!has_weights) initialize(member, seed);
     member.module->set_compute_dtype(options.bf16 ? at::kBFloat16 : at::kFloat);
     member.module->train(member.trained);
     if (member.trained) collect(member);

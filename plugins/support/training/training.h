@@ -35,12 +35,15 @@ class TrainedModules {
     std::string role;  ///< "" for the component itself
     nn::Module* module;
     bool trained = true;
+    nn::Module* copy_of = nullptr;  ///< an earlier member: without weights, this one starts from its tensors
   };
 
-  /// Weights that are not there yet are initialised from `seed`. Frozen members keep theirs.
+  /// Weights that are not there yet are initialised from `seed`, then taken from `copy_of` where names and shapes are
+  /// the same. Frozen members keep theirs.
   TrainedModules(std::vector<Member> members, const TrainingOptions& options, std::uint64_t seed);
 
-  /// Gradients of `loss` are added to those gathered so far.
+  /// Gradients of `loss` are added to those gathered so far; `apply` takes their mean, so that clipping means the same
+  /// for any number of batches.
   void backward(const at::Tensor& loss);
 
   /// One step of AdamW (Loshchilov and Hutter 2019, algorithm 2; without decay Kingma and Ba 2015, algorithm 1), then

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/maisi/trainers.h"
+
+#include "plugins/maisi/autoencoder.h"
+#include "plugins/maisi/controlnet.h"
+#include "plugins/maisi/denoisers.h"
+#include "plugins/support/error.h"
+#include "plugins/support/test_call.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/rand.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
+#include <catch2/catch.hpp>
+
+#include <optional>
+
+namespace medgen::maisi {
+namespace {
+
+using Catch::Matchers::Contains;
+using support::testing::Given;
+using support::testing::Tensors;
+using support::testing::TestHost;
+
+constexpr const char* kUnet = R"({"spatial_dims": 3, "in_channels": 2, "out_channels": 2, "num_channels": [4, 8],
+  "num_res_blocks": 1, "attention_levels": [false, true], "norm_num_groups": 2, "num_head_channels": 4})";
+constexpr const char* kControlNet = R"({"spatial_dims": 3, "in_channels": 2, "num_channels": [4, 8],
+  "num_res_blocks": 1, "attention_levels": [false, true], "norm_num_groups": 2, "num_head_channels": 4,
+  "conditioning_embedding_in_channels": 1, "conditioning_embedding_num_channels": [3, 4]})";
+constexpr const char* kAutoencoder = R"({"spatial_dims": 3, "in_channels": 1, "out_channels": 1,
+  "num_channels": [4, 8], "num_res_blocks": 1, "attention_levels": [false, false], "latent_channels": 2,
+  "norm_num_groups": 2})";
+
+template <typename T>
+T made(const char* config) {
+  const std::string text = config;
+  const medgen_create_t request = TestHost::create(text);
+  return T(sdk::Create(request));
+}
+
+Tensors batch() {
+  return {{"x", at::randn({2, 2, 4, 4, 2})},
+          {"timesteps", at::rand({2}).mul(1000)},
+          {"target", at::randn({2, 2, 4, 4, 2})},
+          {"controlnet_cond", at::rand({2, 1, 8, 8, 4})}};
+}
+
+/// Copies of all parameters, by name.
+Tensors values_of(nn::Module& module) {
+  Tensors values;
+  for (const auto& [name, parameter] : module.parameters()) values[name] = parameter->value.detach().clone();
+  return values;
+}
+
+/// Initialised, without the published zeros: they would hide what lies behind them.
+void fill(nn::Module& network) {
+  network.initialize(7);
+  const at::NoGradGuard no_grad;
+  for (const auto& [name, parameter] : network.parameters()) {
+    if (parameter->value.abs().max().item<float>() == 0) parameter->value.add_(0.05);
+  }
+}
+
+bool equal(const Tensors& a, const Tensors& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const auto& x, const auto& y) { return x.first == y.first && x.second.equal(y.second); });
+}
+
+/// A U-Net and its ControlNet, and their trainer.
+struct Pair {
+  TestHost host;
+  Unet unet = made<Unet>(kUnet);
+  ControlNet controlnet = made<ControlNet>(kControlNet);
+
+  UnetTrainer trainer(const char* options, bool controlnet_learns = true) {
+    const sdk::TrainPeer peer{"controlnet", sdk::detail::handle(&controlnet), controlnet_learns};
+    std::optional<UnetTrainer> result;
+    host.call([&](const sdk::Context& context, sdk::Outputs&) {
+      result.emplace(unet, context, options, std::span(&peer, 1));
+    });
+    return std::move(*result);
+  }
+
+  double step(UnetTrainer& trainer, const Tensors& tensors) {
+    const Given given(tensors);
+    return host.call([&](const sdk::Context& context, sdk::Outputs& out) { trainer.step(context, given.binds(), out); })
+        .at("loss")
+        .item<double>();
+  }
+
+  void apply(UnetTrainer& trainer, double rate) {
+    host.call([&](const sdk::Context& context, sdk::Outputs&) { trainer.apply(context, rate); });
+  }
+};
+
+}  // namespace
+
+TEST_CASE("trainers: a ControlNet without weights starts as a copy of its U-Net's way down", "[unit][maisi]") {
+  Pair pair;
+  fill(pair.unet.network());
+  const Tensors unet = values_of(pair.unet.network());
+  const UnetTrainer trainer = pair.trainer(R"({"train_denoiser": false})");
+  std::size_t copied = 0;
+  for (const auto& [name, value] : values_of(pair.controlnet.network())) {
+    INFO(name);
+    if (name.starts_with("controlnet_")) continue;
+    CHECK(value.equal(unet.at(name)));
+    ++copied;
+  }
+  CHECK(copied > 0);
+  CHECK(equal(values_of(pair.unet.network()), unet));
+}
+
+TEST_CASE("trainers: before its first step a new ControlNet changes nothing", "[unit][maisi]") {
+  Pair pair;
+  fill(pair.unet.network());
+  UnetTrainer trainer = pair.trainer(R"({"train_denoiser": false})");
+  const Tensors tensors = batch();
+  const double with = pair.step(trainer, tensors);
+  const at::NoGradGuard no_grad;
+  UnetInputs alone;
+  alone.x = tensors.at("x");
+  alone.timesteps = tensors.at("timesteps");
+  const double without = pair.unet.network().forward(alone).sub(tensors.at("target")).abs().mean().item<double>();
+  CHECK(with == Approx(without).epsilon(1e-6));
+}
+
+TEST_CASE("trainers: networks that learn together start from the same tensors", "[unit][maisi]") {
+  Pair pair;
+  const UnetTrainer trainer = pair.trainer("{}");
+  CHECK(values_of(pair.controlnet.network())
+            .at("conv_in.conv.weight")
+            .equal(values_of(pair.unet.network()).at("conv_in.conv.weight")));
+}
+
+TEST_CASE("trainers: a ControlNet that has weights goes on from them", "[unit][maisi]") {
+  Pair pair;
+  fill(pair.unet.network());
+  pair.controlnet.network().initialize(8);
+  const Tensors before = values_of(pair.controlnet.network());
+  const UnetTrainer trainer = pair.trainer(R"({"train_denoiser": false})");
+  CHECK(equal(values_of(pair.controlnet.network()), before));
+}
+
+TEST_CASE("trainers: only what learns moves", "[unit][maisi]") {
+  Pair pair;
+  fill(pair.unet.network());
+  UnetTrainer trainer = pair.trainer(R"({"train_denoiser": false})");
+  const Tensors unet = values_of(pair.unet.network());
+  const Tensors controlnet = values_of(pair.controlnet.network());
+  pair.step(trainer, batch());
+  pair.apply(trainer, 1e-2);
+  CHECK(equal(values_of(pair.unet.network()), unet));
+  CHECK_FALSE(equal(values_of(pair.controlnet.network()), controlnet));
+}
+
+TEST_CASE("trainers: weights of the loss count, and steps without them are the plain mean", "[unit][maisi]") {
+  Pair pair;
+  fill(pair.unet.network());
+  UnetTrainer trainer = pair.trainer(R"({"train_denoiser": false, "loss": "l2"})");
+  Tensors tensors = batch();
+  const double plain = pair.step(trainer, tensors);
+  tensors["weight"] = at::ones({2, 1, 4, 4, 2}).mul(3);
+  CHECK(pair.step(trainer, tensors) == Approx(3 * plain).epsilon(1e-5));
+  tensors["weight"] = at::zeros({2, 1, 4, 4, 2});
+  CHECK(pair.step(trainer, tensors) == 0);
+}
+
+TEST_CASE("trainers: frozen networks without weights are refused", "[unit][maisi]") {
+  Pair pair;
+  CHECK_THROWS_WITH(pair.trainer(R"({"train_denoiser": false})"), Contains("a frozen network needs weights"));
+  fill(pair.unet.network());
+  CHECK_THROWS_WITH(pair.trainer("{}", false), Contains("controlnet: a frozen network needs weights"));
+}
+
+TEST_CASE("trainers: nothing to train is refused", "[unit][maisi]") {
+  Pair pair;
+  fill(pair.unet.network());
+  pair.controlnet.network().initialize(8);
+  CHECK_THROWS_WITH(pair.trainer(R"({"train_denoiser": false})", false), Contains("nothing to train"));
+}
+
+TEST_CASE("trainers: a batch that lacks a tensor or does not fit is refused", "[unit][maisi]") {
+  Pair pair;
+  UnetTrainer trainer = pair.trainer("{}");
+  const std::string name = GENERATE("x", "timesteps", "target", "controlnet_cond");
+  Tensors tensors = batch();
+  tensors.erase(name);
+  CHECK_THROWS_WITH(pair.step(trainer, tensors), Contains("'" + name + "' is missing"));
+  tensors = batch();
+  tensors["controlnet_cond"] = at::rand({2, 1, 4, 4, 2});
+  CHECK_THROWS_WITH(pair.step(trainer, tensors), Contains("controlnet_cond"));
+}
+
+TEST_CASE("trainers: the VAE's loss is L1 plus the weighted divergence", "[unit][maisi]") {
+  TestHost host;
+  auto vae = made<Autoencoder>(kAutoencoder);
+  const Given given({{"x", at::rand({2, 1, 8, 8, 4})}});
+  const Tensors out = host.call([&](const sdk::Context& context, sdk::Outputs& outputs) {
+    AutoencoderTrainer trainer(vae, context, R"({"kl_weight": 0.25})");
+    trainer.step(context, given.binds(), outputs);
+  });
+  CHECK(out.at("kl").item<double>() > 0);
+  CHECK(out.at("loss").item<double>() ==
+        Approx(out.at("l1").item<double>() + 0.25 * out.at("kl").item<double>()).epsilon(1e-6));
+}
+
+}  // namespace medgen::maisi
