@@ -67,6 +67,7 @@ void TrainedModules::collect(const Member& member) {
 
 void TrainedModules::backward(const at::Tensor& loss) {
   loss.backward();
+  ++gathered_;
 }
 
 double TrainedModules::gradient_norm() const {
@@ -75,10 +76,11 @@ double TrainedModules::gradient_norm() const {
     const at::Tensor& gradient = each.value.grad();
     if (gradient.defined()) sum += gradient.square().sum(at::kDouble).item<double>();
   }
-  return std::sqrt(sum);
+  return std::sqrt(sum) / static_cast<double>(gathered_);
 }
 
 double TrainedModules::apply(double learning_rate) {
+  require(gathered_ > 0, "there are no gradients to apply: no step came before");
   const at::NoGradGuard no_grad;
   const double norm = gradient_norm();
   if (!std::isfinite(norm)) {
@@ -87,13 +89,15 @@ double TrainedModules::apply(double learning_rate) {
         "the gradients are not finite; lower the learning rate, clip the gradients, or look for bad input");
   }
   const double clip = options_.clip_norm > 0 && norm > options_.clip_norm ? options_.clip_norm / norm : 1.0;
+  const double scale = clip / static_cast<double>(gathered_);
+  gathered_ = 0;
   ++steps_;
   const double correction1 = 1.0 - std::pow(options_.beta1, static_cast<double>(steps_));
   const double correction2 = 1.0 - std::pow(options_.beta2, static_cast<double>(steps_));
   for (Trained& each : trained_) {
     at::Tensor gradient = each.value.grad();
     if (!gradient.defined()) continue;
-    if (clip != 1.0) gradient.mul_(clip);
+    if (scale != 1.0) gradient.mul_(scale);
     at::Tensor value = each.value.detach();
     if (options_.weight_decay > 0) value.mul_(1.0 - learning_rate * options_.weight_decay);
     each.m.lerp_(gradient, 1.0 - options_.beta1);

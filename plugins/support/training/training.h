@@ -62,11 +62,13 @@ class TrainedModules {
   };
 
   void collect(const Member& member);
+  /// Of the mean of the gradients gathered so far.
   double gradient_norm() const;
 
   TrainingOptions options_;
   std::vector<Trained> trained_;
   std::int64_t steps_ = 0;
+  std::int64_t gathered_ = 0;  ///< backward passes since the last step
 };
 
 }  // namespace medgen::support

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/support/training/training.h"
+
+#include "plugins/support/error.h"
+#include "plugins/support/test_call.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/TensorOperators.h>
+#include <catch2/catch.hpp>
+
+#include <limits>
+
+namespace medgen::support {
+namespace {
+
+using Catch::Matchers::Contains;
+using testing::Given;
+using testing::Tensors;
+using testing::TestHost;
+
+constexpr std::uint32_t kAll = MEDGEN_TRAIN_WEIGHTS | MEDGEN_TRAIN_EMA | MEDGEN_TRAIN_OPTIMIZER;
+
+/// One vector of weights; the loss is their product with given slopes, so that the slopes are the gradient.
+struct Line : nn::Module {
+  const at::Tensor& weight = add_parameter("weight", {3}, nn::Init::ones());
+
+  at::Tensor loss(const at::Tensor& slopes) const { return (weight * slopes).sum(); }
+};
+
+at::Tensor numbers(std::initializer_list<float> values) {
+  at::Tensor tensor = at::empty({static_cast<std::int64_t>(values.size())});
+  std::copy(values.begin(), values.end(), tensor.mutable_data_ptr<float>());
+  return tensor;
+}
+
+struct Fixture {
+  Line line;
+  TrainedModules modules;
+
+  explicit Fixture(const TrainingOptions& options = {}) : modules({{"", &line, true, nullptr}}, options, 1) {}
+
+  at::Tensor weight() const { return line.weight.detach().clone(); }
+
+  Tensors saved(std::uint32_t what) {
+    return TestHost().call([&](const sdk::Context&, sdk::Outputs& out) { modules.save(what, out); });
+  }
+};
+
+}  // namespace
+
+TEST_CASE("training: the first step of Adam moves every weight by the learning rate, against its slope", "[unit]") {
+  Fixture f;
+  f.modules.backward(f.line.loss(numbers({3, -0.01F, 200})));
+  CHECK(f.modules.apply(0.1) == Approx(200.0225).epsilon(1e-5));
+  CHECK(f.weight().allclose(numbers({0.9F, 1.1F, 0.9F}), 1e-4));
+}
+
+TEST_CASE("training: weight decay shrinks by the learning rate and does not pass through the moments", "[unit]") {
+  Fixture f({.weight_decay = 0.5});
+  f.modules.backward(f.line.loss(numbers({0, 0, 1})));
+  f.modules.apply(0.1);
+  CHECK(f.weight().allclose(numbers({0.95F, 0.95F, 0.85F}), 1e-4));
+  CHECK(f.saved(MEDGEN_TRAIN_OPTIMIZER).at("optimizer/weight/m").allclose(numbers({0, 0, 0.1F})));
+}
+
+TEST_CASE("training: batches that are gathered count as their mean", "[unit]") {
+  Fixture once({.clip_norm = 1});
+  Fixture gathered({.clip_norm = 1});
+  once.modules.backward(once.line.loss(numbers({0.3F, 0.2F, 0.1F})));
+  for (int i = 0; i < 5; ++i) gathered.modules.backward(gathered.line.loss(numbers({0.3F, 0.2F, 0.1F})));
+  CHECK(gathered.modules.apply(0.1) == Approx(once.modules.apply(0.1)));
+  const auto moments = [](Fixture& f) { return f.saved(MEDGEN_TRAIN_OPTIMIZER).at("optimizer/weight/m"); };
+  CHECK(moments(gathered).allclose(moments(once), 1e-5));
+}
+
+TEST_CASE("training: gradients are clipped to the norm, all by one factor", "[unit]") {
+  Fixture f({.clip_norm = 1});
+  f.modules.backward(f.line.loss(numbers({3, 4, 0})));
+  CHECK(f.modules.apply(0.1) == Approx(5));
+  CHECK(f.saved(MEDGEN_TRAIN_OPTIMIZER).at("optimizer/weight/m").allclose(numbers({0.06F, 0.08F, 0}), 1e-5));
+}
+
+TEST_CASE("training: the average follows the weights at its decay", "[unit]") {
+  Fixture f({.ema = 0.75});
+  f.modules.backward(f.line.loss(numbers({1, 1, 1})));
+  f.modules.apply(0.1);
+  CHECK(f.saved(MEDGEN_TRAIN_EMA).at("ema/weight").allclose(0.75 * at::full({3}, 1.0) + 0.25 * f.weight(), 1e-6));
+  CHECK(Fixture().saved(MEDGEN_TRAIN_EMA).empty());
+}
+
+TEST_CASE("training: a trainer goes on from what another one saved", "[unit]") {
+  const TrainingOptions options{.weight_decay = 0.01, .ema = 0.9};
+  const auto step = [](Fixture& f, float slope) {
+    f.modules.backward(f.line.loss(numbers({slope, -slope, 2})));
+    f.modules.apply(0.1);
+  };
+  Fixture whole(options);
+  step(whole, 1);
+  const Given checkpoint(whole.saved(kAll));
+  step(whole, 5);
+  Fixture resumed(options);
+  resumed.modules.load(kAll, checkpoint.binds());
+  step(resumed, 5);
+  const Tensors want = whole.saved(kAll);
+  const Tensors got = resumed.saved(kAll);
+  REQUIRE(got.size() == want.size());
+  for (const auto& [name, tensor] : want) CHECK(got.at(name).equal(tensor));
+}
+
+TEST_CASE("training: a checkpoint that lacks a tensor or has another shape is refused", "[unit]") {
+  Fixture f({.ema = 0.5});
+  const Tensors whole = f.saved(kAll);
+  const std::string name =
+      GENERATE("weights/weight", "ema/weight", "optimizer/weight/m", "optimizer/weight/v", "optimizer/step");
+  Tensors less = whole;
+  less.erase(name);
+  CHECK_THROWS_WITH(f.modules.load(kAll, Given(less).binds()), Contains("'" + name + "' is missing"));
+  if (name == "optimizer/step") return;
+  Tensors other = whole;
+  other[name] = at::full({1}, 2.0);
+  CHECK_THROWS_WITH(f.modules.load(kAll, Given(other).binds()), Contains(name + " has the wrong shape"));
+}
+
+TEST_CASE("training: gradients that are not finite stop it and change nothing", "[unit]") {
+  const float bad = GENERATE(std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity());
+  Fixture f({.ema = 0.5});
+  f.modules.backward(f.line.loss(numbers({1, bad, 1})));
+  CHECK_THROWS_WITH(f.modules.apply(0.1), Contains("not finite"));
+  CHECK(f.weight().equal(at::full({3}, 1.0)));
+  CHECK(f.saved(kAll).at("optimizer/step").item<float>() == 0);
+}
+
+TEST_CASE("training: a step without gradients is refused", "[unit]") {
+  Fixture f;
+  CHECK_THROWS_WITH(f.modules.apply(0.1), Contains("no gradients"));
+}
+
+TEST_CASE("training: frozen or missing networks and weights in half precision are refused", "[unit]") {
+  Line line;
+  const auto modules = [](nn::Module& module, bool trained) {
+    return TrainedModules({{"net", &module, trained, nullptr}}, {}, 1);
+  };
+  CHECK_THROWS_WITH(modules(line, false), Contains("net: a frozen network needs weights"));
+  line.initialize(1);
+  CHECK_THROWS_WITH(modules(line, false), Contains("nothing to train"));
+  line.set_precision(at::kBFloat16);
+  CHECK_THROWS_WITH(modules(line, true), Contains("float32"));
+}
+
+TEST_CASE("training: a member copies an earlier one only while it has no weights", "[unit]") {
+  Line from;
+  Line fresh;
+  Line kept;
+  from.initialize(1);
+  kept.initialize(1);
+  {
+    const at::NoGradGuard no_grad;
+    from.parameters().front().parameter->value.fill_(5);
+  }
+  const TrainedModules modules(
+      {{"", &from, false, nullptr}, {"fresh", &fresh, true, &from}, {"kept", &kept, true, &from}}, {}, 1);
+  CHECK(fresh.weight.detach().equal(from.weight));
+  CHECK(kept.weight.detach().equal(at::full({3}, 1.0)));
+}
+
+}  // namespace medgen::support
