@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <fstream>
@@ -21,8 +22,8 @@ constexpr std::uint32_t kEverything = MEDGEN_TRAIN_WEIGHTS | MEDGEN_TRAIN_EMA | 
 
 class Loop {
  public:
-  Loop(Trainer& trainer, const BatchMaker& make_batch, const LoopOptions& options, const RunObserver& observer)
-      : trainer_(trainer),
+  Loop(Learner& learner, const BatchMaker& make_batch, const LoopOptions& options, const RunObserver& observer)
+      : learner_(learner),
         make_batch_(make_batch),
         options_(options),
         observer_(observer),
@@ -70,18 +71,17 @@ class Loop {
     for (std::uint64_t k = 0; k < options_.accumulate; ++k) {
       const std::uint64_t batch = iteration_ * options_.accumulate + k;
       context.step = static_cast<std::uint32_t>(batch);
-      for (const auto& [name, value] : trainer_.step(context, make_batch_(batch)))
+      for (const auto& [name, value] : learner_.step(context, make_batch_(batch)))
         sums[name] += value / static_cast<double>(options_.accumulate);
     }
     if (!std::isfinite(sums["loss"])) {
       throw RuntimeError(
           "the loss is {} at iteration {}; the last checkpoint is '{}': lower the learning rate, clip the gradients, "
-          "or "
-          "look for bad images",
+          "or look for bad images",
           sums["loss"], iteration_, checkpoint_.string());
     }
     const double rate = learning_rate();
-    trainer_.apply(context, rate);
+    learner_.apply(context, rate);
     report(sums, rate);
   }
 
@@ -100,7 +100,7 @@ class Loop {
     const Metadata metadata = {{"medgen.iteration", std::to_string(iteration_)},
                                {"medgen.seconds", fmt::format("{}", seconds())},
                                {"medgen.fingerprint", options_.fingerprint}};
-    write_safetensors(checkpoint_, trainer_.save(kEverything), metadata);
+    write_safetensors(checkpoint_, learner_.save(kEverything), metadata);
   }
 
   void resume() {
@@ -114,17 +114,25 @@ class Loop {
     if (value("medgen.fingerprint") != options_.fingerprint) {
       throw DataError(
           "'{}' belongs to another training (other data, model or options); choose another folder, or delete it to "
-          "start "
-          "anew",
+          "start anew",
           checkpoint_.string());
     }
-    trainer_.load(kEverything, file.tensors());
-    iteration_ = std::stoull(value("medgen.iteration"));
-    seconds_before_ = std::stod(value("medgen.seconds"));
+    iteration_ = number<std::uint64_t>(value("medgen.iteration"));
+    seconds_before_ = number<double>(value("medgen.seconds"));
+    learner_.load(kEverything, file.tensors());
     observer_.say(LogLevel::Info, fmt::format("steps.{}: going on from iteration {}", options_.step, iteration_));
   }
 
-  Trainer& trainer_;
+  template <typename T>
+  T number(const std::string& text) const {
+    T result{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), result);
+    if (error == std::errc() && end == text.data() + text.size()) return result;
+    throw DataError("'{}' is damaged: it does not say how far the training was; delete it to start anew",
+                    checkpoint_.string());
+  }
+
+  Learner& learner_;
   const BatchMaker& make_batch_;
   const LoopOptions& options_;
   const RunObserver& observer_;
@@ -150,9 +158,9 @@ double schedule_factor(LearningRate schedule, double power, double fraction) {
   return 1.0;
 }
 
-void train_loop(Trainer& trainer, const BatchMaker& make_batch, const LoopOptions& options,
+void train_loop(Learner& learner, const BatchMaker& make_batch, const LoopOptions& options,
                 const RunObserver& observer) {
-  Loop(trainer, make_batch, options, observer).run();
+  Loop(learner, make_batch, options, observer).run();
 }
 
 }  // namespace medgen

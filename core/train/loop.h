@@ -38,9 +38,9 @@ double schedule_factor(LearningRate schedule, double power, double fraction);
 
 /// Trains until the iterations or the minutes are over, from the last checkpoint in the folder if there is one. Logs
 /// one JSON line every log_every iterations; checkpoints are complete and atomic.
-/// @throws Cancelled after a checkpoint has been written; DataError when a checkpoint belongs to another training;
-/// RuntimeError when the loss stops being finite (the last good checkpoint stays).
-void train_loop(Trainer& trainer, const BatchMaker& make_batch, const LoopOptions& options,
+/// @throws Cancelled after a checkpoint has been written; DataError when a checkpoint belongs to another training or is
+/// damaged; RuntimeError when the loss stops being finite (the last good checkpoint stays).
+void train_loop(Learner& learner, const BatchMaker& make_batch, const LoopOptions& options,
                 const RunObserver& observer);
 
 }  // namespace medgen

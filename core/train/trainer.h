@@ -13,8 +13,25 @@
 
 namespace medgen {
 
+/// What the training loop drives.
+class Learner {
+ public:
+  Learner() = default;
+  Learner(const Learner&) = delete;
+  Learner& operator=(const Learner&) = delete;
+  virtual ~Learner() = default;
+
+  /// Forward, loss and backward of one batch: named scalars, "loss" among them.
+  virtual std::map<std::string, double> step(const CallContext& context, const TensorMap& batch) = 0;
+  /// One optimiser step with the gradients gathered so far.
+  virtual void apply(const CallContext& context, double learning_rate) = 0;
+  /// @param what  MEDGEN_TRAIN_* bits.
+  virtual TensorMap save(std::uint32_t what) = 0;
+  virtual void load(std::uint32_t what, const TensorMap& tensors) = 0;
+};
+
 /// A component being trained: the medgen.train/1 extension as an object. One thread.
-class Trainer {
+class Trainer : public Learner {
  public:
   struct Peer {
     std::string role;
@@ -25,17 +42,12 @@ class Trainer {
   /// @param options  validated against the extension's own schema here.
   /// @throws ConfigError when the component cannot be trained or an option does not fit, PluginError
   Trainer(std::shared_ptr<Component> component, std::vector<Peer> peers, const ConfigNode& options, std::uint64_t seed);
-  ~Trainer();
-  Trainer(const Trainer&) = delete;
-  Trainer& operator=(const Trainer&) = delete;
+  ~Trainer() override;
 
-  /// Forward, loss and backward of one batch: named scalars, "loss" among them.
-  std::map<std::string, double> step(const CallContext& context, const TensorMap& batch);
-  /// One optimiser step with the gradients gathered so far.
-  void apply(const CallContext& context, double learning_rate);
-  /// @param what  MEDGEN_TRAIN_* bits.
-  TensorMap save(std::uint32_t what);
-  void load(std::uint32_t what, const TensorMap& tensors);
+  std::map<std::string, double> step(const CallContext& context, const TensorMap& batch) override;
+  void apply(const CallContext& context, double learning_rate) override;
+  TensorMap save(std::uint32_t what) override;
+  void load(std::uint32_t what, const TensorMap& tensors) override;
 
  private:
   std::shared_ptr<Component> component_;

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/train/loop.h"
+
+#include "core/base/error.h"
+#include "core/base/file.h"
+#include "core/config/json.h"
+#include "core/weights/safetensors.h"
+
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+
+#include <unistd.h>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <sstream>
+
+using namespace medgen;
+using Catch::Matchers::Contains;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// One weight, which goes against the batch's slope; its average follows, its moment remembers the last gradient. All
+/// of it decides what comes next, so that a resumed training shows what was not restored.
+class Fake : public Learner {
+ public:
+  float weight = 1, average = 1, moment = 0;
+  double gradient = 0;
+  std::vector<double> rates;
+  std::vector<std::uint32_t> steps;
+  std::uint64_t bad_batch = std::numeric_limits<std::uint64_t>::max();
+
+  std::map<std::string, double> step(const CallContext& context, const TensorMap& batch) override {
+    REQUIRE((context.flags & MEDGEN_CALL_TRAINING) != 0);
+    steps.push_back(context.step);
+    const double slope = batch.at("x").values<float>()[0];
+    gradient += slope;
+    if (context.step == bad_batch) return {{"loss", std::numeric_limits<double>::quiet_NaN()}};
+    return {{"loss", weight * slope}, {"slope", slope}};
+  }
+
+  void apply(const CallContext&, double learning_rate) override {
+    moment = 0.5F * moment + static_cast<float>(gradient);
+    weight -= static_cast<float>(learning_rate) * moment;
+    average = 0.9F * average + 0.1F * weight;
+    gradient = 0;
+    rates.push_back(learning_rate);
+  }
+
+  TensorMap save(std::uint32_t what) override {
+    TensorMap all;
+    if ((what & MEDGEN_TRAIN_WEIGHTS) != 0) all["weights/w"] = Tensor::scalar(weight);
+    if ((what & MEDGEN_TRAIN_EMA) != 0) all["ema/w"] = Tensor::scalar(average);
+    if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0) all["optimizer/w/m"] = Tensor::scalar(moment);
+    return all;
+  }
+
+  void load(std::uint32_t what, const TensorMap& tensors) override {
+    const auto value = [&](const char* name) { return tensors.at(name).values<float>()[0]; };
+    if ((what & MEDGEN_TRAIN_WEIGHTS) != 0) weight = value("weights/w");
+    if ((what & MEDGEN_TRAIN_EMA) != 0) average = value("ema/w");
+    if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0) moment = value("optimizer/w/m");
+  }
+
+  bool operator==(const Fake& other) const {
+    return weight == other.weight && average == other.average && moment == other.moment;
+  }
+};
+
+TensorMap batch_of(std::uint64_t batch) {
+  return {{"x", Tensor::scalar(static_cast<float>(std::sin(static_cast<double>(batch) + 1)))}};
+}
+
+/// A folder for one training.
+struct Place {
+  fs::path path;
+
+  Place() {
+    std::string name = (fs::temp_directory_path() / "medgen-train-XXXXXX").string();
+    path = ::mkdtemp(name.data());
+  }
+
+  ~Place() {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+  }
+
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+
+  fs::path checkpoint() const { return path / "training" / "checkpoint.safetensors"; }
+
+  LoopOptions options(std::uint64_t iterations) const {
+    LoopOptions options;
+    options.step = "net";
+    options.iterations = iterations;
+    options.learning_rate = 0.1;
+    options.log_every = 1;
+    options.folder = path / "training";
+    options.fingerprint = "one";
+    return options;
+  }
+
+  std::vector<Json> log() const {
+    std::istringstream text(read_file(path / "training" / "log.jsonl", 1 << 20));
+    std::vector<Json> lines;
+    for (std::string line; std::getline(text, line);) lines.push_back(Json::parse(line));
+    return lines;
+  }
+};
+
+/// Cancels when `count` iterations are done.
+struct CancelAfter {
+  CancelToken token;
+  RunObserver observer;
+
+  explicit CancelAfter(std::uint64_t count) {
+    observer.cancel = &token;
+    observer.progress = [this, count](const Progress& progress) {
+      if (progress.done == count) token.cancel();
+    };
+  }
+};
+
+}  // namespace
+
+TEST_CASE("train: a training that is cancelled and resumed ends where the whole one does", "[unit][train]") {
+  const std::uint64_t stop = GENERATE(1, 5, 9);
+  const Place whole_place;
+  const Place place;
+  auto options = [&](const Place& where) {
+    LoopOptions all = where.options(10);
+    all.schedule = LearningRate::Cosine;
+    all.warmup = 3;
+    all.accumulate = 2;
+    return all;
+  };
+  Fake whole;
+  train_loop(whole, batch_of, options(whole_place), {});
+
+  Fake first;
+  CancelAfter cancel(stop);
+  CHECK_THROWS_AS(train_loop(first, batch_of, options(place), cancel.observer), Cancelled);
+  CHECK(first.rates.size() == stop);
+  Fake second;
+  train_loop(second, batch_of, options(place), {});
+  CHECK(second.rates.size() == 10 - stop);
+  CHECK(second.steps.front() == 2 * stop);
+  CHECK(second == whole);
+}
+
+TEST_CASE("train: a training that is over is not gone on with", "[unit][train]") {
+  const Place place;
+  Fake first;
+  train_loop(first, batch_of, place.options(3), {});
+  Fake again;
+  train_loop(again, batch_of, place.options(3), {});
+  CHECK(again.steps.empty());
+  CHECK(again == first);
+}
+
+TEST_CASE("train: a training that was killed goes on from its last checkpoint", "[unit][train]") {
+  const Place place;
+  LoopOptions options = place.options(10);
+  options.checkpoint_every = 4;
+  Fake first;
+  const auto killed = [](std::uint64_t batch) {
+    if (batch == 6) throw std::runtime_error("killed");
+    return batch_of(batch);
+  };
+  CHECK_THROWS_AS(train_loop(first, killed, options, {}), std::runtime_error);
+  Fake second;
+  train_loop(second, batch_of, options, {});
+  CHECK(second.steps.front() == 4);
+  CHECK(second.rates.size() == 6);
+}
+
+TEST_CASE("train: a checkpoint holds weights, their average and the optimiser, and how far it is", "[unit][train]") {
+  const Place place;
+  Fake fake;
+  train_loop(fake, batch_of, place.options(4), {});
+  const SafetensorsFile file(place.checkpoint());
+  CHECK(file.tensors().size() == 3);
+  CHECK(file.tensors().at("ema/w").values<float>()[0] == fake.average);
+  CHECK(file.metadata().at("medgen.iteration") == "4");
+  CHECK(file.metadata().at("medgen.fingerprint") == "one");
+}
+
+TEST_CASE("train: a loss that is not finite stops before the step, and the last checkpoint stays", "[unit][train]") {
+  const Place place;
+  LoopOptions options = place.options(10);
+  options.checkpoint_every = 2;
+  Fake fake;
+  fake.bad_batch = 5;
+  CHECK_THROWS_AS(train_loop(fake, batch_of, options, {}), RuntimeError);
+  CHECK(fake.rates.size() == 5);
+  CHECK(SafetensorsFile(place.checkpoint()).metadata().at("medgen.iteration") == "4");
+  Fake again;
+  again.bad_batch = 5;
+  CHECK_THROWS_WITH(train_loop(again, batch_of, options, {}),
+                    Contains("nan") && Contains("iteration 5") && Contains("checkpoint.safetensors"));
+}
+
+TEST_CASE("train: one bad batch among those gathered is enough", "[unit][train]") {
+  const Place place;
+  LoopOptions options = place.options(10);
+  options.accumulate = 4;
+  Fake fake;
+  fake.bad_batch = 2;
+  CHECK_THROWS_AS(train_loop(fake, batch_of, options, {}), RuntimeError);
+  CHECK(fake.rates.empty());
+  CHECK_FALSE(fs::exists(place.checkpoint()));
+}
+
+TEST_CASE("train: the checkpoint of another training is refused and kept", "[unit][train]") {
+  const Place place;
+  Fake fake;
+  train_loop(fake, batch_of, place.options(2), {});
+  const std::string before = sha256_file(place.checkpoint());
+  LoopOptions other = place.options(4);
+  other.fingerprint = "two";
+  CHECK_THROWS_AS(train_loop(fake, batch_of, other, {}), DataError);
+  CHECK_THROWS_WITH(train_loop(fake, batch_of, other, {}), Contains("another training"));
+  CHECK(sha256_file(place.checkpoint()) == before);
+}
+
+TEST_CASE("train: a damaged checkpoint is refused and kept", "[unit][train]") {
+  const Place place;
+  fs::create_directories(place.checkpoint().parent_path());
+  SECTION("no safetensors") {
+    std::ofstream(place.checkpoint()) << "garbage";
+  }
+  SECTION("it does not say how far") {
+    const std::string iteration = GENERATE("", "-1", "3x", "99999999999999999999999");
+    write_safetensors(place.checkpoint(), Fake().save(7),
+                      {{"medgen.fingerprint", "one"}, {"medgen.iteration", iteration}, {"medgen.seconds", "1"}});
+  }
+  SECTION("it does not say for how long") {
+    write_safetensors(place.checkpoint(), Fake().save(7), {{"medgen.fingerprint", "one"}, {"medgen.iteration", "1"}});
+  }
+  const std::string before = sha256_file(place.checkpoint());
+  Fake fake;
+  CHECK_THROWS_AS(train_loop(fake, batch_of, place.options(4), {}), DataError);
+  CHECK(fake.steps.empty());
+  CHECK(sha256_file(place.checkpoint()) == before);
+}
+
+TEST_CASE("train: cancelling leaves a checkpoint and says how to go on", "[unit][train]") {
+  const Place place;
+  Fake fake;
+  CancelAfter cancel(2);
+  CHECK_THROWS_WITH(train_loop(fake, batch_of, place.options(10), cancel.observer),
+                    Contains("iteration 2") && Contains("again"));
+  CHECK(SafetensorsFile(place.checkpoint()).metadata().at("medgen.iteration") == "2");
+}
+
+TEST_CASE("train: the minutes end it before the iterations do, and count over resumed runs", "[unit][train]") {
+  const Place place;
+  LoopOptions options = place.options(1'000'000'000);
+  options.minutes = 1e-4;
+  options.log_every = 0;
+  options.schedule = LearningRate::Polynomial;
+  Fake fake;
+  train_loop(fake, batch_of, options, {});
+  CHECK(!fake.rates.empty());
+  CHECK(fake.rates.back() < fake.rates.front());
+  Fake again;
+  train_loop(again, batch_of, options, {});
+  CHECK(again.steps.empty());
+}
+
+TEST_CASE("train: the log has one line of JSON every so often, with the mean of what was gathered", "[unit][train]") {
+  const Place place;
+  LoopOptions options = place.options(6);
+  options.accumulate = 2;
+  options.log_every = 3;
+  Fake fake;
+  train_loop(fake, batch_of, options, {});
+  const std::vector<Json> log = place.log();
+  REQUIRE(log.size() == 2);
+  CHECK(log[0]["iteration"] == 3);
+  CHECK(log[1]["iteration"] == 6);
+  CHECK(log[1]["slope"].get<double>() == Approx((std::sin(11) + std::sin(12)) / 2).epsilon(1e-5));
+  CHECK(log[1]["learning_rate"] == 0.1);
+}
+
+TEST_CASE("train: the rate rises over the warm-up and then follows the schedule", "[unit][train]") {
+  const Place place;
+  LoopOptions options = place.options(8);
+  options.warmup = 4;
+  options.schedule = LearningRate::Polynomial;
+  options.power = 1;
+  Fake fake;
+  train_loop(fake, batch_of, options, {});
+  REQUIRE(fake.rates.size() == 8);
+  for (std::size_t i = 0; i < 8; ++i) {
+    const auto t = static_cast<double>(i);
+    CHECK(fake.rates[i] == Approx(0.1 * std::min(1.0, (t + 1) / 4) * (1 - t / 8)));
+  }
+}
+
+TEST_CASE("train: schedules start at one, never rise, and end at zero unless constant", "[unit][train]") {
+  const auto schedule = GENERATE(LearningRate::Constant, LearningRate::Cosine, LearningRate::Polynomial);
+  CHECK(schedule_factor(schedule, 2, 0) == 1);
+  double last = 1;
+  for (int i = 1; i <= 100; ++i) {
+    const double factor = schedule_factor(schedule, 2, i / 100.0);
+    CHECK(factor <= last);
+    last = factor;
+  }
+  CHECK(last == Approx(schedule == LearningRate::Constant ? 1 : 0).margin(1e-12));
+  CHECK(schedule_factor(LearningRate::Cosine, 2, 0.5) == Approx(0.5));
+  CHECK(schedule_factor(LearningRate::Polynomial, 2, 0.5) == Approx(0.25));
+}
