@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/run/manifest.h"
+
+#include "core/base/error.h"
+#include "core/base/file.h"
+
+#include <fmt/format.h>
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+
+#include <unistd.h>
+#include <fstream>
+#include <regex>
+
+using namespace medgen;
+using Catch::Matchers::Contains;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A place for one run, removed at the end of the test.
+struct Place {
+  fs::path root, folder;
+
+  Place() {
+    std::string name = (fs::temp_directory_path() / "medgen-run-XXXXXX").string();
+    root = ::mkdtemp(name.data());
+    folder = root / "out";
+  }
+
+  ~Place() {
+    std::error_code ignored;
+    fs::remove_all(root, ignored);
+  }
+
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+
+  RunFolder open(const std::string& fingerprint = "one", bool overwrite = false) const {
+    return {folder, fingerprint, overwrite};
+  }
+
+  Json manifest() const { return Json::parse(read_file(folder / "run.json", 1 << 20)); }
+
+  void write(const std::string& name, const std::string& text) const {
+    fs::create_directories((folder / name).parent_path());
+    std::ofstream(folder / name) << text;
+  }
+
+  /// Makes the file NAME.txt and records it as the sample NAME.
+  void finish(RunFolder& run, const std::string& name) const {
+    write(name + ".txt", name);
+    run.add(name, {{"files", {{name + ".txt", sha256(name)}}}, {"seed", 3}});
+  }
+};
+
+const Json kPipeline = {{"medgen", 1}, {"steps", Json::object()}};
+
+}  // namespace
+
+TEST_CASE("run: a folder is made, and a fresh one is nobody's continuation", "[unit][run]") {
+  const Place place;
+  const RunFolder run = place.open();
+  CHECK(fs::is_directory(place.folder));
+  CHECK_FALSE(run.continued());
+  CHECK(run.empty());
+  CHECK_FALSE(run.finished("a"));
+}
+
+TEST_CASE("run: the manifest is the pipeline, with the samples in it, and replaces the journal", "[unit][run]") {
+  const bool complete = GENERATE(true, false);
+  const Place place;
+  RunFolder run = place.open();
+  run.start();
+  place.finish(run, "a");
+  place.finish(run, "b");
+  run.close(kPipeline, complete);
+  const Json manifest = place.manifest();
+  CHECK(manifest["medgen"] == 1);
+  CHECK(manifest["run"]["status"] == (complete ? "complete" : "incomplete"));
+  CHECK(manifest["run"]["fingerprint"] == "one");
+  REQUIRE(manifest["run"]["samples"].size() == 2);
+  CHECK(manifest["run"]["samples"][1]["name"] == "b");
+  CHECK(manifest["run"]["samples"][1]["seed"] == 3);
+  CHECK_FALSE(fs::exists(place.folder / "run.journal.jsonl"));
+}
+
+TEST_CASE("run: what a killed run had finished is still there", "[unit][run]") {
+  const Place place;
+  {
+    RunFolder run = place.open();
+    run.start();
+    place.finish(run, "a");
+  }
+  const RunFolder again = place.open();
+  CHECK(again.continued());
+  CHECK(again.finished("a"));
+  CHECK_FALSE(again.finished("b"));
+}
+
+TEST_CASE("run: samples of the manifest and of a later journal add up", "[unit][run]") {
+  const Place place;
+  {
+    RunFolder run = place.open();
+    run.start();
+    place.finish(run, "a");
+    run.close(kPipeline, false);
+  }
+  {
+    RunFolder run = place.open();
+    run.start();
+    place.finish(run, "b");
+  }
+  RunFolder run = place.open();
+  CHECK(run.finished("a"));
+  CHECK(run.finished("b"));
+  run.close(kPipeline, true);
+  CHECK(place.manifest()["run"]["samples"].size() == 2);
+}
+
+TEST_CASE("run: a torn last line of the journal costs that line alone", "[unit][run]") {
+  const Place place;
+  {
+    RunFolder run = place.open();
+    run.start();
+    place.finish(run, "a");
+    std::ofstream(place.folder / "run.journal.jsonl", std::ios::app) << R"({"fingerprint": "one", "sample": {"na)";
+  }
+  {
+    RunFolder run = place.open();
+    CHECK(run.finished("a"));
+    run.start();
+    place.finish(run, "b");
+  }
+  const RunFolder run = place.open();
+  CHECK(run.finished("a"));
+  CHECK(run.finished("b"));
+}
+
+TEST_CASE("run: a sample whose file is gone or other bytes is made again", "[unit][run]") {
+  const Place place;
+  RunFolder run = place.open();
+  place.finish(run, "a");
+  SECTION("gone") {
+    fs::remove(place.folder / "a.txt");
+  }
+  SECTION("changed") {
+    place.write("a.txt", "b");
+  }
+  SECTION("a folder now") {
+    fs::remove(place.folder / "a.txt");
+    fs::create_directory(place.folder / "a.txt");
+  }
+  CHECK_FALSE(run.finished("a"));
+}
+
+TEST_CASE("run: a sample recorded without files is not finished", "[unit][run]") {
+  const Place place;
+  RunFolder run = place.open();
+  const Json record = GENERATE(Json::object(), Json{{"files", Json::object()}}, Json{{"files", {"a.txt"}}},
+                               Json{{"files", {{"a.txt", 7}}}}, Json{{"files", nullptr}});
+  place.write("a.txt", "a");
+  run.add("a", record);
+  CHECK_FALSE(run.finished("a"));
+}
+
+TEST_CASE("run: the results of another run are refused, or forgotten when that is wanted", "[unit][run]") {
+  const Place place;
+  {
+    RunFolder run = place.open();
+    place.finish(run, "a");
+    run.close(kPipeline, true);
+  }
+  CHECK_THROWS_AS(place.open("two"), DataError);
+  CHECK_THROWS_WITH(place.open("two"), Contains(place.folder.string()) && Contains("overwrite"));
+  CHECK(fs::exists(place.folder / "run.json"));
+  const RunFolder run = place.open("two", true);
+  CHECK_FALSE(run.continued());
+  CHECK_FALSE(run.finished("a"));
+  CHECK_FALSE(fs::exists(place.folder / "run.json"));
+}
+
+TEST_CASE("run: the journal of another run that was killed is not continued", "[unit][run]") {
+  const Place place;
+  {
+    RunFolder run = place.open();
+    run.start();
+    place.finish(run, "a");
+  }
+  const RunFolder run = place.open("two");
+  CHECK_FALSE(run.continued());
+  CHECK_FALSE(run.finished("a"));
+}
+
+TEST_CASE("run: a manifest that was edited out of shape is somebody else's, never a crash", "[unit][run]") {
+  const Place place;
+  const std::string text = GENERATE("", "not JSON", "[]", "7", R"({"run": 3})", R"({"run": {"fingerprint": 5}})",
+                                    R"({"run": {"fingerprint": "two", "samples": 1}})");
+  place.write("run.json", text);
+  CHECK_THROWS_AS(place.open(), DataError);
+}
+
+TEST_CASE("run: samples of a manifest that are out of shape are made again", "[unit][run]") {
+  const Place place;
+  const std::string samples = GENERATE("null", "7", "{}", "[7]", "[[]]", R"([{"name": 3}])", R"([{"name": ""}])",
+                                       R"({"a": {"name": "a"}})", R"([{"name": "a", "files": 3}])");
+  place.write("run.json", fmt::format(R"({{"run": {{"fingerprint": "one", "samples": {}}}}})", samples));
+  const RunFolder run = place.open();
+  CHECK(run.continued());
+  CHECK_FALSE(run.finished("a"));
+}
+
+TEST_CASE("run: an output folder that cannot be made is an error that names it", "[unit][run]") {
+  const Place place;
+  std::ofstream(place.folder) << "a file";
+  CHECK_THROWS_AS(place.open(), RuntimeError);
+  CHECK_THROWS_WITH(RunFolder(place.folder / "deeper", "one", false), Contains("deeper"));
+}
+
+TEST_CASE("run: a journal that cannot be written is an error that names it", "[unit][run]") {
+  const Place place;
+  RunFolder run = place.open();
+  fs::create_directory(place.folder / "run.journal.jsonl");
+  CHECK_THROWS_WITH(run.start(), Contains("run.journal.jsonl"));
+  CHECK_THROWS_AS(run.add("a", Json::object()), RuntimeError);
+  CHECK(run.empty());
+}
+
+TEST_CASE("run: a run that failed at once leaves no trace where it made the folder", "[unit][run]") {
+  const Place place;
+  {
+    RunFolder run = place.open();
+    run.start();
+    fs::create_directory(place.folder / "images");
+    run.discard();
+  }
+  CHECK_FALSE(fs::exists(place.folder));
+}
+
+TEST_CASE("run: discarding touches nothing that was there before, and no file", "[unit][run]") {
+  const Place place;
+  SECTION("the user's folder") {
+    fs::create_directories(place.folder);
+    place.open().discard();
+    CHECK(fs::exists(place.folder));
+  }
+  SECTION("a file in a folder of ours") {
+    RunFolder run = place.open();
+    place.write("images/a.txt", "a");
+    run.discard();
+    CHECK(fs::exists(place.folder / "images" / "a.txt"));
+  }
+}
+
+TEST_CASE("run: time and memory are plausible", "[unit][run]") {
+  CHECK(std::regex_match(utc_now(), std::regex("20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]Z")));
+  CHECK(peak_memory() > 1 << 20);
+}
