@@ -62,6 +62,13 @@ at::Tensor gain_for(const at::Tensor& gain, const at::Tensor& x) {
   return x.is_cpu() ? gain : like(gain, x);
 }
 
+/// LibTorch's kernel for channels-last arrays takes the variance as E[x^2] - E[x]^2 in float32, which loses the digits
+/// where a mean is large, as those of channels shifted by a time embedding are. Its kernel for contiguous arrays does
+/// not; half-width activations have no such digits to lose.
+at::Tensor for_exact_statistics(const at::Tensor& x, at::ScalarType activations) {
+  return activations == at::kFloat ? x.contiguous() : x;
+}
+
 /// (N, C) as (N, C, 1, ...), to be added to a feature map.
 at::Tensor per_voxel(at::Tensor vectors, const at::Tensor& x) {
   while (vectors.dim() < x.dim()) vectors = vectors.unsqueeze(-1);
@@ -78,6 +85,9 @@ Conv::Conv(const ConvOptions& options)
 
 at::Tensor Conv::convolve(const at::Tensor& x, const Shape& padding, const Shape& output_padding) const {
   const at::Tensor in = options_.role == Role::Exact ? x.to(at::kFloat) : x;
+  // Of single voxels, LibTorch convolves with another library when it has one thread, which rounds differently.
+  const bool pointwise = options_.kernel == 1 && options_.stride == 1 && options_.padding == 0 && !options_.transposed;
+  if (pointwise) return at::linear(in.movedim(1, -1), like(weight_, in).flatten(1), like(bias_, in)).movedim(-1, 1);
   const auto axes = static_cast<size_t>(options_.rank);
   return at::convolution(in, like(weight_, in), like(bias_, in), Shape(axes, options_.stride), padding, Shape(axes, 1),
                          options_.transposed, output_padding, 1);
@@ -160,13 +170,15 @@ at::Tensor GroupNorm::fused(const at::Tensor& x, bool with_silu, const at::Tenso
 
 at::Tensor GroupNorm::forward(const at::Tensor& x) const {
   if (!at::GradMode::is_enabled() && has_planes(x)) return fused(x, false, {});
-  return at::group_norm(x, groups_, gain_for(weight_, x), gain_for(bias_, x), eps_);
+  return at::group_norm(for_exact_statistics(x, x.scalar_type()), groups_, gain_for(weight_, x), gain_for(bias_, x),
+                        eps_);
 }
 
 at::Tensor GroupNorm::forward_silu(const at::Tensor& x, const at::Tensor& shift) const {
   if (!at::GradMode::is_enabled() && has_planes(x)) return fused(x, true, shift);
   at::Tensor h = x.to(at::kFloat);
   if (shift.defined()) h = h.add(per_voxel(shift, x));
+  h = for_exact_statistics(h, x.scalar_type());
   return silu(at::group_norm(h, groups_, weight_, bias_, eps_)).to(x.scalar_type());
 }
 

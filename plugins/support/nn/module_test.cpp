@@ -4,6 +4,7 @@
 #include "plugins/support/nn/ops.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/group_norm.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
@@ -211,6 +212,38 @@ TEST_CASE("layers: group norm and SiLU in one call equal the two, with the shift
   const at::Tensor moved = x.add(shift.view({2, 4, 1, 1, 1}));
   CHECK(norm.forward_silu(x, shift).allclose(silu(norm.forward(moved)), 1e-5, 1e-5));
   CHECK(norm.forward_silu(x).allclose(silu(norm.forward(x)), 1e-5, 1e-6));
+}
+
+TEST_CASE("layers: the number of threads does not change a bit", "[unit][nn]") {
+  const at::NoGradGuard no_grad;
+  const int64_t kernel = GENERATE(1, 3);
+  Conv conv(ConvOptions{.in = 16, .out = 16, .kernel = kernel, .padding = kernel / 2});
+  GroupNorm norm(8, 16, 1e-6);
+  conv.initialize(1);
+  norm.initialize(1);
+  const at::Tensor x = channels_last(at::randn({1, 16, 32, 48, 32}));
+  const auto with_threads = [&](int threads) {
+    at::set_num_threads(threads);
+    return norm.forward_silu(conv.forward(x));
+  };
+  const int before = at::get_num_threads();
+  const at::Tensor one = with_threads(1);
+  CHECK(one.equal(with_threads(2)));
+  CHECK(one.equal(with_threads(3)));
+  at::set_num_threads(before);
+}
+
+TEST_CASE("layers: group norm keeps its digits where means are large, with the channels last too", "[unit][nn]") {
+  const at::NoGradGuard no_grad;
+  const int64_t rank = GENERATE(2, 3);
+  GroupNorm norm(8, 8, 1e-6);
+  norm.initialize(1);
+  std::vector<int64_t> shape(static_cast<size_t>(rank) + 2, 12);
+  shape[0] = 1, shape[1] = 8;
+  const at::Tensor x = at::randn(shape).add(300);
+  const at::Tensor exact = at::group_norm(x.to(at::kDouble), 8, {}, {}, 1e-6).to(at::kFloat);
+  CHECK(norm.forward(channels_last(x)).allclose(exact, 1e-4, 1e-4));
+  CHECK(norm.forward_silu(channels_last(x)).allclose(silu(exact), 1e-4, 1e-4));
 }
 
 TEST_CASE("layers: a large shift does not cost half-width activations their digits", "[unit][nn]") {
