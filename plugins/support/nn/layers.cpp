@@ -88,9 +88,15 @@ at::Tensor Conv::convolve(const at::Tensor& x, const Shape& padding, const Shape
   // Of single voxels, LibTorch convolves with another library when it has one thread, which rounds differently.
   const bool pointwise = options_.kernel == 1 && options_.stride == 1 && options_.padding == 0 && !options_.transposed;
   if (pointwise) return at::linear(in.movedim(1, -1), like(weight_, in).flatten(1), like(bias_, in)).movedim(-1, 1);
+  if (loses_weight_gradient(in)) return convolve(in.to(at::kFloat), padding, output_padding).to(in.scalar_type());
   const auto axes = static_cast<size_t>(options_.rank);
   return at::convolution(in, like(weight_, in), like(bias_, in), Shape(axes, options_.stride), padding, Shape(axes, 1),
                          options_.transposed, output_padding, 1);
+}
+
+bool Conv::loses_weight_gradient(const at::Tensor& x) const {
+  return at::GradMode::is_enabled() && x.is_cpu() && x.scalar_type() == at::kBFloat16 && options_.rank == 3 &&
+         options_.kernel > 1 && x.size(2) == 2;
 }
 
 at::Tensor Conv::forward(const at::Tensor& x) const {

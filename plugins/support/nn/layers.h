@@ -45,6 +45,9 @@ class Conv : public Module {
 
  private:
   at::Tensor convolve(const at::Tensor& x, const Shape& padding, const Shape& output_padding) const;
+  /// On the CPU, LibTorch 2.15's bfloat16 gradient of the weights reads memory that nobody wrote where the first axis
+  /// has two planes, and now and then finds a NaN there. Those few voxels are computed in float32.
+  bool loses_weight_gradient(const at::Tensor& x) const;
 
   ConvOptions options_;
   const at::Tensor& weight_;

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/support/nn/stream.h"
+#include "plugins/support/nn/ops.h"
+#include "plugins/support/nn/planes.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/group_norm.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/silu.h>
+#include <ATen/TensorOperators.h>
+#include <catch2/catch.hpp>
+
+using namespace medgen;
+using nn::Stream;
+using nn::StreamOptions;
+using nn::StreamStage;
+
+namespace {
+
+double relative(const at::Tensor& a, const at::Tensor& b) {
+  return (a - b).norm().item<double>() / b.norm().item<double>();
+}
+
+at::Tensor feature_map(at::IntArrayRef shape) {
+  return nn::channels_last(at::randn(shape));
+}
+
+/// A stage of one convolution, streamed.
+at::Tensor streamed(const nn::Conv& conv, const at::Tensor& x, const StreamOptions& options, StreamStage stage = {},
+                    const at::Tensor& residual = {}) {
+  const at::NoGradGuard no_grad;
+  Stream stream(options);
+  const nn::FeatureMap map = stream.input(x, at::kFloat);
+  const nn::FeatureMap added = residual.defined() ? stream.input(residual, at::kFloat) : nn::FeatureMap();
+  if (residual.defined()) stage.residual = &added;
+  const nn::FeatureMap result = stream.conv(conv, map, at::kFloat, stage);
+  return result.read(0, result.planes());
+}
+
+/// Slab sizes from two planes up, files instead of memory, and several devices.
+StreamOptions some_options() {
+  StreamOptions options;
+  options.slab_bytes = GENERATE(1, 20'000, 60'000, 1 << 30);
+  options.memory = GENERATE(0, 1);
+  options.parts = GENERATE(1U, 3U);
+  return options;
+}
+
+nn::Conv& initialized(nn::Conv& conv) {
+  conv.initialize(3);
+  return conv;
+}
+
+}  // namespace
+
+TEST_CASE("kernels: upsampling and normalisation are LibTorch's, whatever the planes", "[unit][nn]") {
+  const at::NoGradGuard no_grad;
+  const at::Tensor x = feature_map({1, 6, 5, 7, 3});
+  const at::Tensor whole = nn::upsample_linear_2x(x);
+  for (int64_t from = 0; from < 10; ++from) {
+    for (int64_t to = from + 1; to <= 10; ++to) {
+      at::Tensor part = at::empty({to - from, 14, 6, 6});
+      nn::upsample_linear(nn::as_planes(x), 0, 5, from, part);
+      REQUIRE(relative(part, nn::as_planes(whole.narrow(2, from, to - from))) < 1e-6);
+    }
+  }
+  nn::GroupNorm norm(3, 6, 1e-6);
+  norm.initialize(1);
+  const at::Tensor expected = at::silu(at::group_norm(x.contiguous(), 3, {}, {}, 1e-6));
+  REQUIRE(relative(norm.forward_silu(x), expected) < 1e-6);
+}
+
+TEST_CASE("kernels: normalisation keeps its digits where the mean is a thousand deviations", "[unit][nn]") {
+  const at::NoGradGuard no_grad;
+  nn::GroupNorm norm(2, 4, 1e-6);
+  norm.initialize(1);
+  const at::Tensor x = feature_map({1, 4, 9, 8, 7});
+  const at::Tensor shift = at::randn({1, 4}).mul(1000);
+  const at::Tensor shifted = x.to(at::kDouble).add(shift.to(at::kDouble).view({1, 4, 1, 1, 1}));
+  const at::Tensor expected = at::silu(at::group_norm(shifted.contiguous(), 2, {}, {}, 1e-6));
+  REQUIRE(relative(norm.forward_silu(x, shift).to(at::kDouble), expected) < 1e-6);
+}
+
+TEST_CASE("stream: a convolution in slabs is the whole one", "[unit][nn]") {
+  const StreamOptions options = some_options();
+  const int64_t kernel = GENERATE(1, 3);
+  nn::Conv conv({.in = 8, .out = 5, .kernel = kernel, .padding = kernel / 2});
+  const at::Tensor x = feature_map({1, 8, 11, 6, 9});
+  REQUIRE(relative(streamed(initialized(conv), x, options), conv.forward(x)) < 1e-6);
+}
+
+TEST_CASE("stream: normalised, with a residual that is projected", "[unit][nn]") {
+  const StreamOptions options = some_options();
+  nn::GroupNorm norm(4, 8, 1e-6);
+  norm.initialize(5);
+  nn::Conv conv({.in = 8, .out = 6});
+  nn::Conv shortcut({.in = 8, .out = 6, .kernel = 1, .padding = 0});
+  const at::Tensor x = feature_map({1, 8, 7, 10, 6});
+  const at::Tensor expected = initialized(conv).forward(norm.forward_silu(x)) + initialized(shortcut).forward(x);
+  REQUIRE(relative(streamed(conv, x, options, {.norm = &norm, .shortcut = &shortcut}, x), expected) < 1e-6);
+}
+
+TEST_CASE("stream: resampling layers in slabs are the whole ones", "[unit][nn]") {
+  const StreamOptions options = some_options();
+  const int64_t planes = GENERATE(1, 2, 7, 8);
+  const at::Tensor x = feature_map({1, 4, planes, 6, 5});
+  nn::Conv up({.in = 4, .out = 3});
+  REQUIRE(relative(streamed(initialized(up), x, options, {.resample = StreamStage::Resample::UpLinear}),
+                   up.forward(nn::upsample_linear_2x(x))) < 1e-6);
+  nn::Conv transposed({.in = 4, .out = 3, .stride = 2, .transposed = true, .output_padding = 1});
+  REQUIRE(relative(streamed(initialized(transposed), x, options), transposed.forward(x)) < 1e-6);
+  if (planes < 2) return;
+  nn::Conv down({.in = 4, .out = 3, .stride = 2, .padding = 0});
+  REQUIRE(relative(streamed(initialized(down), x, options, {.resample = StreamStage::Resample::PadEnd}),
+                   down.forward(nn::pad_end(x))) < 1e-6);
+}
+
+TEST_CASE("stream: a plan counts what the pass then takes, and computes nothing", "[unit][nn]") {
+  const at::NoGradGuard no_grad;
+  nn::Conv conv({.in = 8, .out = 8});
+  const auto pass = [&](Stream& stream, const at::Tensor& x) {
+    const nn::FeatureMap first = stream.conv(conv, stream.input(x, at::kFloat), at::kFloat);
+    stream.conv(conv, first, at::kFloat, {.residual = &first});
+  };
+  const int64_t map = int64_t{8} * 12 * 10 * 6 * 4;
+  StreamOptions options;
+  options.memory = GENERATE_COPY(int64_t{0}, 2 * map, map, int64_t{1});
+  Stream planned = Stream::planned(options);
+  pass(planned, at::empty({1, 8, 12, 10, 6}, at::TensorOptions().device(at::kMeta)));
+  REQUIRE(planned.cost().flops == Approx(2.0 * 2 * 27 * 64 * 12 * 10 * 6));
+
+  double last = 0;
+  options.progress = [&](double part) {
+    REQUIRE(part >= last);
+    last = part;
+  };
+  Stream real(options, planned.cost().flops);
+  initialized(conv);
+  pass(real, feature_map({1, 8, 12, 10, 6}));
+  REQUIRE(last == Approx(1));
+  REQUIRE(real.cost().memory == planned.cost().memory);
+  REQUIRE(real.cost().files == planned.cost().files);
+  REQUIRE((planned.cost().files == 0) == (options.memory == 0 || options.memory > 2 * map));
+}
+
+TEST_CASE("stream: what stops a pass reaches the caller, from any device", "[unit][nn]") {
+  nn::Conv conv({.in = 8, .out = 5});
+  initialized(conv);
+  const at::Tensor x = feature_map({1, 8, 11, 6, 9});
+  StreamOptions options;
+  options.parts = GENERATE(1U, 2U);
+  SECTION("progress that throws") {
+    options.progress = [](double) { throw std::runtime_error("stopped"); };
+    Stream stream(options, 1.0);
+    const nn::FeatureMap map = stream.input(x, at::kFloat);
+    REQUIRE_THROWS_WITH(stream.conv(conv, map, at::kFloat), "stopped");
+  }
+  SECTION("a folder that takes no files") {
+    options.memory = 1;
+    options.scratch = "/nonexistent";
+    Stream stream(options);
+    REQUIRE_THROWS_WITH(stream.input(x, at::kFloat), Catch::Contains("/nonexistent"));
+  }
+}
+
+TEST_CASE("feature map: sums are those of what was written, in any order and twice", "[unit][nn]") {
+  const auto memory = std::make_shared<nn::MapMemory>(GENERATE(0, 1), "/tmp");
+  const at::Tensor x = feature_map({1, 3, 6, 4, 5});
+  nn::FeatureMap map(memory, 3, {6, 4, 5}, at::kFloat, GENERATE(1U, 4U), true);
+  map.write(4, x.narrow(2, 0, 2));
+  map.write(3, x.narrow(2, 3, 3));
+  map.write(0, x.narrow(2, 0, 3));
+  REQUIRE(map.read(1, 5).equal(x.narrow(2, 1, 4)));
+  const nn::FeatureMap::Sums sums = map.sums();
+  for (int64_t c = 0; c < 3; ++c) {
+    REQUIRE(sums.sum[static_cast<size_t>(c)] == Approx(x.select(1, c).sum().item<double>()).margin(1e-5));
+    REQUIRE(sums.squares[static_cast<size_t>(c)] == Approx(x.select(1, c).square().sum().item<double>()));
+  }
+}
