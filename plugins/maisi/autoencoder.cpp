@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/maisi/autoencoder.h"
 
+#include "plugins/maisi/networks/limits.h"
 #include "plugins/support/bridge.h"
 
 #include <ATen/core/grad_mode.h>
@@ -65,7 +66,8 @@ void Autoencoder::decode(const sdk::Context&, const sdk::Binds& in, sdk::Outputs
 std::string Autoencoder::describe() const {
   return nlohmann::json{{"parameters", network_->parameter_count()}, {"latent_channels", config_.latent_channels},
                         {"compression", config_.compression()},      {"in_channels", config_.in_channels},
-                        {"out_channels", config_.out_channels},      {"weights", support::weight_list(*network_)}}
+                        {"out_channels", config_.out_channels},      {"weights", support::weight_list(*network_)},
+                        {"ignored_weights", {kUnusedProjections}}}
       .dump();
 }
 

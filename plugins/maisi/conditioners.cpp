@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/maisi/conditioners.h"
 
+#include "plugins/maisi/modality.h"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -13,31 +15,34 @@ namespace {
 using nlohmann::json;
 
 constexpr float kConditionScale = 100.0F;  // released factor on spacing and one-hot regions
-constexpr std::array<const char*, 4> kRegionNames = {"head-neck", "chest", "abdomen", "lower"};
 
-// Codes of the released modality_mapping.json (sheet section 1.8).
-const std::map<std::string, std::int64_t, std::less<>> kModalities = {
-    {"unknown", 0}, {"ct", 1},   {"ct_wo", 2}, {"ct_contrast", 3}, {"mri", 8},  {"t1", 9},   {"t2", 10}, {"flair", 11},
-    {"pd", 12},     {"dwi", 13}, {"adc", 14},  {"ssfp", 15},       {"mra", 16}, {"t1c", 17}, {"swi", 20}};
+/// Names of the four body regions; the first of each is its main one (sheet section 1.8).
+const std::array<std::vector<std::string_view>, 4> kRegionNames = {
+    {{"head-neck", "head"}, {"chest", "thorax"}, {"abdomen"}, {"lower", "pelvis"}}};
 
 std::int64_t modality_code(const json& value) {
+  if (value.is_string()) return modality_code(value.get<std::string>());
   if (value.is_number_integer()) return value.get<std::int64_t>();
-  const auto name = value.get<std::string>();
-  const auto found = kModalities.find(name);
-  if (found != kModalities.end()) return found->second;
-  std::string known;
-  for (const auto& [each, code] : kModalities) known += (known.empty() ? "" : ", ") + each;
-  throw sdk::invalid("modality '", name, "' is unknown; known: ", known, ", or a code");
+  throw sdk::invalid("modality is ", value.dump(), "; a name or a code is wanted");
 }
 
 std::int64_t region_index(const json& value, const char* key) {
   if (value.is_number_integer() && value >= 0 && value < 4) return value.get<std::int64_t>();
-  if (value.is_string()) {
-    for (std::size_t i = 0; i < kRegionNames.size(); ++i) {
-      if (value == kRegionNames[i]) return static_cast<std::int64_t>(i);
-    }
+  for (std::size_t i = 0; value.is_string() && i < kRegionNames.size(); ++i) {
+    const auto& names = kRegionNames[i];
+    if (std::find(names.begin(), names.end(), value.get<std::string>()) != names.end())
+      return static_cast<std::int64_t>(i);
   }
-  throw sdk::invalid(key, " is ", value.dump(), "; use head-neck, chest, abdomen, lower, or 0 to 3");
+  throw sdk::invalid(key, " is ", value.dump(),
+                     "; use head-neck (head), chest (thorax), abdomen, lower (pelvis), or 0 to 3");
+}
+
+/// Top is the region nearest to the head.
+void check_region_order(std::int64_t top, std::int64_t bottom) {
+  const auto name = [](std::int64_t region) { return kRegionNames.at(static_cast<std::size_t>(region)).front(); };
+  if (top > bottom)
+    throw sdk::invalid("top_region is ", name(top), ", below bottom_region, which is ", name(bottom),
+                       "; exchange them");
 }
 
 /// The body regions that a mask in MAISI's vocabulary shows (get_body_region_index_from_mask, sheet section 1.8).
@@ -92,11 +97,36 @@ Conditions::Conditions(const sdk::Create& create) {
   const json config = json::parse(create.config());
   spacing_ = config.value("spacing", true);
   regions_ = config.value("regions", false);
-  if (config.contains("modality")) modality_ = modality_code(config["modality"]);
+  modalities_ = config.value("num_class_embeds", modalities_);
+  if (!config.contains("modality")) return;
+  modality_ = modality_code(config["modality"]);
+  check_modality(*modality_);
+}
+
+void Conditions::check_modality(std::int64_t code) const {
+  if (code < 0 || code >= modalities_)
+    throw sdk::invalid("modality ", code, " is no code of this model, which has 0 to ", modalities_ - 1);
+  const bool mixed = (is_ct(*modality_) && is_mr(code)) || (is_mr(*modality_) && is_ct(code));
+  if (mixed)
+    throw sdk::invalid("modality ", modality_name(code), " would be ", is_ct(code) ? "CT" : "MR",
+                       ", but this model's images are ", is_ct(*modality_) ? "CT" : "MR",
+                       ": their intensities would be wrong; use a method of the other kind");
+}
+
+void Conditions::refuse_unused(std::string_view params_json) const {
+  const json params = params_json.empty() ? json::object() : json::parse(params_json);
+  const auto refuse = [&](const char* key, const char* why) {
+    if (params.contains(key)) throw sdk::invalid(key, " was given, but ", why);
+  };
+  if (!modality_) refuse("modality", "this model knows no modalities");
+  for (const char* key : {"top_region", "bottom_region"}) {
+    if (!regions_) refuse(key, "this model takes no body regions");
+  }
 }
 
 void Conditions::encode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out) {
   const json params = params_of(in);
+  refuse_unused(in.params());
   if (spacing_) {
     if (!params.contains("spacing_mm"))
       throw sdk::invalid("spacing_mm is missing: the model wants to know the voxel size");
@@ -117,19 +147,22 @@ void Conditions::encode(const sdk::Context& context, const sdk::Binds& in, sdk::
       };
       top.push_back(region("top_region", seen.begin()));
       bottom.push_back(region("bottom_region", seen.rbegin()));
+      check_region_order(top.back(), bottom.back());
     }
     emit_regions(out, "top_region_index", top);
     emit_regions(out, "bottom_region_index", bottom);
   }
   if (modality_) {
     const std::int64_t code = params.contains("modality") ? modality_code(params["modality"]) : *modality_;
+    check_modality(code);
     const std::array<std::int64_t, 1> shape{1};
     out.allocate<float>("class_labels", sdk::ShapeView(shape)).values<float>()[0] =
         context.unconditional() ? 0.0F : static_cast<float>(code);
   }
 }
 
-LabelPlanes::LabelPlanes(const sdk::Create& create) {
+LabelPlanes::LabelPlanes(const sdk::Create& create)
+    : null_labels_(json::parse(create.config()).value("null_labels", json::object())) {
   const json config = json::parse(create.config());
   bits_ = config.value("encoding", "bits") == "bits";
   if (config.contains("classes")) classes_ = config["classes"].get<std::vector<std::int64_t>>();
@@ -137,14 +170,6 @@ LabelPlanes::LabelPlanes(const sdk::Create& create) {
   planes_ = bits_ ? config.value("bits", 8) : static_cast<std::int64_t>(classes_.size());
   unshuffle_ = config.value("unshuffle", 1);
   output_ = config.value("output", "controlnet_cond");
-  const json replacements = config.value("null_labels", json::object());
-  for (const auto& [from, to] : replacements.items()) {
-    if (from.empty() || from.size() > 9 ||
-        !std::all_of(from.begin(), from.end(), [](char c) { return c >= '0' && c <= '9'; })) {
-      throw sdk::invalid("null_labels has the key '", from, "', which is no label id");
-    }
-    null_map_[std::stoll(from)] = to;
-  }
 }
 
 bool LabelPlanes::plane(std::int64_t label, std::int64_t k) const {
@@ -160,22 +185,22 @@ void LabelPlanes::check_labels(const std::vector<std::int64_t>& labels) const {
   }
 }
 
-void LabelPlanes::null_labels(std::vector<std::int64_t>& labels) const {
-  for (std::int64_t& label : labels) {
-    const auto found = null_map_.find(label);
-    if (null_map_.empty()) label = bits_ ? 0 : -1;
-    if (found != null_map_.end()) label = found->second;
+void LabelPlanes::make_null(std::span<std::int64_t> labels, const std::array<std::int64_t, 3>& size) const {
+  if (null_labels_.empty()) std::fill(labels.begin(), labels.end(), bits_ ? 0 : -1);
+  const auto voxels = static_cast<std::size_t>(size[0] * size[1] * size[2]);
+  for (std::size_t row = 0; voxels > 0 && row < labels.size(); row += voxels) {
+    null_labels_.apply(labels.subspan(row, voxels), size);
   }
 }
 
 void LabelPlanes::encode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out) {
   const sdk::TensorView mask = in.tensor("mask").expect_shape({-1, 1, -1, -1, -1});
   std::vector<std::int64_t> labels = mask.to_vector<std::int64_t>();
+  const std::array<std::int64_t, 3> size{mask.size(2), mask.size(3), mask.size(4)};
   check_labels(labels);
-  if (context.unconditional()) null_labels(labels);
+  if (context.unconditional()) make_null(labels, size);
 
   const std::int64_t n = unshuffle_;
-  const std::array<std::int64_t, 3> size{mask.size(2), mask.size(3), mask.size(4)};
   for (const std::int64_t axis : size) {
     if (axis % n != 0)
       throw sdk::invalid("the mask has shape ", sdk::to_string(mask.shape()), "; its axes must be multiples of ", n);

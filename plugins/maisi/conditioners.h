@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "plugins/maisi/null_labels.h"
 #include "plugins/maisi/schemas.h"
 
 #include <medgen/sdk/sdk.hpp>
 
+#include <array>
 #include <cstdint>
-#include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,11 +30,17 @@ class Conditions {
 
   /// params: spacing_mm [x, y, z], modality, top_region, bottom_region. Where regions are wanted and not given they are
   /// read off the mask's labels. The null condition has modality 0.
+  /// @throws sdk::Error for what the model does not take, a modality of the other kind (CT or MR), a top below the
+  /// bottom
   void encode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out);
 
  private:
+  void check_modality(std::int64_t code) const;
+  void refuse_unused(std::string_view params_json) const;
+
   bool spacing_, regions_;
-  std::optional<std::int64_t> modality_;
+  std::optional<std::int64_t> modality_;  ///< the default
+  std::int64_t modalities_ = 128;         ///< codes of the network's class embedding
 };
 
 /// maisi.labels: a label map to planes, for a ControlNet ("controlnet_cond", sheet section 1.3) or to be joined to x
@@ -55,14 +63,15 @@ class LabelPlanes {
   /// Plane k of a label is 1 or 0.
   bool plane(std::int64_t label, std::int64_t k) const;
   void check_labels(const std::vector<std::int64_t>& labels) const;
-  void null_labels(std::vector<std::int64_t>& labels) const;
+  /// Label maps of this size, one after the other, as the null condition of guidance has them.
+  void make_null(std::span<std::int64_t> labels, const std::array<std::int64_t, 3>& size) const;
 
   bool bits_;
   std::int64_t planes_;
   std::vector<std::int64_t> classes_;  ///< of one-hot planes, in order
   std::int64_t unshuffle_;
   std::string output_;
-  std::map<std::int64_t, std::int64_t> null_map_;
+  NullLabels null_labels_;
 };
 
 }  // namespace medgen::maisi

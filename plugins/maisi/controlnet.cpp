@@ -36,7 +36,9 @@ ControlNetInputs ControlNet::inputs(const sdk::Binds& in) const {
   inputs.conditioning_scale = conditioning_scale_;
   inputs.context = support::optional_input(in, "context", device_);
   inputs.class_labels = support::optional_input(in, "class_labels", device_);
+  // The host hands it all conditions of the U-Net, of which it takes those it knows.
   if (!network_->config().num_class_embeds) inputs.class_labels = at::Tensor();
+  if (!network_->config().with_conditioning) inputs.context = at::Tensor();
   return inputs;
 }
 

@@ -17,7 +17,6 @@ namespace medgen::maisi {
 class UnetComponent {
  public:
   static constexpr std::uint32_t flags = MEDGEN_THREADS_INSTANCE;
-  static constexpr std::string_view io = kUnetComponentIo;
   static constexpr std::string_view train_options_schema = kUnetTrainerOptions;
 
   /// x (N, C, X, Y, Z) and conditions -> out (N, out_channels, X, Y, Z). The bind "concat", where there is one, is
@@ -54,6 +53,7 @@ class Unet : public UnetComponent {
   static constexpr std::string_view summary =
       "MAISI's image denoiser (DiffusionModelUNetMaisi), ddpm and rectified flow.";
   static constexpr std::string_view config_schema = kUnetSchema;
+  static constexpr std::string_view io = kUnetComponentIo;
   static const void* extension(std::string_view id);
   explicit Unet(const sdk::Create& create);
 
@@ -67,6 +67,7 @@ class MaskUnet : public UnetComponent {
   static constexpr std::string_view id = "maisi.mask_unet";
   static constexpr std::string_view summary = "MAISI's mask denoiser (DiffusionModelUNet with cross-attention).";
   static constexpr std::string_view config_schema = kMaskUnetSchema;
+  static constexpr std::string_view io = kMaskUnetIo;
   static const void* extension(std::string_view id);
   explicit MaskUnet(const sdk::Create& create);
 

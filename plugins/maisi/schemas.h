@@ -113,7 +113,7 @@ inline constexpr std::string_view kMaskUnetSchema = R"json({
 inline constexpr std::string_view kUnetComponentIo = R"json({
   "functions": {
     "predict": {
-      "summary": "noise, velocity or x0, as the network was trained; conditions only where the config has them",
+      "summary": "noise, velocity or x0, as the network was trained; conditions where the config has them, and no others",
       "in": {"x": {"shape": ["N", "in_channels", "X", "Y", "Z"], "dtype": "F32"},
              "timesteps": {"shape": ["N"], "dtype": "F32"},
              "context": {"shape": ["N", "M", "cross_attention_dim"], "dtype": "F32", "optional": true},
@@ -121,6 +121,21 @@ inline constexpr std::string_view kUnetComponentIo = R"json({
              "top_region_index": {"shape": ["N", 4], "dtype": "F32", "optional": true, "summary": "one-hot times 100"},
              "bottom_region_index": {"shape": ["N", 4], "dtype": "F32", "optional": true, "summary": "one-hot times 100"},
              "spacing": {"shape": ["N", 3], "dtype": "F32", "optional": true, "summary": "mm times 100"},
+             "concat": {"shape": ["N", "K", "X", "Y", "Z"], "dtype": "F32", "optional": true, "summary": "joined to x along the channels"},
+             "down0": {"shape": ["N", "C0", "X", "Y", "Z"], "dtype": "F32", "optional": true, "summary": "ControlNet residuals down0, down1, ..."},
+             "mid": {"shape": ["N", "Cmid", "Xmid", "Ymid", "Zmid"], "dtype": "F32", "optional": true}},
+      "out": {"out": {"shape": ["N", "out_channels", "X", "Y", "Z"], "dtype": "F32"}}}
+  }
+})json";
+
+inline constexpr std::string_view kMaskUnetIo = R"json({
+  "functions": {
+    "predict": {
+      "summary": "noise, velocity or x0, as the network was trained; conditions where the config has them, and no others",
+      "in": {"x": {"shape": ["N", "in_channels", "X", "Y", "Z"], "dtype": "F32"},
+             "timesteps": {"shape": ["N"], "dtype": "F32"},
+             "context": {"shape": ["N", "M", "cross_attention_dim"], "dtype": "F32", "optional": true},
+             "class_labels": {"shape": ["N"], "dtype": "I64 or F32", "optional": true},
              "concat": {"shape": ["N", "K", "X", "Y", "Z"], "dtype": "F32", "optional": true, "summary": "joined to x along the channels"},
              "down0": {"shape": ["N", "C0", "X", "Y", "Z"], "dtype": "F32", "optional": true, "summary": "ControlNet residuals down0, down1, ..."},
              "mid": {"shape": ["N", "Cmid", "Xmid", "Ymid", "Zmid"], "dtype": "F32", "optional": true}},
@@ -177,14 +192,19 @@ inline constexpr std::string_view kConditionsSchema = R"json({
   "properties": {
     "spacing": {"type": "boolean", "default": true, "description": "the network has include_spacing_input"},
     "regions": {"type": "boolean", "default": false, "description": "the network has include_top/bottom_region_index_input"},
-    "modality": {"type": ["string", "integer"], "description": "the network has num_class_embeds: default modality, a name (ct, mri, t1 ...) or a code"}
+    "modality": {"type": ["string", "integer"], "description": "the network has num_class_embeds: default modality, a name (ct, mri, mri_t1 ...) or a code; samples may have others of the same kind (CT or MR)"},
+    "num_class_embeds": {"type": "integer", "minimum": 1, "default": 128, "description": "of the network: modality codes end below it"}
   }
 })json";
 
 inline constexpr std::string_view kConditionsIo = R"json({
   "functions": {
     "encode": {
-      "summary": "params: spacing_mm [x,y,z]; modality (name or code); top_region, bottom_region (head-neck, chest, abdomen, lower)",
+      "summary": "voxel size, modality and body regions; a condition that the config has not switched on is refused",
+      "params": {"spacing_mm": "voxel size (x, y, z), from the host",
+                 "modality": "a published name (mri_t1, t1, ct_contrast, mri_t1_skull_stripped ...) or a code",
+                 "top_region": "head-neck (head), chest (thorax), abdomen, lower (pelvis), or 0 to 3",
+                 "bottom_region": "as top_region, not above it"},
       "in": {"mask": {"shape": ["N", 1, "X", "Y", "Z"], "dtype": "integer", "optional": true, "summary": "regions are read off it when they are not given"}},
       "out": {"spacing": {"shape": [1, 3], "dtype": "F32"}, "class_labels": {"shape": [1], "dtype": "F32"},
               "top_region_index": {"shape": [1, 4], "dtype": "F32"}, "bottom_region_index": {"shape": [1, 4], "dtype": "F32"}}}
@@ -200,8 +220,12 @@ inline constexpr std::string_view kLabelPlanesSchema = R"json({
     "classes": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "description": "label ids of the one-hot planes, in order"},
     "unshuffle": {"type": "integer", "minimum": 1, "maximum": 8, "default": 1, "description": "every block of n^3 voxels becomes channels of one: full-resolution labels on the latent's grid"},
     "output": {"enum": ["controlnet_cond", "concat"], "default": "controlnet_cond"},
-    "null_labels": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0},
-                    "description": "for guidance: label id to the id it has in the null condition (tumour to organ); all planes 0 when missing"}
+    "null_labels": {"type": "object",
+                    "additionalProperties": {"oneOf": [
+                      {"type": "integer", "minimum": 0},
+                      {"type": "object", "additionalProperties": false, "required": ["majority_of"],
+                       "properties": {"majority_of": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}}}]},
+                    "description": "for guidance: label id to the id it has in the null condition (tumour to organ), or to the most frequent of several beside it; all planes 0 when missing"}
   }
 })json";
 
@@ -209,6 +233,7 @@ inline constexpr std::string_view kLabelPlanesIo = R"json({
   "functions": {
     "encode": {
       "summary": "label planes, 0 or 1",
+      "params": {},
       "in": {"mask": {"shape": ["N", 1, "X", "Y", "Z"], "dtype": "integer"}},
       "out": {"controlnet_cond": {"shape": ["N", "K*n^3", "X/n", "Y/n", "Z/n"], "dtype": "F32", "summary": "or concat, as the config says"}}}
   }

@@ -8,12 +8,23 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/silu.h>
 
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
 namespace medgen::maisi {
 namespace {
 
 using nn::Conv;
 using nn::ConvOptions;
 using support::require;
+
+/// The vector conditions that some networks take and others do not.
+constexpr std::array<std::pair<std::string_view, at::Tensor UnetInputs::*>, 3> kVectorArguments = {
+    {{"top_region_index_tensor", &UnetInputs::top_region_index_tensor},
+     {"bottom_region_index_tensor", &UnetInputs::bottom_region_index_tensor},
+     {"spacing_tensor", &UnetInputs::spacing_tensor}}};
 
 const UnetConfig& validated(const char* name, const UnetConfig& config) {
   config.validate(name);
@@ -59,6 +70,18 @@ size_t DiffusionUnet::skip_count() const {
 
 void DiffusionUnet::check(const UnetInputs& inputs) const {
   check_unet_inputs(name_, config_, inputs.x, inputs.context);
+  // A ControlNet alone takes any lengths; here the way up must meet the skips.
+  for (const int64_t length : inputs.x.sizes().slice(2)) {
+    require(length % config_.granularity() == 0, "{}: 'x' has shape {}; its spatial lengths must be multiples of {}",
+            name_, shape_text(inputs.x.sizes()), config_.granularity());
+  }
+  for (const auto& [name, argument] : kVectorArguments) {
+    const bool wanted = std::any_of(vectors_.begin(), vectors_.end(), [name = name](const VectorInput& input) {
+      return std::string_view(input.name) == name;
+    });
+    require(wanted || !(inputs.*argument).defined(), "{}: '{}' was given, but the network does not take it", name_,
+            name);
+  }
   const size_t residuals = inputs.down_block_additional_residuals.size();
   require(residuals == 0 || residuals == skip_count(), "{}: {} residuals were given, {} are wanted", name_, residuals,
           skip_count());

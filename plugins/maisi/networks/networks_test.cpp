@@ -214,6 +214,20 @@ TEST_CASE("unet: inputs that the network lacks or does not take are refused by n
   CHECK_THAT(message([](UnetInputs& in) { in.mid_block_additional_residual = in.x; }), Contains("middle block"));
 }
 
+TEST_CASE("unet: a vector condition that the network does not take is refused by name", "[unit][maisi]") {
+  DiffusionModelUNetMaisi network(DiffusionModelUNetMaisiConfig::from_json(unet_json()));
+  fill(network);
+  UnetInputs spacing = inputs(), top = inputs(), bottom = inputs(), classes = inputs();
+  spacing.spacing_tensor = at::ones({2, 3});
+  top.top_region_index_tensor = at::ones({2, 4});
+  bottom.bottom_region_index_tensor = at::ones({2, 4});
+  classes.class_labels = at::ones({2}, at::kLong);
+  CHECK_THROWS_WITH(network.forward(spacing), Contains("'spacing_tensor' was given"));
+  CHECK_THROWS_WITH(network.forward(top), Contains("'top_region_index_tensor' was given"));
+  CHECK_THROWS_WITH(network.forward(bottom), Contains("'bottom_region_index_tensor' was given"));
+  CHECK_THROWS_WITH(network.forward(classes), Contains("'class_labels' was given"));
+}
+
 TEST_CASE("unet: a context of the wrong width is refused", "[unit][maisi]") {
   json config = unet_json();
   config.update({{"with_conditioning", true}, {"cross_attention_dim", 5}});

@@ -177,10 +177,6 @@ std::vector<DownBlock*> add_down_blocks(nn::Module& owner, const UnetConfig& c, 
 
 void check_unet_inputs(std::string_view network, const UnetConfig& c, const at::Tensor& x, const at::Tensor& context) {
   check_feature_map(network, "x", x, c.spatial_dims, c.in_channels);
-  for (const int64_t length : x.sizes().slice(2)) {
-    require(length % c.granularity() == 0, "{}: 'x' has shape {}; its spatial lengths must be multiples of {}", network,
-            shape_text(x.sizes()), c.granularity());
-  }
   if (!c.with_conditioning) {
     require(!context.defined(), "{}: 'context' was given, but the network has no cross-attention", network);
     return;

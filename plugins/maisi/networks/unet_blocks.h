@@ -95,7 +95,7 @@ class TimeEmbedding {
 /// Adds down_blocks.0, down_blocks.1, ... to `owner`.
 std::vector<DownBlock*> add_down_blocks(nn::Module& owner, const UnetConfig& config, int64_t emb_dim);
 
-/// x, the context and the spatial lengths fit the network. @throws InvalidInput
+/// x and the context fit the network. @throws InvalidInput
 void check_unet_inputs(std::string_view network, const UnetConfig& config, const at::Tensor& x,
                        const at::Tensor& context);
 

@@ -283,8 +283,6 @@ TEST_CASE("ops: averaging undoes repeating", "[unit][nn]") {
   CHECK(average_pool_2x(upsample_nearest_2x(x)).allclose(x, 1e-6));
 }
 
-}  // namespace medgen::nn
-
 TEST_CASE("conv: the gradient of the weights is finite for two planes in bfloat16", "[unit][nn]") {
   Conv conv({.in = 8, .out = 8});
   conv.initialize(1);
@@ -297,3 +295,5 @@ TEST_CASE("conv: the gradient of the weights is finite for two planes in bfloat1
     weight.mutable_grad().zero_();
   }
 }
+
+}  // namespace medgen::nn
