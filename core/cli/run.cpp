@@ -55,6 +55,7 @@ void print_plan(const Pipeline& pipeline, Host& host, const Invocation& call) {
   std::vector<std::vector<std::string>> rows = {{"STEP", "VERB", "SAMPLES", ""}};
   for (const Pipeline::StepPlan& step : pipeline.plan(host)) {
     rows.push_back({step.step, step.verb, step.samples > 0 ? std::to_string(step.samples) : "-", step.text});
+    for (const std::string& warning : step.warnings) rows.push_back({"", "", "", "warning: " + warning});
   }
   print(table(rows));
 }

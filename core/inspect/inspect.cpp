@@ -195,7 +195,11 @@ Json describe_document(const Registry& registry, const std::string& subject) {
 Json plan_document(const Pipeline& pipeline, Host& host) {
   Json steps = Json::array();
   for (const Pipeline::StepPlan& step : pipeline.plan(host)) {
-    steps.push_back({{"step", step.step}, {"verb", step.verb}, {"samples", step.samples}, {"text", step.text}});
+    steps.push_back({{"step", step.step},
+                     {"verb", step.verb},
+                     {"samples", step.samples},
+                     {"text", step.text},
+                     {"warnings", step.warnings}});
   }
   return {{"seed", pipeline.seed()}, {"steps", std::move(steps)}};
 }

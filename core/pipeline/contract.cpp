@@ -9,14 +9,6 @@
 namespace medgen {
 namespace {
 
-constexpr double kRangeTolerance = 1e-3;  // mm; spacings are rounded in many headers
-
-std::optional<Vec3> bound(const ConfigNode& data, const char* what, const char* which) {
-  if (!data.contains(what) || !data.at(what).contains(which)) return std::nullopt;
-  const auto values = data.at(what).at(which).as<std::vector<double>>();
-  return Vec3{values.at(0), values.at(1), values.at(2)};
-}
-
 std::string orientation_code(const ConfigNode& node) {
   const auto code = node.as<std::string>();
   const auto names = [&](std::string_view axis) { return code.find_first_of(axis) != std::string::npos; };
@@ -40,16 +32,17 @@ IntensityRule intensity_rule(const ConfigNode& data) {
   return rule;
 }
 
-void check_range(const std::string& what, const char* quantity, const Vec3& seen, const std::optional<Vec3>& low,
-                 const std::optional<Vec3>& high, const char* advice) {
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    const bool below = low && seen[axis] < (*low)[axis] - kRangeTolerance;
-    const bool above = high && seen[axis] > (*high)[axis] + kRangeTolerance;
-    if (!below && !above) continue;
-    throw DataError("{}: {} ({}) is {} what the model was trained on ({} {}); {}", what, quantity,
-                    fmt::join(seen, ", "), below ? "below" : "above", below ? "from" : "to",
-                    fmt::format("{}", fmt::join(below ? *low : *high, ", ")), advice);
+constexpr const char* kAllow = "\"outside_contract\": \"warn\" in the step tries it all the same";
+
+std::set<std::int64_t> read_required_labels(const ConfigNode& data, const LabelTable& labels) {
+  std::set<std::int64_t> ids;
+  if (!data.contains("required_labels")) return ids;
+  for (const ConfigNode& node : data.at("required_labels").items()) {
+    const auto id = node.as<std::int64_t>();
+    if (!labels.empty() && !labels.names().contains(id)) node.fail("is {}, which is not among the labels", id);
+    ids.insert(id);
   }
+  return ids;
 }
 
 /// (..., z, y, x) <-> (..., x, y, z): the same move both ways.
@@ -105,10 +98,8 @@ DataContract DataContract::read(const ConfigNode& model) {
   contract.modality = data.get<std::string>("modality", "");
   contract.xyz_axes = data.get<std::string>("axes", "zyx") == "xyz";
   if (data.contains("orientation")) contract.orientation = orientation_code(data.at("orientation"));
-  contract.spacing_min = bound(data, "spacing_mm", "minimum");
-  contract.spacing_max = bound(data, "spacing_mm", "maximum");
-  contract.size_min = bound(data, "size", "minimum");
-  contract.size_max = bound(data, "size", "maximum");
+  contract.limits = GridLimits::read(data);
+  if (data.contains("recommended")) contract.recommended = GridLimits::read(data.at("recommended"));
   contract.intensity = intensity_rule(data);
   if (data.contains("background")) {
     contract.background =
@@ -117,30 +108,57 @@ DataContract DataContract::read(const ConfigNode& model) {
   if (data.contains("labels")) {
     for (const auto& [name, id] : data.at("labels").members()) contract.labels.add(id.as<std::int64_t>(), name);
   }
+  contract.required_labels = read_required_labels(data, contract.labels);
   contract.output = data.get<std::string>("output", "int16") == "int16" ? DType::I16 : DType::F32;
   return contract;
 }
 
 void DataContract::check_grid(const Geometry& grid, const std::string& what) const {
-  check_range(what, "spacing in mm", grid.affine.spacing_mm(), spacing_min, spacing_max,
-              "resample it (\"resample_mm\" in the step) or use another model");
-  const Vec3 size{static_cast<double>(grid.size[0]), static_cast<double>(grid.size[1]),
-                  static_cast<double>(grid.size[2])};
-  check_range(what, "size in voxels", size, size_min, size_max, "crop, pad or resample it, or use another model");
+  if (const auto problem = limits.problem(grid)) {
+    throw DataError(
+        "{}: {}, outside what the model was trained on; resample it (\"resample_mm\"), use another grid or "
+        "another model; {}",
+        what, *problem, kAllow);
+  }
+}
+
+void DataContract::check_spacing(const Geometry& grid, const std::string& what) const {
+  if (const auto problem = limits.spacing_problem(grid))
+    throw DataError("{}: {}, outside what the model was trained on", what, *problem);
+}
+
+std::vector<std::string> DataContract::grid_warnings(const Geometry& grid, bool beyond_limits) const {
+  std::vector<std::string> warnings;
+  const auto outside = limits.problem(grid);
+  if (outside && beyond_limits) warnings.push_back(*outside + ", outside what the model was trained on");
+  if (const auto problem = recommended.problem(grid))
+    warnings.push_back(*problem + ", outside what is recommended for this model; the image may be poor");
+  return warnings;
+}
+
+std::optional<std::string> DataContract::labels_problem(const Volume& volume) const {
+  const std::set<std::int64_t> ids = label_ids(volume.voxels());
+  std::vector<std::int64_t> unknown, missing;
+  for (const std::int64_t id : ids) {
+    if (id != 0 && !labels.empty() && !labels.names().contains(id)) unknown.push_back(id);
+  }
+  if (!unknown.empty()) {
+    std::vector<std::string> known;
+    for (const auto& [id, name] : labels.names()) known.push_back(fmt::format("{} {}", id, name));
+    return fmt::format("label {} means nothing to this model, which knows: {}; relabel the map",
+                       fmt::join(unknown, ", "), fmt::join(known, ", "));
+  }
+  for (const std::int64_t id : required_labels) {
+    if (!ids.contains(id)) missing.push_back(id);
+  }
+  if (missing.empty()) return std::nullopt;
+  const bool named = labels.names().contains(missing.front());
+  return fmt::format("the map has no label {}{}, which this model needs in every map", fmt::join(missing, ", "),
+                     named ? fmt::format(" ({})", labels.name_of(missing.front())) : "");
 }
 
 void DataContract::check_labels(const Volume& volume, const std::string& what) const {
-  const std::set<std::int64_t> ids = label_ids(volume.voxels());
-  if (labels.empty()) return;
-  std::vector<std::int64_t> unknown;
-  for (const std::int64_t id : ids) {
-    if (id != 0 && !labels.names().contains(id)) unknown.push_back(id);
-  }
-  if (unknown.empty()) return;
-  std::vector<std::string> known;
-  for (const auto& [id, name] : labels.names()) known.push_back(fmt::format("{} {}", id, name));
-  throw DataError("{}: label {} means nothing to this model, which knows: {}; relabel the map", what,
-                  fmt::join(unknown, ", "), fmt::join(known, ", "));
+  if (const auto problem = labels_problem(volume)) throw DataError("{}: {}; {}", what, *problem, kAllow);
 }
 
 ModelGrid::ModelGrid(const Geometry& geometry, const DataContract& contract, std::int64_t multiple_of)

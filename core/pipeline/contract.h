@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/config/node.h"
+#include "core/pipeline/grid_limits.h"
 #include "core/tensor/tensor.h"
 #include "core/volume/geometry.h"
 #include "core/volume/intensity.h"
@@ -9,7 +10,9 @@
 #include "core/volume/volume.h"
 
 #include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
 namespace medgen {
 
@@ -37,11 +40,12 @@ struct DataContract {
   std::string modality;
   bool xyz_axes = false;  ///< tensors are (x, y, z) instead of (z, y, x)
   std::string orientation = "RAS";
-  std::optional<Vec3> spacing_min, spacing_max;  ///< mm, in the model's orientation
-  std::optional<Vec3> size_min, size_max;        ///< voxels
+  GridLimits limits;       ///< what it was trained on
+  GridLimits recommended;  ///< what it is best at
   IntensityRule intensity;
   std::optional<Background> background;
-  LabelTable labels;  ///< empty: any id
+  LabelTable labels;                       ///< empty: any id
+  std::set<std::int64_t> required_labels;  ///< every map must have them
   DType output = DType::I16;
 
   /// @param data  the "data" object of a model, validated; may be missing (nothing is promised).
@@ -50,8 +54,16 @@ struct DataContract {
   /// Whether a grid (in the model's orientation) lies within what the model was trained for.
   /// @throws DataError naming `what`, the value seen and the range.
   void check_grid(const Geometry& grid, const std::string& what) const;
-  /// Whether all ids of a label map are known. @throws DataError naming `what`, the ids and the known ones.
+  /// The same of the voxel size alone: images that a model is trained on are cropped, so their size is free.
+  void check_spacing(const Geometry& grid, const std::string& what) const;
+  /// What to say of a grid that is generated all the same.
+  /// @param beyond_limits  the caller accepts grids outside `limits`, which are warnings then.
+  std::vector<std::string> grid_warnings(const Geometry& grid, bool beyond_limits) const;
+
+  /// Whether all ids of a label map are known and none is missing. @throws DataError naming `what` and the ids.
   void check_labels(const Volume& labels, const std::string& what) const;
+  /// The same as a text; nothing when all is well.
+  std::optional<std::string> labels_problem(const Volume& labels) const;
 };
 
 /// Where a volume goes through a model: onto the model's axes, orientation and multiple, and back to its own grid.

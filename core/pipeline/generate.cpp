@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <map>
 
 namespace medgen {
 
@@ -37,8 +38,39 @@ void GenerateSource::check_inputs() const {
   for (std::size_t i = 0; i < count(); i += static_cast<std::size_t>(options_.count)) {
     const auto grid = this->grid(i);
     const DataContract& contract = package_.contract();
-    if (grid)
+    if (grid && !options_.beyond_contract)
       contract.check_grid(ModelGrid(*grid, contract, 1).oriented(), masks_ ? name(i) : "steps." + options_.step);
+  }
+}
+
+std::vector<std::string> GenerateSource::warnings() const {
+  std::vector<std::string> texts = masks_ ? masks_->warnings() : std::vector<std::string>{};
+  std::map<std::string, std::vector<std::string>> samples;  // alike ones are told once
+  const DataContract& contract = package_.contract();
+  for (std::size_t i = 0; i < count(); i += static_cast<std::size_t>(options_.count)) {
+    const auto grid = this->grid(i);
+    if (!grid) continue;
+    for (const std::string& text :
+         contract.grid_warnings(ModelGrid(*grid, contract, 1).oriented(), options_.beyond_contract)) {
+      samples[text].push_back(masks_ ? name(i) : "steps." + options_.step);
+    }
+  }
+  for (const auto& [text, names] : samples) {
+    const std::string more = names.size() > 1 ? fmt::format(" and {} more", names.size() - 1) : "";
+    texts.push_back(fmt::format("{}{}: {}", names.front(), more, text));
+  }
+  return texts;
+}
+
+/// What can only be known with the mask at hand.
+void GenerateSource::check_case(const Volume& mask, const ModelGrid& grid, const std::string& name,
+                                const RunObserver& observer) const {
+  const DataContract& contract = model_->contract;
+  if (!options_.beyond_contract) {
+    contract.check_labels(mask, name);
+    contract.check_grid(grid.oriented(), name);
+  } else if (const auto problem = contract.labels_problem(mask)) {
+    observer.say(LogLevel::Warning, fmt::format("{}: {}", name, *problem));
   }
 }
 
@@ -75,9 +107,8 @@ GenerateSource::Case GenerateSource::open_case(std::size_t index, const RunObser
   if (!sample.label) throw DataError("steps.{}: '{}' has no label map to generate from", options_.step, sample.name);
   Volume mask = *sample.label;
   if (options_.resample_mm) mask = resample_to_spacing(mask, *options_.resample_mm, Interpolation::Nearest);
-  contract.check_labels(mask, sample.name);
   ModelGrid grid(mask.geometry(), contract, model_->multiple_of);
-  contract.check_grid(grid.oriented(), sample.name);
+  check_case(mask, grid, sample.name, observer);
   return {index, std::move(mask), std::move(sample.facts), std::move(grid)};
 }
 

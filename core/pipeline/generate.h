@@ -20,6 +20,7 @@ struct GenerateOptions {
   std::vector<double> timesteps;
   std::optional<Vec3> resample_mm;  ///< the mask is first brought to this spacing
   std::optional<Geometry> grid;     ///< for generation without a mask
+  bool beyond_contract = false;     ///< masks and grids outside the model's contract are used, with a warning
   std::string conditions_json;      ///< scalars for the conditioners, a JSON object
 };
 
@@ -33,6 +34,7 @@ class GenerateSource : public SampleSource {
   std::string name(std::size_t index) const override;
   std::optional<Geometry> grid(std::size_t index) const override;
   void check_inputs() const override;
+  std::vector<std::string> warnings() const override;
   void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
 
  private:
@@ -43,6 +45,8 @@ class GenerateSource : public SampleSource {
     ModelGrid grid;
   };
 
+  void check_case(const Volume& mask, const ModelGrid& grid, const std::string& name,
+                  const RunObserver& observer) const;
   Case open_case(std::size_t index, const RunObserver& observer) const;
   bool joins(const std::vector<Case>& batch, const Case& next) const;
   void make_batch(const std::vector<Case>& batch, const RunObserver& observer, const Sink& sink);

@@ -88,7 +88,11 @@ ModelPackage ModelPackage::load(const ConfigNode& model, const Registry& registr
     description = read_config(file);
   }
   if (description.is_object() && description.contains("method")) {
-    const Json defaults = method_defaults(description.at("method"), registry);
+    Json defaults = method_defaults(description.at("method"), registry);
+    if (description.contains("data") && description.at("data").contains("labels")) {
+      // Another vocabulary takes the place of the method's as a whole.
+      for (const char* key : {"labels", "required_labels"}) defaults["data"].erase(key);
+    }
     Json merged = overlay(defaults, description.json());
     merged.erase("summary");
     description = description.with_value(std::move(merged));

@@ -50,16 +50,16 @@ constexpr const char* kModelSchema = R"json({
         "modality": {"type": "string"},
         "axes": {"enum": ["xyz", "zyx"], "default": "zyx", "description": "spatial axis order of the tensors"},
         "orientation": {"type": "string", "pattern": "^[RLAPSI]{3}$", "default": "RAS"},
-        "spacing_mm": {
+        "spacing_mm": {"$ref": "#/$defs/range"},
+        "size": {"$ref": "#/$defs/size"},
+        "fov_mm": {"$ref": "#/$defs/range"},
+        "square": {"$ref": "#/$defs/square"},
+        "recommended": {
           "type": "object",
           "additionalProperties": false,
-          "properties": {"minimum": {"$ref": "#/$defs/three"}, "maximum": {"$ref": "#/$defs/three"}}
-        },
-        "size": {
-          "type": "object",
-          "additionalProperties": false,
-          "description": "voxels (x, y, z)",
-          "properties": {"minimum": {"$ref": "#/$defs/three"}, "maximum": {"$ref": "#/$defs/three"}}
+          "description": "narrower limits, outside of which there is a warning",
+          "properties": {"spacing_mm": {"$ref": "#/$defs/range"}, "size": {"$ref": "#/$defs/size"},
+                         "fov_mm": {"$ref": "#/$defs/range"}, "square": {"$ref": "#/$defs/square"}}
         },
         "intensity": {
           "oneOf": [
@@ -86,6 +86,8 @@ constexpr const char* kModelSchema = R"json({
         },
         "labels": {"type": "object", "description": "name to id; a mask with another id is refused",
                    "additionalProperties": {"type": "integer", "minimum": 0}},
+        "required_labels": {"type": "array", "items": {"type": "integer", "minimum": 1},
+                            "description": "a mask without one of these ids is refused"},
         "output": {"enum": ["int16", "float32"], "default": "int16"}
       }
     },
@@ -101,6 +103,20 @@ constexpr const char* kModelSchema = R"json({
   },
   "$defs": {
     "three": {"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3},
+    "range": {
+      "type": "object",
+      "additionalProperties": false,
+      "description": "x, y, z in the model's orientation",
+      "properties": {"minimum": {"$ref": "#/$defs/three"}, "maximum": {"$ref": "#/$defs/three"}}
+    },
+    "size": {
+      "type": "object",
+      "additionalProperties": false,
+      "description": "voxels (x, y, z)",
+      "properties": {"minimum": {"$ref": "#/$defs/three"}, "maximum": {"$ref": "#/$defs/three"},
+                     "multiple_of": {"type": "integer", "minimum": 1}}
+    },
+    "square": {"type": "boolean", "description": "x and y have one size and one spacing"},
     "component": {
       "type": "object",
       "additionalProperties": false,

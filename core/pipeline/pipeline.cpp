@@ -6,6 +6,7 @@
 #include "core/config/json.h"
 #include "core/config/override.h"
 #include "core/config/parse.h"
+#include "core/pipeline/conditions.h"
 #include "core/pipeline/schema.h"
 #include "core/pipeline/steps.h"
 
@@ -107,7 +108,8 @@ void Pipeline::check(Host& host) const {
 void Pipeline::check_models(const Registry& registry) const {
   for (const auto& [name, step] : impl_->document.at("steps").members()) {
     const std::string verb(verb_of(step));
-    if (step.at(verb).is_object() && verb != "import") ModelPackage::load(step.at(verb), registry);
+    if (!step.at(verb).is_object() || verb == "import") continue;
+    check_conditions(step, ModelPackage::load(step.at(verb), registry), registry);
   }
 }
 
@@ -124,7 +126,9 @@ std::vector<Pipeline::StepPlan> Pipeline::plan(StepGraph& graph) const {
 
 std::vector<std::filesystem::path> Pipeline::run(Host& host, const RunObserver& observer) const {
   StepGraph graph(impl_->document, host);
-  plan(graph);
+  for (const StepPlan& step : plan(graph)) {
+    for (const std::string& warning : step.warnings) observer.say(LogLevel::Warning, warning);
+  }
   std::vector<std::filesystem::path> folders;
   for (const std::string& name : steps()) {
     observer.check_cancelled();

@@ -47,6 +47,7 @@ class Pipeline {
     std::string verb;
     std::uint64_t samples = 0;
     std::string text;  ///< one line: what will be done, with what
+    std::vector<std::string> warnings;
   };
 
   std::vector<StepPlan> plan(Host& host) const;

@@ -42,6 +42,9 @@ class SampleSource {
   /// Whether what the source reads can be used, without computing. @throws the first problem.
   virtual void check_inputs() const {}
 
+  /// What can be used, but had better be otherwise: whole sentences.
+  virtual std::vector<std::string> warnings() const { return {}; }
+
   /// Makes the wanted samples in this order; each goes to `sink` as soon as it is finished. What a sample is does not
   /// depend on which others are wanted. @throws Cancelled between samples or inside one; finished ones have gone to
   /// `sink`.
@@ -86,6 +89,8 @@ class CachedSource : public SampleSource {
   std::optional<Geometry> grid(std::size_t index) const override { return source_->grid(index); }
 
   void check_inputs() const override { source_->check_inputs(); }
+
+  std::vector<std::string> warnings() const override { return source_->warnings(); }
 
   void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
 

@@ -69,6 +69,8 @@ constexpr const char* kGenerate = R"json({
     "scheduler": {"type": "object", "additionalProperties": false, "required": ["component"],
                   "description": "in place of the model's",
                   "properties": {"component": {"type": "string"}, "config": {"type": "object"}}},
+    "outside_contract": {"enum": ["error", "warn"], "default": "error",
+                         "description": "what a mask or a grid is that the model was not trained for"},
     "conditions": {"type": "object", "description": "for the model's conditioners (medgen describe)"}
   },
   "$defs": {

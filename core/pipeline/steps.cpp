@@ -7,6 +7,7 @@
 #include "core/config/paths.h"
 #include "core/io/volume_file.h"
 #include "core/pipeline/codec.h"
+#include "core/pipeline/conditions.h"
 #include "core/pipeline/generate.h"
 #include "core/pipeline/import.h"
 #include "core/pipeline/relocate.h"
@@ -108,6 +109,7 @@ void check_references(const ConfigNode& steps) {
       if (step.contains(key)) check_reference(step.at(key), earlier, kSampleVerbs);
     }
     if (verb == "train") check_reference(step.at("data"), earlier, {"train"});
+    if (verb == "generate" || verb == "train") check_no_grid_conditions(step);
     if (verb == "generate" && step.contains("mask") == step.contains("size")) {
       step.fail("needs either \"mask\", or \"size\" with \"spacing_mm\"");
     }
@@ -181,6 +183,8 @@ ModelPackage StepGraph::generator_package(const ConfigNode& node) {
 std::shared_ptr<SampleSource> StepGraph::generate(const std::string& name) {
   const ConfigNode node = step(name);
   ModelPackage package = generator_package(node);
+  check_conditions(node, package, host_.registry());
+  check_mask_given(node, package, host_.registry());
   GenerateOptions options;
   options.step = name;
   options.seed = seed();
@@ -191,6 +195,7 @@ std::shared_ptr<SampleSource> StepGraph::generate(const std::string& name) {
   options.batch = node.get<int>("batch");
   if (node.contains("timesteps")) options.timesteps = node.at("timesteps").as<std::vector<double>>();
   if (node.contains("resample_mm")) options.resample_mm = three(node.at("resample_mm"));
+  options.beyond_contract = node.get<std::string>("outside_contract") == "warn";
   if (node.contains("conditions")) options.conditions_json = dump_compact(node.at("conditions").json());
   std::shared_ptr<SampleSource> masks;
   if (node.contains("mask")) {
@@ -213,7 +218,7 @@ TrainStep StepGraph::train_step(const std::string& name) const {
 Pipeline::StepPlan StepGraph::plan(const std::string& name) {
   const ConfigNode node = step(name);
   const std::string verb(verb_of(node));
-  Pipeline::StepPlan plan{name, verb, 0, ""};
+  Pipeline::StepPlan plan{name, verb, 0, "", {}};
   if (kSampleVerbs.contains(verb)) {
     if (model_is_made_here(node.at(verb))) {
       plan.text = fmt::format("{} with the model that {} will make", verb, excerpt(node.at(verb).json()));
@@ -224,6 +229,7 @@ Pipeline::StepPlan StepGraph::plan(const std::string& name) {
     for (const ComponentSpec& spec : model.all()) host_.registry().component(spec.component);
     const auto samples = source(name);
     samples->check_inputs();
+    plan.warnings = samples->warnings();
     plan.samples = samples->count();
     plan.text = fmt::format("{} {} sample{} with {}", verb, plan.samples, plan.samples == 1 ? "" : "s", model.name());
   } else if (verb == "train") {
@@ -295,7 +301,7 @@ void StepGraph::collect_facts(const std::string& name, Json& facts) {
   const ConfigNode node = step(name);
   const std::string verb(verb_of(node));
   Json options = node.json();
-  for (const char* key : {"batch", "batched_guidance"}) options.erase(key);
+  for (const char* key : {"batch", "batched_guidance", "outside_contract"}) options.erase(key);
 
   const ModelPackage model = verb == "generate" ? generator_package(node) : package(node.at(verb));
   Json weights = Json::object();

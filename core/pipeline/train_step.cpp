@@ -4,6 +4,7 @@
 #include "core/base/file.h"
 #include "core/config/json.h"
 #include "core/config/paths.h"
+#include "core/pipeline/conditions.h"
 #include "core/pipeline/model.h"
 #include "core/pipeline/package_writer.h"
 #include "core/pipeline/training_data.h"
@@ -87,6 +88,7 @@ class TrainRun {
         role_(step.node.get<std::string>("component")) {}
 
   std::filesystem::path run() {
+    check_conditions(step_.node, package_, host_.registry());
     open_parts();
     data_.emplace(step_.data, package_.contract(), patches(), needs_labels(), observer_);
     if (role_ == "denoiser") measure_latent_scale();
@@ -304,6 +306,7 @@ class TrainRun {
 void check_train_step(const TrainStep& step, Host& host) {
   const ModelPackage package = ModelPackage::load(step.model, host.registry());
   for (const ComponentSpec& spec : package.all()) host.registry().component(spec.component);
+  check_conditions(step.node, package, host.registry());
   const auto role = step.node.get<std::string>("component");
   if (!package.part(role)) step.node.at("component").fail("is \"{}\", but the model has no {}", role, role);
   open_dataset(step.data);

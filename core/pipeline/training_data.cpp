@@ -55,7 +55,7 @@ TrainingData::Loaded TrainingData::load(const Case& entry, bool labels_needed) c
   const Volume image = reorient(read_volume(entry.images.at(0)), contract_.orientation);
   const IntensityTransform intensity = contract_.intensity.for_input(image.voxels());
   Loaded loaded{image.with_voxels(scaled(intensity, image.voxels())), std::nullopt};
-  contract_.check_grid(image.geometry(), entry.name);
+  contract_.check_spacing(image.geometry(), entry.name);
   if (!entry.label) {
     if (labels_needed) throw DataError("{} has no label map, which this training needs", entry.name);
     return loaded;

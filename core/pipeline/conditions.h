@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/config/node.h"
+#include "core/pipeline/model.h"
+#include "core/plugin/registry.h"
+
+namespace medgen {
+
+/// Scalars that the host itself gives to conditioners, out of the grid of the sample: a user's own are refused.
+/// @param step  a generate or train step, with or without "conditions". @throws ConfigError at the key.
+void check_no_grid_conditions(const ConfigNode& step);
+
+/// Whether what a step gives is what the model's conditioners take, as their "io" in the manifest says: a misspelt
+/// condition, or one for another model, would otherwise be passed over in silence. Conditioners whose "io" does not
+/// list "params" take any. @throws ConfigError at the key, with a suggestion.
+void check_conditions(const ConfigNode& step, const ModelPackage& package, const Registry& registry);
+
+/// Whether a model that needs a label map gets one. @throws ConfigError at the step.
+void check_mask_given(const ConfigNode& step, const ModelPackage& package, const Registry& registry);
+
+}  // namespace medgen
