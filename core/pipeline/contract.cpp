@@ -45,6 +45,17 @@ std::set<std::int64_t> read_required_labels(const ConfigNode& data, const LabelT
   return ids;
 }
 
+/// "1 liver, 3 spleen ...": as many as fit into a message.
+std::string known_labels(const LabelTable& labels) {
+  constexpr std::size_t kShown = 20;
+  std::vector<std::string> known;
+  for (const auto& [id, name] : labels.names()) {
+    if (known.size() < kShown) known.push_back(fmt::format("{} {}", id, name));
+  }
+  const std::size_t more = labels.size() - known.size();
+  return fmt::format("{}{}", fmt::join(known, ", "), more > 0 ? fmt::format(" and {} more", more) : "");
+}
+
 /// (..., z, y, x) <-> (..., x, y, z): the same move both ways.
 Tensor reversed_axes(const Tensor& tensor) {
   const Shape& from = tensor.shape();
@@ -143,10 +154,8 @@ std::optional<std::string> DataContract::labels_problem(const Volume& volume) co
     if (id != 0 && !labels.empty() && !labels.names().contains(id)) unknown.push_back(id);
   }
   if (!unknown.empty()) {
-    std::vector<std::string> known;
-    for (const auto& [id, name] : labels.names()) known.push_back(fmt::format("{} {}", id, name));
     return fmt::format("label {} means nothing to this model, which knows: {}; relabel the map",
-                       fmt::join(unknown, ", "), fmt::join(known, ", "));
+                       fmt::join(unknown, ", "), known_labels(labels));
   }
   for (const std::int64_t id : required_labels) {
     if (!ids.contains(id)) missing.push_back(id);
@@ -158,7 +167,7 @@ std::optional<std::string> DataContract::labels_problem(const Volume& volume) co
 }
 
 void DataContract::check_labels(const Volume& volume, const std::string& what) const {
-  if (const auto problem = labels_problem(volume)) throw DataError("{}: {}; {}", what, *problem, kAllow);
+  if (const auto problem = labels_problem(volume)) throw DataError("{}: {}", what, *problem);
 }
 
 ModelGrid::ModelGrid(const Geometry& geometry, const DataContract& contract, std::int64_t multiple_of)
