@@ -20,7 +20,7 @@ constexpr float kConditionScale = 100.0F;  // released factor on spacing and one
 const std::array<std::vector<std::string_view>, 4> kRegionNames = {
     {{"head-neck", "head"}, {"chest", "thorax"}, {"abdomen"}, {"lower", "pelvis"}}};
 
-std::int64_t modality_code(const json& value) {
+std::int64_t asked_modality(const json& value) {
   if (value.is_string()) return modality_code(value.get<std::string>());
   if (value.is_number_integer()) return value.get<std::int64_t>();
   throw sdk::invalid("modality is ", value.dump(), "; a name or a code is wanted");
@@ -99,7 +99,7 @@ Conditions::Conditions(const sdk::Create& create) {
   regions_ = config.value("regions", false);
   modalities_ = config.value("num_class_embeds", modalities_);
   if (!config.contains("modality")) return;
-  modality_ = modality_code(config["modality"]);
+  modality_ = asked_modality(config["modality"]);
   check_modality(*modality_);
 }
 
@@ -153,7 +153,7 @@ void Conditions::encode(const sdk::Context& context, const sdk::Binds& in, sdk::
     emit_regions(out, "bottom_region_index", bottom);
   }
   if (modality_) {
-    const std::int64_t code = params.contains("modality") ? modality_code(params["modality"]) : *modality_;
+    const std::int64_t code = params.contains("modality") ? asked_modality(params["modality"]) : *modality_;
     check_modality(code);
     const std::array<std::int64_t, 1> shape{1};
     out.allocate<float>("class_labels", sdk::ShapeView(shape)).values<float>()[0] =
