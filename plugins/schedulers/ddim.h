@@ -36,7 +36,9 @@ class Ddim {
 
   sdk::Level level(double t) const { return process_.level(t); }
 
-  double training_time(const sdk::ScheduleRequest&, double u) const { return process_.training_time(u); }
+  double training_time(const sdk::ScheduleRequest& request, double u) const {
+    return process_.training_time(request, u);
+  }
 
  private:
   sdk::Update update(const Stride& stride) const;

@@ -8,19 +8,28 @@
 
 namespace medgen::schedulers {
 
-Process::Process(const Config& config)
+Clip::Clip(const Config& config, bool by_default)
+    : on_(config.flag("clip_sample", by_default)),
+      low_(config.number("clip_sample_min", -1.0)),
+      high_(config.number("clip_sample_max", 1.0)) {
+  if (low_ > high_) throw sdk::invalid("clip_sample_min ", low_, " is above clip_sample_max ", high_);
+}
+
+void Clip::apply(sdk::Update& update) const {
+  if (!on_) return;
+  update.flags |= MEDGEN_UPDATE_CLAMP_X0;
+  update.clamp_low = low_;
+  update.clamp_high = high_;
+}
+
+Process::Process(const Config& config, ProcessDefaults defaults)
     : table_(make_noise_table(config)),
       prediction_(static_cast<Prediction>(config.choice("prediction_type", 0, {"epsilon", "sample", "v_prediction"}))),
-      spacing_(static_cast<Spacing>(config.choice("timestep_spacing", 0, {"linspace", "leading", "trailing"}))),
+      spacing_(static_cast<Spacing>(
+          config.choice("timestep_spacing", static_cast<int>(defaults.spacing), {"linspace", "leading", "trailing"}))),
       steps_offset_(config.integer("steps_offset", 0, 0, table_.size() - 1)),
       respaced_(config.flag("respaced", false)),
-      clip_sample_(config.flag("clip_sample", true)),
-      clip_min_(config.number("clip_sample_min", -1.0)),
-      clip_max_(config.number("clip_sample_max", 1.0)) {
-  if (clip_min_ > clip_max_) {
-    throw sdk::invalid("clip_sample_min ", clip_min_, " is above clip_sample_max ", clip_max_);
-  }
-}
+      clip_(config, defaults.clip) {}
 
 int Process::time_index(double t) const {
   if (!(t >= 0 && t <= table_.size() - 1) || t != std::floor(t)) {
@@ -61,15 +70,11 @@ sdk::Update Process::update_at(int t) const {
   const Estimate of = estimate(t);
   update.x0_x = of.x0_x;
   update.x0_m = of.x0_m;
-  if (clip_sample_) {
-    update.flags |= MEDGEN_UPDATE_CLAMP_X0;
-    update.clamp_low = clip_min_;
-    update.clamp_high = clip_max_;
-  }
+  clip_.apply(update);
   return update;
 }
 
-double Process::training_time(double u) const {
+double Process::training_time(const sdk::ScheduleRequest&, double u) const {
   if (!(u >= 0 && u < 1)) throw sdk::invalid("u is ", u, ", expected from 0 up to, not including, 1");
   return std::min(std::floor(u * table_.size()), table_.size() - 1.0);
 }
@@ -81,7 +86,7 @@ int Process::reachable_times(const sdk::ScheduleRequest& request) const {
   return std::max(1, static_cast<int>(std::lround(request.start * table_.size())));
 }
 
-std::vector<int> Process::select_times(const sdk::ScheduleRequest& request) const {
+std::vector<int> Process::times(const sdk::ScheduleRequest& request) const {
   if (!request.timesteps.empty()) {
     std::vector<int> times;
     for (const double t : request.timesteps) {

@@ -19,6 +19,25 @@ enum class Spacing {
   Trailing,  ///< T - iT/n - 1: both the noisiest time and none twice
 };
 
+/// What a sampler's configuration leaves open.
+struct ProcessDefaults {
+  Spacing spacing = Spacing::Linspace;
+  bool clip = true;
+};
+
+/// The clamp of the clean estimate: `clip_sample`, `clip_sample_min`, `clip_sample_max`.
+class Clip {
+ public:
+  Clip(const Config& config, bool by_default);
+
+  void apply(sdk::Update& update) const;
+
+ private:
+  bool on_;
+  double low_;
+  double high_;
+};
+
 /// One evaluation: the time it is made at, and the time whose noise level the sample has afterwards.
 struct Stride {
   int t = 0;
@@ -31,11 +50,11 @@ struct Estimate {
   double eps_x, eps_m;
 };
 
-/// The variance preserving process on T discrete times that DDPM and DDIM share: alpha_t = sqrt(alpha-bar_t),
-/// sigma_t = sqrt(1 - alpha-bar_t). Immutable.
+/// The variance preserving process on T discrete times that all samplers of discrete times share: alpha_t =
+/// sqrt(alpha-bar_t), sigma_t = sqrt(1 - alpha-bar_t). Immutable.
 class Process {
  public:
-  explicit Process(const Config& config);
+  explicit Process(const Config& config, ProcessDefaults defaults = {});
 
   /// Signal and noise at t, which is an integer from 0 to T-1. @throws sdk::Error otherwise.
   sdk::Level level(double t) const;
@@ -45,7 +64,7 @@ class Process {
   /// from the first round(s T) ones.
   template <typename ReleasedNext>
   std::vector<Stride> strides(const sdk::ScheduleRequest& request, ReleasedNext released_next) const {
-    const std::vector<int> times = select_times(request);
+    const std::vector<int> times = this->times(request);
     const int reachable = reachable_times(request);
     std::vector<Stride> out;
     bool skewed = false;
@@ -60,6 +79,12 @@ class Process {
     return out;
   }
 
+  /// The times of the evaluations: the user's own, or `steps` of them as `timestep_spacing` says.
+  std::vector<int> times(const sdk::ScheduleRequest& request) const;
+
+  /// T, or with a start s < 1 the first round(s T) times.
+  int reachable_times(const sdk::ScheduleRequest& request) const;
+
   /// The share of signal left at time t; 1 for t = -1.
   double alpha_bar(int t) const { return t < 0 ? 1.0 : table_.alpha_bars[static_cast<std::size_t>(t)]; }
 
@@ -72,25 +97,26 @@ class Process {
   sdk::Update update_at(int t) const;
 
   /// Uniform integer time for u in [0,1).
-  double training_time(double u) const;
+  double training_time(const sdk::ScheduleRequest& request, double u) const;
 
   Prediction prediction() const noexcept { return prediction_; }
 
+  int train_steps() const noexcept { return table_.size(); }
+
+  bool respaced() const noexcept { return respaced_; }
+
+  static void warn_skewed(std::size_t steps);
+
  private:
-  std::vector<int> select_times(const sdk::ScheduleRequest& request) const;
-  int reachable_times(const sdk::ScheduleRequest& request) const;
   std::vector<int> spaced_times(int n, int reachable) const;
   int time_index(double t) const;
-  static void warn_skewed(std::size_t steps);
 
   NoiseTable table_;
   Prediction prediction_;
   Spacing spacing_;
   int steps_offset_;
   bool respaced_;
-  bool clip_sample_;
-  double clip_min_;
-  double clip_max_;
+  Clip clip_;
 };
 
 /// The timesteps of the strides, as the interface wants them.

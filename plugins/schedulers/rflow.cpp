@@ -1,112 +1,62 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/schedulers/rflow.h"
 
-#include "plugins/schedulers/rounding.h"
-
-#include <algorithm>
 #include <cmath>
 
 namespace medgen::schedulers {
+namespace {
+
+/// Slots of the history: where a step of Heun's method begins.
+constexpr int kSample = 0;
+constexpr int kVelocity = 1;
+
+}  // namespace
 
 Rflow::Rflow(const Config& config)
-    : train_steps_(config.integer("num_train_timesteps", 1000, 1, 60000)),
-      discrete_(config.flag("use_discrete_timesteps", true)),
-      logit_normal_(config.choice("sample_method", 0, {"uniform", "logit-normal"}) == 1),
-      loc_(config.number("loc", 0.0)),
-      scale_(config.number("scale", 1.0, 0.0)),
-      transformed_(config.flag("use_timestep_transform", false)),
-      steps_offset_(config.integer("steps_offset", 0, 0, 1000)),
-      base_size_(config.number("base_img_size_numel", 32768, 1)),
-      spatial_dim_(config.integer("spatial_dim", 3, 1, 4)),
-      exact_dt_(config.flag("exact_dt", false)) {}
+    : heun_(config.choice("solver", 0, {"euler", "heun"}) == 1),
+      exact_dt_(heun_ || config.flag("exact_dt", false)),
+      flow_(config, exact_dt_) {}
 
-double Rflow::transform(double t, const sdk::ScheduleRequest& request) const {
-  if (!transformed_) return t;
-  if (request.shape.size() < 2) {
-    throw sdk::invalid("use_timestep_transform needs the latent's shape (channels, then spatial axes), got ",
-                       request.shape.size(), " axes");
-  }
-  double size = 1;
-  for (const std::int64_t axis : request.shape.subspan(1)) size *= static_cast<double>(axis);
-  if (!(size >= 1)) throw sdk::invalid("the latent has no elements");
-  const double ratio = std::pow(size / base_size_, 1.0 / spatial_dim_);
-  const double fraction = t / train_steps_;
-  return ratio * fraction / (1 + (ratio - 1) * fraction) * train_steps_;
-}
-
-std::vector<double> Rflow::spaced_times(const sdk::ScheduleRequest& request) const {
-  if (!(request.start > 0 && request.start <= 1)) {
-    throw sdk::invalid("start is ", request.start, ", expected above 0 and at most 1");
-  }
-  const double first = request.start * train_steps_;
-  if (request.steps < 1 || request.steps > static_cast<std::uint32_t>(train_steps_)) {
-    throw sdk::invalid(request.steps, " steps were asked for, from 1 to ", train_steps_, " are possible");
-  }
-  std::vector<double> times;
-  for (std::uint32_t i = 0; i < request.steps; ++i) {
-    double t = (1 - static_cast<double>(i) / request.steps) * first;
-    if (discrete_) t = std::nearbyint(t);
-    t = transform(t, request);
-    if (!exact_dt_) t = round_to_half(t);
-    if (discrete_) t = exact_dt_ ? std::nearbyint(t) : std::trunc(t);
-    t += steps_offset_;
-    if (!discrete_ && !exact_dt_) t = round_to_half(t);
-    times.push_back(t);
-  }
-  return times;
-}
-
-Rflow::Run Rflow::begin(const sdk::ScheduleRequest& request) const {
-  const bool given = !request.timesteps.empty();
-  std::vector<double> times =
-      given ? std::vector<double>(request.timesteps.begin(), request.timesteps.end()) : spaced_times(request);
+PlannedRun Rflow::begin(const sdk::ScheduleRequest& request) const {
+  const std::vector<double> times = flow_.times(request);
+  const bool exact = exact_dt_ || !request.timesteps.empty();
+  PlannedRun run;
   for (std::size_t i = 0; i < times.size(); ++i) {
-    const bool descends = i == 0 || times[i] < times[i - 1];
-    if (!(times[i] > 0 && times[i] <= train_steps_ + steps_offset_ && descends)) {
-      throw sdk::invalid("timesteps must descend from at most ", train_steps_ + steps_offset_,
-                         " and stay above 0; number ", i, " is ", times[i]);
+    const bool last = i + 1 == times.size();
+    const double next = last ? 0 : exact ? times[i + 1] : std::trunc(times[i + 1]);
+    sdk::Update update = euler(times[i], next);
+    // The last step stays Euler's: at time 0 there is nothing left to evaluate.
+    const bool corrected = heun_ && !last;
+    if (corrected) {
+      update.keep_x = kSample;
+      update.keep_m = kVelocity;
+      update.completes_step = 0;
     }
+    run.add(times[i], update);
+    if (corrected) run.add(next, corrector(times[i], next));
   }
-  std::vector<double> next(times.begin() + 1, times.end());
-  next.push_back(0);
-  if (!given && !exact_dt_) {
-    for (double& t : next) t = std::trunc(t);
-  }
-  return {train_steps_, std::move(times), std::move(next)};
+  return run;
 }
 
-Rflow::Run::Run(int train_steps, std::vector<double> times, std::vector<double> next)
-    : train_steps_(train_steps), times_(std::move(times)), next_(std::move(next)) {}
-
-sdk::Update Rflow::Run::update(std::size_t i) const {
+sdk::Update Rflow::euler(double t, double next) const {
   sdk::Update update = sdk::make_update();
   update.x0_x = 1;
-  update.x0_m = times_[i] / train_steps_;
+  update.x0_m = t / flow_.train_steps();
   update.x = 1;
-  update.m = (times_[i] - next_[i]) / train_steps_;
+  update.m = (t - next) / flow_.train_steps();
   return update;
 }
 
-sdk::Level Rflow::level(double t) const {
-  if (!(t >= 0 && t <= train_steps_ + steps_offset_)) {
-    throw sdk::invalid("time ", t, " is outside 0 to ", train_steps_ + steps_offset_);
-  }
-  const double noise = t / train_steps_;
-  sdk::Level level = sdk::make_level(1 - noise, noise);
-  level.target_x0 = 1;
-  level.target_eps = -1;
-  level.x0_x = 1;
-  level.x0_m = noise;
-  return level;
-}
-
-double Rflow::training_time(const sdk::ScheduleRequest& request, double u) const {
-  if (!(u >= 0 && u < 1)) throw sdk::invalid("u is ", u, ", expected from 0 up to, not including, 1");
-  double fraction = u;
-  if (logit_normal_) fraction = 1 / (1 + std::exp(-(loc_ + scale_ * normal_quantile(std::max(u, 0x1p-54)))));
-  double t = fraction * train_steps_;
-  if (discrete_) t = std::min(std::floor(t), train_steps_ - 1.0);
-  return transform(t, request);
+/// From t again, along the mean of the velocities at t and, now known, at `next`.
+sdk::Update Rflow::corrector(double t, double next) const {
+  const double half = (t - next) / flow_.train_steps() / 2;
+  sdk::Update update = sdk::make_update();
+  update.x0_x = 1;
+  update.x0_m = next / flow_.train_steps();
+  update.m = half;
+  update.history[kSample] = 1;
+  update.history[kVelocity] = half;
+  return update;
 }
 
 }  // namespace medgen::schedulers
