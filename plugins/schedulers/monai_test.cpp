@@ -2,6 +2,8 @@
 // Our schedulers against MONAI's, over random parameters (golden/make_monai.py).
 #include "plugins/schedulers/ddim.h"
 #include "plugins/schedulers/ddpm.h"
+#include "plugins/schedulers/known_problem.h"
+#include "plugins/schedulers/pndm.h"
 #include "plugins/schedulers/rflow.h"
 
 #include <algorithm>
@@ -92,6 +94,25 @@ TEST_CASE("ddpm: tables, times and coefficients are MONAI's", "[unit][scheduler]
 
 TEST_CASE("ddim: tables, times and coefficients are MONAI's", "[unit][scheduler][golden]") {
   check_discrete<Ddim>("ddim");
+}
+
+TEST_CASE("pndm: tables, times and steps are MONAI's", "[unit][scheduler][golden]") {
+  for (const Json& test : golden()["pndm"]) {
+    INFO("pndm " << test["config"] << " n=" << test["n"]);
+    check_table(test["config"], test["table"]);
+    const Pndm scheduler{Config(test["config"].dump())};
+    const PlannedRun run = scheduler.begin(request_of(test));
+    REQUIRE(std::vector<double>(run.timesteps().begin(), run.timesteps().end()) ==
+            test["timesteps"].get<std::vector<double>>());
+    ScalarSampler sampler(0);
+    for (std::size_t i = 0; i < run.timesteps().size(); ++i) {
+      const auto [x, m, next] = test["steps"][i].get<std::array<double, 3>>();
+      sampler.set(x);
+      sampler.apply(run.update(i), m);
+      INFO("evaluation " << i << ": " << sampler.x() << " against " << next);
+      CHECK(close(sampler.x(), next));
+    }
+  }
 }
 
 TEST_CASE("rflow: times, steps and training times are MONAI's", "[unit][scheduler][golden]") {

@@ -9,7 +9,7 @@ import json
 import random
 
 import torch
-from monai.networks.schedulers import DDIMScheduler, DDPMScheduler, RFlowScheduler
+from monai.networks.schedulers import DDIMScheduler, DDPMScheduler, PNDMScheduler, RFlowScheduler
 
 ONE = torch.ones(1, 1, 1, 1, dtype=torch.float64)
 ZERO = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
@@ -88,6 +88,34 @@ def rflow(config, shape, n):
             "training": training}
 
 
+def pndm(config, n, rng):
+    """Its steps remember earlier ones: each is given a sample and an output of its own, and the next sample is recorded."""
+    s = PNDMScheduler(**config)
+    s.set_timesteps(n)
+    times = [int(t) for t in s.timesteps]
+    steps = []
+    for t in times:
+        x, m = round(rng.gauss(0, 1), 3), round(rng.gauss(0, 1), 3)
+        steps.append([x, m, float(s.step(m * ONE, t, x * ONE)[0])])
+    return {"config": config, "n": n, "table": table(s), "timesteps": times, "steps": steps}
+
+
+def pndm_cases(rng):
+    yield {"schedule": "scaled_linear_beta", "beta_start": 0.0015, "beta_end": 0.0195, "skip_prk_steps": True}, 50
+    yield {"skip_prk_steps": False}, 4
+    yield {"skip_prk_steps": True}, 1
+    for _ in range(18):
+        config = {"num_train_timesteps": rng.choice([1000, 500, 250, 40]),
+                  "schedule": rng.choice(["linear_beta", "scaled_linear_beta", "sigmoid_beta"]),
+                  "beta_start": round(rng.uniform(1e-5, 3e-3), 6), "beta_end": round(rng.uniform(5e-3, 0.03), 6),
+                  "prediction_type": rng.choice(["epsilon", "v_prediction"]), "skip_prk_steps": rng.random() < 0.5,
+                  "set_alpha_to_one": rng.random() < 0.5}
+        n = rng.randint(4, 40)
+        if config["num_train_timesteps"] // n > 1:
+            config["steps_offset"] = rng.choice([0, 1])
+        yield config, n
+
+
 def main():
     rng = random.Random(7)
     out = {"ddpm": [], "ddim": [], "rflow": []}
@@ -116,6 +144,8 @@ def main():
                   "base_img_size_numel": rng.choice([32768, 4096]), "spatial_dim": rng.choice([2, 3])}
         shape = [4] + [rng.choice([8, 12, 16, 40]) for _ in range(config["spatial_dim"])]
         out["rflow"].append(rflow(config, shape, rng.randint(1, min(60, config["num_train_timesteps"]))))
+    rng = random.Random(8)
+    out["pndm"] = [pndm(config, n, rng) for config, n in pndm_cases(rng)]
     print(json.dumps(out, indent=None, separators=(",", ":")))
 
 
