@@ -341,10 +341,10 @@ TEST_CASE("the C table gives what the class gives, and reports errors by status"
   const medgen_query_t query{sizeof query, 1, 0, 0, nullptr};
   const medgen_plugin_t* plugin = medgen_plugin_v1(&query);
   REQUIRE(plugin != nullptr);
-  REQUIRE(plugin->component_count == 3);
+  REQUIRE(plugin->component_count == 6);
   const medgen_component_desc_t& desc = *plugin->components[0];
   CHECK(sdk::from_abi(desc.id) == "scheduler.ddpm");
-  for (std::uint64_t i = 0; i < 3; ++i) CHECK(Json::accept(sdk::from_abi(plugin->components[i]->config_schema_json)));
+  for (std::uint64_t i = 0; i < 6; ++i) CHECK(Json::accept(sdk::from_abi(plugin->components[i]->config_schema_json)));
 
   const std::string text = R"({"schedule": "cosine"})";
   medgen_create_t create{};
