@@ -53,6 +53,18 @@ TEST_CASE("a schema that refers to itself has a finite table", "[unit][cli]") {
   CHECK(schema_table(schema, "").size() < 1000);
 }
 
+TEST_CASE("a schema of several forms has a table for each", "[unit][cli]") {
+  const Json schema = Json::parse(R"({
+    "oneOf": [{"properties": {"a": {"type": "integer"}}}, {"$ref": "#/$defs/b"}],
+    "$defs": {"b": {"properties": {"b": {"const": "x"}}, "required": ["b"]}}})");
+  CHECK(schema_table(schema, "") ==
+        "KEY  TYPE     DEFAULT\n"
+        "a    integer  -\n"
+        "or\n"
+        "KEY  TYPE  DEFAULT\n"
+        "b    \"x\"   (required)\n");
+}
+
 TEST_CASE("a schema without properties has no table", "[unit][cli]") {
   CHECK(schema_table(Json::object(), "").empty());
   CHECK(schema_table(Json(true), "").empty());

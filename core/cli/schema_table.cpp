@@ -21,6 +21,8 @@ class SchemaRows {
 
   Rows rows;
 
+  void add_form(const Json& schema) { add_properties(resolve(schema), "", 0); }
+
   void add_properties(const Json& schema, const std::string& prefix, int depth) {
     if (!schema.is_object() || !schema.contains("properties") || depth > kMaxDepth) return;
     for (const auto& [key, property] : schema.at("properties").items()) {
@@ -87,13 +89,23 @@ class SchemaRows {
   const Json& root_;
 };
 
+std::string form_table(const Json& root, const Json& form, std::string_view indent) {
+  SchemaRows rows(root);
+  rows.rows.push_back({"KEY", "TYPE", "DEFAULT", ""});
+  rows.add_form(form);
+  return rows.rows.size() == 1 ? "" : table(rows.rows, indent);
+}
+
 }  // namespace
 
 std::string schema_table(const Json& schema, std::string_view indent) {
-  SchemaRows rows(schema);
-  rows.rows.push_back({"KEY", "TYPE", "DEFAULT", ""});
-  rows.add_properties(schema, "", 0);
-  return rows.rows.size() == 1 ? "" : table(rows.rows, indent);
+  if (!schema.is_object() || !schema.contains("oneOf")) return form_table(schema, schema, indent);
+  std::string text;
+  for (const Json& form : schema.at("oneOf")) {
+    if (!text.empty()) text += fmt::format("{}or\n", indent);
+    text += form_table(schema, form, indent);
+  }
+  return text;
 }
 
 }  // namespace medgen::cli
