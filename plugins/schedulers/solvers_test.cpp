@@ -124,6 +124,26 @@ TEST_CASE("the last update leaves no noise: it gives the estimate of the clean s
   }
 }
 
+TEST_CASE("ddim: respaced steps are those of the paper's Eq. 12 and 16", "[unit][scheduler]") {
+  const double eta = GENERATE(0.0, 0.3, 1.0);
+  const Ddim ddim{config({{"respaced", true}, {"clip_sample", false}, {"eta", eta}, {"table_dtype", "float64"}})};
+  const auto run = ddim.begin(steps(GENERATE(2u, 7u, 100u)));
+  const std::span<const double> times = run.timesteps();
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    const double bar = std::pow(ddim.level(times[i]).alpha, 2);
+    const double next_bar = i + 1 < times.size() ? std::pow(ddim.level(times[i + 1]).alpha, 2) : 1;
+    const double sigma = eta * std::sqrt((1 - next_bar) / (1 - bar)) * std::sqrt(1 - bar / next_bar);
+    const double x = 0.8;
+    const double e = -0.6;
+    const double z = 1.1;
+    const double predicted = (x - std::sqrt(1 - bar) * e) / std::sqrt(bar);
+    const double expected = std::sqrt(next_bar) * predicted + std::sqrt(1 - next_bar - sigma * sigma) * e + sigma * z;
+    ScalarSampler sampler(x);
+    sampler.apply(run.update(i), e, z);
+    CHECK(sampler.x() == Approx(expected).epsilon(1e-9));
+  }
+}
+
 TEST_CASE("dpm_solver of order 1 is ddim, and Euler on rectified flow", "[unit][scheduler]") {
   const Json discrete{
       {"timestep_spacing", "trailing"}, {"respaced", true}, {"clip_sample", false}, {"solver_order", 1}};
