@@ -57,7 +57,7 @@ constexpr const char* kSchedulerFunctions = R"json({
     "summary": "the coefficients of every update (medgen_update_t)",
     "params": {"num_inference_steps": "integer, 30", "shape": "as for timesteps", "start": "as for timesteps", "timesteps": "as for timesteps"},
     "out": {"timesteps, x, m, x0, x0_x, x0_m, noise_scale, ...": {"shape": ["evaluations"], "dtype": "F64"},
-            "history": {"shape": ["evaluations", 4], "dtype": "F64"},
+            "history": {"shape": ["evaluations", 8], "dtype": "F64"},
             "flags, keep_x, keep_m, keep_x0, completes_step": {"shape": ["evaluations"], "dtype": "I64"}}},
   "levels": {
     "summary": "signal and noise at given times (medgen_level_t)",

@@ -5,6 +5,7 @@
 #include "core/volume/axis_order.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace medgen {
 namespace {
@@ -34,10 +35,10 @@ IntensityRule intensity_rule(const ConfigNode& data) {
 
 constexpr const char* kAllow = "\"outside_contract\": \"warn\" in the step tries it all the same";
 
-std::set<std::int64_t> read_required_labels(const ConfigNode& data, const LabelTable& labels) {
+std::set<std::int64_t> read_expected_labels(const ConfigNode& data, const LabelTable& labels) {
   std::set<std::int64_t> ids;
-  if (!data.contains("required_labels")) return ids;
-  for (const ConfigNode& node : data.at("required_labels").items()) {
+  if (!data.contains("expected_labels")) return ids;
+  for (const ConfigNode& node : data.at("expected_labels").items()) {
     const auto id = node.as<std::int64_t>();
     if (!labels.empty() && !labels.names().contains(id)) node.fail("is {}, which is not among the labels", id);
     ids.insert(id);
@@ -119,7 +120,7 @@ DataContract DataContract::read(const ConfigNode& model) {
   if (data.contains("labels")) {
     for (const auto& [name, id] : data.at("labels").members()) contract.labels.add(id.as<std::int64_t>(), name);
   }
-  contract.required_labels = read_required_labels(data, contract.labels);
+  contract.expected_labels = read_expected_labels(data, contract.labels);
   contract.output = data.get<std::string>("output", "int16") == "int16" ? DType::I16 : DType::F32;
   return contract;
 }
@@ -149,21 +150,25 @@ std::vector<std::string> DataContract::grid_warnings(const Geometry& grid, bool 
 
 std::optional<std::string> DataContract::labels_problem(const Volume& volume) const {
   const std::set<std::int64_t> ids = label_ids(volume.voxels());
-  std::vector<std::int64_t> unknown, missing;
+  std::vector<std::int64_t> unknown;
   for (const std::int64_t id : ids) {
     if (id != 0 && !labels.empty() && !labels.names().contains(id)) unknown.push_back(id);
   }
-  if (!unknown.empty()) {
-    return fmt::format("label {} means nothing to this model, which knows: {}; relabel the map",
-                       fmt::join(unknown, ", "), known_labels(labels));
-  }
-  for (const std::int64_t id : required_labels) {
-    if (!ids.contains(id)) missing.push_back(id);
-  }
+  if (unknown.empty()) return std::nullopt;
+  return fmt::format("label {} means nothing to this model, which knows: {}; relabel the map", fmt::join(unknown, ", "),
+                     known_labels(labels));
+}
+
+std::optional<std::string> DataContract::labels_warning(const Volume& volume) const {
+  const std::set<std::int64_t> ids = label_ids(volume.voxels());
+  std::vector<std::int64_t> missing;
+  std::set_difference(expected_labels.begin(), expected_labels.end(), ids.begin(), ids.end(),
+                      std::back_inserter(missing));
   if (missing.empty()) return std::nullopt;
   const bool named = labels.names().contains(missing.front());
-  return fmt::format("the map has no label {}{}, which this model needs in every map", fmt::join(missing, ", "),
-                     named ? fmt::format(" ({})", labels.name_of(missing.front())) : "");
+  return fmt::format(
+      "the map has no label {}{}, which every map that the model was trained on has; the image may be poor",
+      fmt::join(missing, ", "), named ? fmt::format(" ({})", labels.name_of(missing.front())) : "");
 }
 
 void DataContract::check_labels(const Volume& volume, const std::string& what) const {

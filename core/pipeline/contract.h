@@ -45,7 +45,7 @@ struct DataContract {
   IntensityRule intensity;
   std::optional<Background> background;
   LabelTable labels;                       ///< empty: any id
-  std::set<std::int64_t> required_labels;  ///< every map must have them
+  std::set<std::int64_t> expected_labels;  ///< every map the model was trained on has them
   DType output = DType::I16;
 
   /// @param data  the "data" object of a model, validated; may be missing (nothing is promised).
@@ -60,10 +60,12 @@ struct DataContract {
   /// @param beyond_limits  the caller accepts grids outside `limits`, which are warnings then.
   std::vector<std::string> grid_warnings(const Geometry& grid, bool beyond_limits) const;
 
-  /// Whether all ids of a label map are known and none is missing. @throws DataError naming `what` and the ids.
+  /// Whether all ids of a label map are known. @throws DataError naming `what` and the ids.
   void check_labels(const Volume& labels, const std::string& what) const;
   /// The same as a text; nothing when all is well.
   std::optional<std::string> labels_problem(const Volume& labels) const;
+  /// What of a label map is unlike those the model was trained on.
+  std::optional<std::string> labels_warning(const Volume& labels) const;
 };
 
 /// Where a volume goes through a model: onto the model's axes, orientation and multiple, and back to its own grid.

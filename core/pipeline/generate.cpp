@@ -67,6 +67,8 @@ void GenerateSource::check_case(const Volume& mask, const ModelGrid& grid, const
                                 const RunObserver& observer) const {
   const DataContract& contract = model_->contract;
   if (!options_.beyond_contract) contract.check_grid(grid.oriented(), name);
+  if (const auto text = contract.labels_warning(mask))
+    observer.say(LogLevel::Warning, fmt::format("{}: {}", name, *text));
   const auto problem = contract.labels_problem(mask);
   if (!problem) return;
   const std::string text = fmt::format("{}: {}", name, *problem);

@@ -74,15 +74,16 @@ TEST_CASE("a contract that promises nothing takes any grid and any label", "[uni
   CHECK_NOTHROW(c.check_labels(label_map({0, 7, 255}), "ct"));
 }
 
-TEST_CASE("a map must have known labels and the required ones", "[unit][pipeline]") {
-  const DataContract c = contract(R"({"labels": {"liver": 1, "body": 200}, "required_labels": [200]})");
+TEST_CASE("a map must have known labels, and is told of those it lacks", "[unit][pipeline]") {
+  const DataContract c = contract(R"({"labels": {"liver": 1, "body": 200}, "expected_labels": [200]})");
   CHECK_NOTHROW(c.check_labels(label_map({0, 1, 200}), "m"));
   CHECK_NOTHROW(c.check_labels(label_map({200}), "m"));
-  CHECK_THROWS_WITH(c.check_labels(label_map({0, 1}), "m"), Contains("m: the map has no label 200 (body)"));
+  CHECK_NOTHROW(c.check_labels(label_map({0, 1}), "m"));
+  CHECK_THAT(c.labels_warning(label_map({0, 1})).value_or(""), Contains("the map has no label 200 (body)"));
+  CHECK_FALSE(c.labels_warning(label_map({1, 200})).has_value());
   CHECK_THROWS_WITH(c.check_labels(label_map({0, 2, 133, 200}), "m"), Contains("label 2, 133 means nothing"));
-  CHECK(c.labels_problem(label_map({0})).has_value());
-  CHECK_THROWS_WITH(contract(R"({"required_labels": [7], "labels": {"liver": 1}})"), Contains("model.json:1:"));
-  CHECK_THROWS_AS(contract(R"({"required_labels": [0]})"), ConfigError);
+  CHECK_THROWS_WITH(contract(R"({"expected_labels": [7], "labels": {"liver": 1}})"), Contains("model.json:1:"));
+  CHECK_THROWS_AS(contract(R"({"expected_labels": [0]})"), ConfigError);
 }
 
 }  // namespace

@@ -91,7 +91,7 @@ ModelPackage ModelPackage::load(const ConfigNode& model, const Registry& registr
     Json defaults = method_defaults(description.at("method"), registry);
     if (description.contains("data") && description.at("data").contains("labels")) {
       // Another vocabulary takes the place of the method's as a whole.
-      for (const char* key : {"labels", "required_labels"}) defaults["data"].erase(key);
+      for (const char* key : {"labels", "expected_labels"}) defaults["data"].erase(key);
     }
     Json merged = overlay(defaults, description.json());
     merged.erase("summary");

@@ -86,8 +86,8 @@ constexpr const char* kModelSchema = R"json({
         },
         "labels": {"type": "object", "description": "name to id; a mask with another id is refused",
                    "additionalProperties": {"type": "integer", "minimum": 0}},
-        "required_labels": {"type": "array", "items": {"type": "integer", "minimum": 1},
-                            "description": "a mask without one of these ids is refused"},
+        "expected_labels": {"type": "array", "items": {"type": "integer", "minimum": 1},
+                            "description": "ids of every mask of the training; one that lacks them gives a warning"},
         "output": {"enum": ["int16", "float32"], "default": "int16"}
       }
     },

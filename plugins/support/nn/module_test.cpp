@@ -289,7 +289,8 @@ TEST_CASE("conv: the gradient of the weights is finite for two planes in bfloat1
   at::Tensor weight = conv.parameters().front().parameter->value.requires_grad_(true);
   const at::Tensor x = at::randn({2, 8, 2, 3, 4}).to(at::kBFloat16);
   for (int i = 0; i < 20; ++i) {
-    for (const int64_t numel : {500, 1000, 4000, 20000}) at::ones({numel}).mul_(std::nan(""));  // left behind in free memory
+    for (const int64_t numel : {500, 1000, 4000, 20000})
+      at::ones({numel}).mul_(std::nan(""));  // left behind in free memory
     conv.forward(channels_last(x)).to(at::kFloat).sum().backward();
     REQUIRE(weight.grad().isfinite().all().item<bool>());
     weight.mutable_grad().zero_();
