@@ -153,8 +153,8 @@ TEST_CASE("contract: what a model says about its data is read", "[unit][pipeline
   CHECK(contract.modality == "mr");
   CHECK(contract.xyz_axes);
   CHECK(contract.orientation == "LPS");
-  CHECK(contract.spacing_max == Vec3{2, 2, 3});
-  CHECK_FALSE(contract.size_min);
+  CHECK(contract.limits.spacing_mm.maximum == Vec3{2, 2, 3});
+  CHECK_FALSE(contract.limits.size.minimum);
   CHECK(contract.intensity.kind == IntensityRule::Kind::Percentile);
   CHECK(contract.intensity.high == 99.5);
   CHECK(contract.background->value == -5);

@@ -26,24 +26,45 @@ WindowOptions window_options(const nlohmann::json& config) {
   return options;
 }
 
+std::uint64_t bytes_of(std::int64_t elements, at::ScalarType type) {
+  return static_cast<std::uint64_t>(elements) * c10::elementSize(type);
+}
+
+/// Tells the host, who may stop the call, of row `n` of `rows`.
+std::function<void(double)> progress_of_row(const sdk::Context& context, const char* phase, std::int64_t n,
+                                            std::int64_t rows) {
+  constexpr std::uint64_t kUnits = 1000;
+  return [&context, phase, n, rows](double part) {
+    const double done = (static_cast<double>(n) + part) * kUnits;
+    context.progress(phase, static_cast<std::uint64_t>(done), static_cast<std::uint64_t>(rows) * kUnits);
+  };
+}
+
 }  // namespace
 
 Autoencoder::Autoencoder(const sdk::Create& create)
     : config_(network_config(nlohmann::json::parse(create.config()))),
       windows_(window_options(nlohmann::json::parse(create.config()))),
+      memory_budget_(create.memory_budget()),
       device_(support::prepare_device(create)),
       compute_(support::compute_type(create)),
       network_(std::make_unique<AutoencoderKlMaisi>(config_)) {
   support::load_weights(*network_, create, device_);
 }
 
-void Autoencoder::encode(const sdk::Context&, const sdk::Binds& in, sdk::Outputs& out) {
+nn::StreamOptions Autoencoder::stream_options(std::uint64_t bytes) const {
+  return support::stream_options(memory_budget_, bytes + bytes_of(network_->parameter_count(), compute_));
+}
+
+void Autoencoder::encode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out) {
   const at::NoGradGuard no_grad;
   support::require_weights(*network_, id);
   const at::Tensor x = support::float_input(in, "x", device_);
+  nn::StreamOptions options = stream_options(x.nbytes());
   at::Tensor sigma;
   const at::Tensor mean = support::row_by_row(x.size(0), [&](std::int64_t n) {
-    auto posterior = network_->encode(support::row_of(x, n));
+    options.progress = progress_of_row(context, "encode", n, x.size(0));
+    auto posterior = network_->encode(support::row_of(x, n), options);
     sigma = sigma.defined() ? at::cat({sigma, posterior.sigma}) : posterior.sigma;
     return posterior.mean;
   });
@@ -51,16 +72,41 @@ void Autoencoder::encode(const sdk::Context&, const sdk::Binds& in, sdk::Outputs
   support::emit(out, "sigma", sigma);
 }
 
-void Autoencoder::decode(const sdk::Context&, const sdk::Binds& in, sdk::Outputs& out) {
+void Autoencoder::decode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out) {
   const at::NoGradGuard no_grad;
   support::require_weights(*network_, id);
   const at::Tensor z = support::float_input(in, "z", device_);
-  const auto decode = [&](const at::Tensor& latent) { return network_->decode(latent); };
-  support::emit(out, "x", support::row_by_row(z.size(0), [&](std::int64_t n) {
-                  const at::Tensor row = support::row_of(z, n);
-                  return windows_.whole() ? decode(row)
-                                          : decode_in_windows(row, windows_, config_.compression(), decode);
-                }));
+  check_feature_map(id, "z", z, 3, config_.latent_channels);
+  const at::Tensor x = support::output(out, "x", network_->image_shape(z.sizes()));
+  nn::StreamOptions options = stream_options(x.nbytes());
+  for (std::int64_t n = 0; n < z.size(0); ++n) {
+    const at::Tensor row = support::row_of(z, n);
+    const at::Tensor image = x.narrow(0, n, 1);
+    if (windows_.whole()) {
+      options.progress = progress_of_row(context, "decode", n, z.size(0));
+      network_->decode_into(row, image, options);
+    } else {
+      image.copy_(decode_in_windows(row, windows_, config_.compression(),
+                                    [&](const at::Tensor& latent) { return network_->decode(latent, options); }));
+    }
+  }
+}
+
+std::string Autoencoder::estimate(std::string_view request_json) const {
+  const nlohmann::json request = nlohmann::json::parse(request_json);
+  const bool encodes = request.at("function") == "encode";
+  if (!encodes && request.at("function") != "decode") throw sdk::invalid("only encode and decode can be estimated");
+  const auto shape = request.at("inputs").at(encodes ? "x" : "z").get<std::vector<std::int64_t>>();
+  if (shape.size() != 5) throw sdk::invalid("a shape (N, C, X, Y, Z) is needed, got one of ", shape.size(), " axes");
+  const auto larger = c10::multiply_integers(encodes ? shape : network_->image_shape(shape));
+  const std::uint64_t tensors = bytes_of(larger, at::kFloat);
+  const nn::StreamOptions options = stream_options(tensors);
+  const nn::StreamCost cost = encodes ? network_->encode_cost(shape, options) : network_->decode_cost(shape, options);
+  const std::uint64_t weights = bytes_of(network_->parameter_count(), compute_);
+  return nlohmann::json{{"peak_bytes", static_cast<std::uint64_t>(cost.memory) + tensors + weights},
+                        {"scratch_bytes", cost.files},
+                        {"flops", cost.flops * static_cast<double>(shape[0])}}
+      .dump();
 }
 
 std::string Autoencoder::describe() const {

@@ -14,7 +14,7 @@
 
 namespace medgen::maisi {
 
-/// maisi.autoencoder: the image VAE, and with other channels the mask VAE (AutoencoderKlMaisi, sheet section 1.1).
+/// maisi.autoencoder: the image VAE, and with other channels the mask VAE (AutoencoderKlMaisi).
 class Autoencoder {
  public:
   static constexpr std::string_view id = "maisi.autoencoder";
@@ -31,6 +31,8 @@ class Autoencoder {
   /// z (N, latent_channels, ...) -> x
   void decode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out);
   std::string describe() const;
+  /// {"function": "encode" | "decode", "inputs": {"x" | "z": shape}} -> {"peak_bytes", "scratch_bytes", "flops"}
+  std::string estimate(std::string_view request_json) const;
   AutoencoderTrainer train(const sdk::Context& context, std::string_view options_json,
                            std::span<const sdk::TrainPeer> peers);
   static const void* extension(std::string_view id);
@@ -46,8 +48,12 @@ class Autoencoder {
   at::ScalarType compute() const { return compute_; }
 
  private:
+  /// For a call whose tensors take `bytes`.
+  nn::StreamOptions stream_options(std::uint64_t bytes) const;
+
   AutoencoderKlMaisiConfig config_;
   WindowOptions windows_;
+  std::uint64_t memory_budget_;
   at::Device device_;
   at::ScalarType compute_;
   std::unique_ptr<AutoencoderKlMaisi> network_;

@@ -16,7 +16,7 @@ using nlohmann::json;
 
 constexpr float kConditionScale = 100.0F;  // released factor on spacing and one-hot regions
 
-/// Names of the four body regions; the first of each is its main one (sheet section 1.8).
+/// Names of the four body regions; the first of each is its main one.
 const std::array<std::vector<std::string_view>, 4> kRegionNames = {
     {{"head-neck", "head"}, {"chest", "thorax"}, {"abdomen"}, {"lower", "pelvis"}}};
 
@@ -45,7 +45,7 @@ void check_region_order(std::int64_t top, std::int64_t bottom) {
                        "; exchange them");
 }
 
-/// The body regions that a mask in MAISI's vocabulary shows (get_body_region_index_from_mask, sheet section 1.8).
+/// The body regions that a mask in MAISI's vocabulary shows (get_body_region_index_from_mask).
 std::set<std::int64_t> regions_of(const std::vector<std::int64_t>& labels) {
   static const std::array<std::set<std::int64_t>, 4> kOrgans = {
       {{22, 120}, {28, 29, 30, 31, 32}, {1, 2, 3, 4, 5, 14}, {93, 94}}};

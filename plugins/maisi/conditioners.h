@@ -16,7 +16,7 @@
 
 namespace medgen::maisi {
 
-/// maisi.conditions: spacing, body region and modality as MAISI's networks take them (sheet sections 1.2, 1.8). Spacing
+/// maisi.conditions: spacing, body region and modality as MAISI's networks take them. Spacing
 /// in mm and one-hot regions are multiplied by 100, as released.
 class Conditions {
  public:
@@ -43,7 +43,7 @@ class Conditions {
   std::int64_t modalities_ = 128;         ///< codes of the network's class embedding
 };
 
-/// maisi.labels: a label map to planes, for a ControlNet ("controlnet_cond", sheet section 1.3) or to be joined to x
+/// maisi.labels: a label map to planes, for a ControlNet ("controlnet_cond") or to be joined to x
 /// ("concat").
 class LabelPlanes {
  public:

@@ -12,7 +12,7 @@
 
 namespace medgen::maisi {
 
-/// maisi.controlnet: residuals for the U-Net from a full-resolution condition, at every evaluation (sheet section 1.3).
+/// maisi.controlnet: residuals for the U-Net from a full-resolution condition, at every evaluation.
 class ControlNet {
  public:
   static constexpr std::string_view id = "maisi.controlnet";

@@ -46,7 +46,7 @@ class UnetComponent {
   std::int64_t out_channels_;
 };
 
-/// maisi.unet: the image denoiser, ddpm and rflow (sheet section 1.2).
+/// maisi.unet: the image denoiser, ddpm and rflow.
 class Unet : public UnetComponent {
  public:
   static constexpr std::string_view id = "maisi.unet";
@@ -61,7 +61,7 @@ class Unet : public UnetComponent {
   Unet(const sdk::Create& create, const DiffusionModelUNetMaisiConfig& config);
 };
 
-/// maisi.mask_unet: the mask denoiser, a stock latent diffusion U-Net with cross-attention (sheet section 1.4).
+/// maisi.mask_unet: the mask denoiser, a stock latent diffusion U-Net with cross-attention.
 class MaskUnet : public UnetComponent {
  public:
   static constexpr std::string_view id = "maisi.mask_unet";

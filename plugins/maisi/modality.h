@@ -7,7 +7,7 @@
 
 namespace medgen::maisi {
 
-/// The code of a modality in the released mapping (sheet section 1.8). Published names ("mri_t1_skull_stripped",
+/// The code of a modality in the released mapping. Published names ("mri_t1_skull_stripped",
 /// "ct_wo_contrast") and the same without "mri_"; case does not matter. @throws sdk::Error with the known names
 std::int64_t modality_code(std::string_view name);
 

@@ -11,8 +11,8 @@
 
 namespace medgen::maisi {
 
-/// The label map without tumours, which is the null condition of guidance for a ControlNet (remove_tumors, sheet
-/// section 1.6): a tumour becomes the organ that it is in.
+/// The label map without tumours, which is the null condition of guidance for a ControlNet (the published
+/// remove_tumors): a tumour becomes the organ that it is in.
 class NullLabels {
  public:
   /// @param rules  {"26": 1, "23": {"majority_of": [28, 29, 30, 31, 32]}}: the id itself, or the most frequent of these

@@ -35,7 +35,7 @@ inline constexpr std::string_view kAutoencoderSchema = R"json({
     "print_info": {"type": "boolean", "default": false},
     "save_mem": {"type": "boolean", "default": true},
     "decode_roi": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 3, "maxItems": 3, "description": "decode as released, in windows of this many latent voxels (default: whole, without seams)"},
-    "decode_overlap": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.25, "description": "with decode_roi"}
+    "decode_overlap": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.6666, "description": "with decode_roi"}
   }
 })json";
 

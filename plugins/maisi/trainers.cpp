@@ -48,7 +48,7 @@ std::vector<support::TrainedModules::Member> members_of(UnetComponent& unet, boo
                                                         std::span<const sdk::TrainPeer> peers) {
   std::vector<support::TrainedModules::Member> members{{"", &unet.network(), train_unet, nullptr}};
   for (const sdk::TrainPeer& peer : peers) {
-    // A new ControlNet is a copy of the U-Net's way down (sheet section 2.3).
+    // A new ControlNet is a copy of the U-Net's way down.
     if (peer.role == "controlnet")
       members.push_back({"controlnet", &peer.as<ControlNet>().network(), peer.trained, &unet.network()});
   }

@@ -15,7 +15,7 @@ class Autoencoder;
 class UnetComponent;
 class ControlNet;
 
-/// Trains the VAE: L1 + kl_weight KL (sheet section 2.1 without the adversarial and perceptual terms). KL is summed
+/// Trains the VAE: L1 + kl_weight KL, without adversarial and perceptual terms. KL is summed
 /// over the latent and averaged over the batch, as released.
 class AutoencoderTrainer {
  public:
@@ -33,7 +33,7 @@ class AutoencoderTrainer {
   support::TrainedModules modules_;
 };
 
-/// Trains a U-Net on noisy latents, alone or through a ControlNet peer (sheet sections 2.2, 2.3).
+/// Trains a U-Net on noisy latents, alone or through a ControlNet peer.
 class UnetTrainer {
  public:
   UnetTrainer(UnetComponent& component, const sdk::Context& context, std::string_view options_json,

@@ -56,6 +56,8 @@ at::Tensor box(const at::Tensor& tensor, const std::array<std::int64_t, 3>& star
 
 at::Tensor decode_in_windows(const at::Tensor& z, const WindowOptions& options, std::int64_t factor,
                              const std::function<at::Tensor(const at::Tensor&)>& decode) {
+  const auto& all = options.roi;
+  if (z.size(2) * z.size(3) * z.size(4) <= all[0] * all[1] * all[2]) return decode(z);
   std::array<std::int64_t, 3> roi{};
   std::array<std::vector<std::int64_t>, 3> origins;
   for (std::size_t axis = 0; axis < 3; ++axis) {
@@ -63,15 +65,16 @@ at::Tensor decode_in_windows(const at::Tensor& z, const WindowOptions& options, 
     roi[axis] = std::min(options.roi[axis], length);
     origins[axis] = starts(length, roi[axis], options.overlap);
   }
-  const at::Tensor weight = gaussian(roi, factor);
+  const at::Tensor weight = gaussian(roi, factor).to(z.device());
   at::Tensor sum;
-  at::Tensor count = at::zeros({1, 1, z.size(2) * factor, z.size(3) * factor, z.size(4) * factor});
+  at::Tensor count = at::zeros({1, 1, z.size(2) * factor, z.size(3) * factor, z.size(4) * factor}, weight.options());
   for (const std::int64_t i : origins[0]) {
     for (const std::int64_t j : origins[1]) {
       for (const std::int64_t k : origins[2]) {
         const std::array<std::int64_t, 3> start{i, j, k};
         const at::Tensor decoded = decode(box(z, start, roi, 1));
-        if (!sum.defined()) sum = at::zeros({1, decoded.size(1), count.size(2), count.size(3), count.size(4)});
+        if (!sum.defined())
+          sum = at::zeros({1, decoded.size(1), count.size(2), count.size(3), count.size(4)}, weight.options());
         box(sum, start, roi, factor).add_(decoded * weight);
         box(count, start, roi, factor).add_(weight);
       }

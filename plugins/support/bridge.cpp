@@ -9,6 +9,7 @@
 #include <c10/util/Exception.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <mutex>
 #include <vector>
 
@@ -61,10 +62,26 @@ at::Tensor optional_input(const sdk::Binds& in, std::string_view name, at::Devic
   return view ? to_torch(*view, device).to(at::kFloat) : at::Tensor();
 }
 
+at::Tensor output(sdk::Outputs& out, std::string_view name, at::IntArrayRef shape) {
+  return to_torch(out.allocate<float>(std::string(name), sdk::ShapeView(shape.data(), shape.size())));
+}
+
 void emit(sdk::Outputs& out, std::string_view name, const at::Tensor& tensor) {
-  const sdk::Tensor target =
-      out.allocate<float>(std::string(name), sdk::ShapeView(tensor.sizes().data(), tensor.sizes().size()));
-  to_torch(target).copy_(tensor);
+  output(out, name, tensor.sizes()).copy_(tensor);
+}
+
+nn::StreamOptions stream_options(std::uint64_t memory_budget, std::uint64_t other_bytes) {
+  constexpr std::int64_t kMapsByDefault = std::int64_t{3} << 29;
+  constexpr std::int64_t kLibrary = std::int64_t{400} << 20;  // LibTorch itself and its buffers
+  constexpr std::int64_t kLeast = std::int64_t{64} << 20;
+  nn::StreamOptions options;
+  options.scratch = std::filesystem::temp_directory_path();
+  options.memory = kMapsByDefault;
+  if (memory_budget > 0) {
+    options.memory =
+        std::max(static_cast<std::int64_t>(memory_budget) - kLibrary - static_cast<std::int64_t>(other_bytes), kLeast);
+  }
+  return options;
 }
 
 nn::WeightSource weight_source(const sdk::Weights& weights) {

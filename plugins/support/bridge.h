@@ -2,6 +2,7 @@
 #pragma once
 
 #include "plugins/support/nn/module.h"
+#include "plugins/support/nn/stream.h"
 
 #include <ATen/core/Tensor.h>
 #include <medgen/sdk/sdk.hpp>
@@ -24,11 +25,19 @@ at::Tensor float_input(const sdk::Binds& in, std::string_view name, at::Device d
 /// As float32, or an undefined tensor when the name is absent.
 at::Tensor optional_input(const sdk::Binds& in, std::string_view name, at::Device device);
 
+/// An output of the call, float32, row-major, to be written to.
+at::Tensor output(sdk::Outputs& out, std::string_view name, at::IntArrayRef shape);
+
 /// Copies a torch tensor into an output of the call, float32, row-major.
 void emit(sdk::Outputs& out, std::string_view name, const at::Tensor& tensor);
 
 /// Weights of the host, lent as torch tensors that share their memory.
 nn::WeightSource weight_source(const sdk::Weights& weights);
+
+/// How a component streams volumes through its network, within the memory that the host allows it. Without a budget
+/// feature maps take up to 1.5 GiB of memory, and files in the temporary folder beyond.
+/// @param other_bytes  of the call's tensors and of the weights
+nn::StreamOptions stream_options(std::uint64_t memory_budget, std::uint64_t other_bytes);
 
 /// Sets up LibTorch for a component: threads as the host allows. Returns the device.
 at::Device prepare_device(const sdk::Create& create);

@@ -266,14 +266,38 @@ AutoencoderKlMaisi::Posterior AutoencoderKlMaisi::encode(const at::Tensor& x, co
     require(length >= config_.compression(), "{}: 'x' has an axis of {} voxels, at least {} are wanted", kName, length,
             config_.compression());
   }
-  const at::Tensor h = run(encoder_, x, latent_shape(x.sizes()), options);
+  at::Tensor h;
+  if (streams(x)) {
+    h = at::empty(latent_shape(x.sizes()), at::TensorOptions().dtype(at::kFloat));
+    run(encoder_, x, h, options);
+  } else {
+    h = encoder_.forward(x, compute_dtype());
+  }
   const at::Tensor log_variance = quant_conv_log_sigma_.forward(h).clamp(-30.0, 20.0);
   return {quant_conv_mu_.forward(h), log_variance.div(2).exp()};
 }
 
 at::Tensor AutoencoderKlMaisi::decode(const at::Tensor& z, const nn::StreamOptions& options) const {
   check_feature_map(kName, "z", z, 3, config_.latent_channels);
-  return run(decoder_, post_quant_conv_.forward(z), image_shape(z.sizes()), options);
+  if (!streams(z)) return decoder_.forward(post_quant_conv_.forward(z), compute_dtype());
+  at::Tensor out = at::empty(image_shape(z.sizes()), at::TensorOptions().dtype(at::kFloat));
+  decode_into(z, out, options);
+  return out;
+}
+
+void AutoencoderKlMaisi::decode_into(const at::Tensor& z, const at::Tensor& out,
+                                     const nn::StreamOptions& options) const {
+  check_feature_map(kName, "z", z, 3, config_.latent_channels);
+  if (!streams(z)) {
+    out.copy_(decoder_.forward(post_quant_conv_.forward(z), compute_dtype()));
+    return;
+  }
+  run(decoder_, post_quant_conv_.forward(z), out, options);
+}
+
+/// Gradients need the tensors of the whole pass; feature maps live on the CPU.
+bool AutoencoderKlMaisi::streams(const at::Tensor& x) const {
+  return !at::GradMode::is_enabled() && x.is_cpu();
 }
 
 std::vector<int64_t> AutoencoderKlMaisi::latent_shape(at::IntArrayRef x) const {
@@ -288,16 +312,13 @@ std::vector<int64_t> AutoencoderKlMaisi::image_shape(at::IntArrayRef z) const {
   return shape;
 }
 
-at::Tensor AutoencoderKlMaisi::run(const Coder& coder, const at::Tensor& x, at::IntArrayRef shape,
-                                   const nn::StreamOptions& options) const {
-  if (at::GradMode::is_enabled() || !x.is_cpu()) return coder.forward(x, compute_dtype());
-  const double flops = cost(coder, x.sizes(), shape, options).flops;
-  at::Tensor out = at::empty(shape, at::TensorOptions().dtype(at::kFloat));
+void AutoencoderKlMaisi::run(const Coder& coder, const at::Tensor& x, const at::Tensor& out,
+                             const nn::StreamOptions& options) const {
+  const double flops = cost(coder, x.sizes(), out.sizes(), options).flops;
   for (int64_t n = 0; n < x.size(0); ++n) {
     nn::Stream stream(options, flops);
     coder.stream(stream, x.narrow(0, n, 1), compute_dtype(), out.narrow(0, n, 1));
   }
-  return out;
 }
 
 nn::StreamCost AutoencoderKlMaisi::cost(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape,

@@ -100,6 +100,11 @@ class AutoencoderKlMaisi : public nn::Module {
 
   /// Latent to image, or to label logits; float32, no activation at the end. Streamed as `encode`.
   at::Tensor decode(const at::Tensor& z, const nn::StreamOptions& options = {}) const;
+  /// The same into `out` (image_shape(z), float32 on the CPU), plane by plane as they are finished.
+  void decode_into(const at::Tensor& z, const at::Tensor& out, const nn::StreamOptions& options) const;
+
+  /// Shape of what decode makes of a latent of shape `z`.
+  std::vector<int64_t> image_shape(at::IntArrayRef z) const;
 
   /// What streaming x (N, in_channels, ...) through encode, or z through decode, costs; nothing is computed.
   nn::StreamCost encode_cost(at::IntArrayRef x, const nn::StreamOptions& options) const;
@@ -113,9 +118,8 @@ class AutoencoderKlMaisi : public nn::Module {
  private:
   bool ignores(std::string_view name) const override;
   std::vector<int64_t> latent_shape(at::IntArrayRef x) const;
-  std::vector<int64_t> image_shape(at::IntArrayRef z) const;
-  at::Tensor run(const Coder& coder, const at::Tensor& x, at::IntArrayRef shape,
-                 const nn::StreamOptions& options) const;
+  bool streams(const at::Tensor& x) const;
+  void run(const Coder& coder, const at::Tensor& x, const at::Tensor& out, const nn::StreamOptions& options) const;
   nn::StreamCost cost(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape,
                       const nn::StreamOptions& options) const;
   void build_encoder();

@@ -51,7 +51,7 @@ nn::StreamOptions slabs(std::int64_t bytes, std::int64_t memory = 0, std::size_t
 TEST_CASE("autoencoder: streamed, it is the whole network, for any length of the axes", "[unit][maisi]") {
   AutoencoderKlMaisi network(AutoencoderKlMaisiConfig::from_json(config(GENERATE(false, true), GENERATE(false, true))));
   network.initialize(7);
-  const auto size = GENERATE(at::IntArrayRef{1, 3, 5, 3, 4}, at::IntArrayRef{2, 3, 1, 4, 2});
+  const auto size = GENERATE(std::vector<std::int64_t>{1, 3, 5, 3, 4}, std::vector<std::int64_t>{2, 3, 1, 4, 2});
   const at::Tensor z = at::randn(size);
   const at::Tensor expected = whole_decode(network, z);
   const at::Tensor x = at::randn({1, 1, 13, 9, 18});

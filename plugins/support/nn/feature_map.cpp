@@ -95,15 +95,16 @@ class FeatureMap::Storage {
 
   std::int64_t to() const { return to_; }
 
+  /// (planes, rows, columns, channels)
   at::Tensor read(std::int64_t from, std::int64_t to) const {
-    if (in_memory_) return as_feature_map(values_.narrow(0, from - from_, to - from));
+    if (in_memory_) return values_.narrow(0, from - from_, to - from);
     at::Tensor planes = at::empty({to - from, shape_[1], shape_[2], shape_[3]}, at::TensorOptions().dtype(dtype_));
     const auto read = [this](char* data, std::size_t bytes, std::int64_t at) {
       return ::pread(file_, data, bytes, at);
     };
     transfer_all(read, static_cast<char*>(planes.data_ptr()), (to - from) * plane_bytes_, (from - from_) * plane_bytes_,
                  "read");
-    return as_feature_map(planes);
+    return planes;
   }
 
   /// `planes` (planes, rows, columns, channels), contiguous.
@@ -136,7 +137,7 @@ FeatureMap::FeatureMap(std::shared_ptr<MapMemory> memory, std::int64_t channels,
     : channels_(channels), size_(size), dtype_(dtype) {
   for (std::size_t part = 0; part < parts; ++part) {
     const auto [from, to] = part_of(size[0], part, parts);
-    parts_.push_back(std::make_shared<Storage>(memory, *this, from, to, real));
+    if (from < to) parts_.push_back(std::make_shared<Storage>(memory, *this, from, to, real));
   }
   if (!real) return;
   const auto count = static_cast<std::size_t>(planes() * channels);
@@ -147,10 +148,6 @@ std::int64_t FeatureMap::plane_bytes() const {
   return size_[1] * size_[2] * channels_ * static_cast<std::int64_t>(c10::elementSize(dtype_));
 }
 
-std::pair<std::int64_t, std::int64_t> FeatureMap::range(std::size_t part) const {
-  return {parts_.at(part)->from(), parts_[part]->to()};
-}
-
 at::Tensor FeatureMap::read(std::int64_t from, std::int64_t to) const {
   std::vector<at::Tensor> pieces;
   for (const auto& part : parts_) {
@@ -158,7 +155,7 @@ at::Tensor FeatureMap::read(std::int64_t from, std::int64_t to) const {
     const std::int64_t last = std::min(to, part->to());
     if (first < last) pieces.push_back(part->read(first, last));
   }
-  return pieces.size() == 1 ? pieces.front() : at::cat(pieces, 2);
+  return as_feature_map(pieces.size() == 1 ? pieces.front() : at::cat(pieces));
 }
 
 void FeatureMap::write(std::int64_t from, const at::Tensor& planes) {

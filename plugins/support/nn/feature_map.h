@@ -75,9 +75,6 @@ class FeatureMap {
 
   Sums sums() const;
 
-  /// The planes [first, second) of a part.
-  std::pair<std::int64_t, std::int64_t> range(std::size_t part) const;
-
   class Storage;
 
  private:

@@ -48,10 +48,10 @@ StreamOptions some_options() {
   return options;
 }
 
-nn::Conv& initialized(nn::Conv& conv) {
-  conv.initialize(3);
-  return conv;
-}
+/// A convolution with weights.
+struct Layer : nn::Conv {
+  explicit Layer(const nn::ConvOptions& options) : nn::Conv(options) { initialize(3); }
+};
 
 }  // namespace
 
@@ -86,19 +86,19 @@ TEST_CASE("kernels: normalisation keeps its digits where the mean is a thousand 
 TEST_CASE("stream: a convolution in slabs is the whole one", "[unit][nn]") {
   const StreamOptions options = some_options();
   const int64_t kernel = GENERATE(1, 3);
-  nn::Conv conv({.in = 8, .out = 5, .kernel = kernel, .padding = kernel / 2});
+  Layer conv({.in = 8, .out = 5, .kernel = kernel, .padding = kernel / 2});
   const at::Tensor x = feature_map({1, 8, 11, 6, 9});
-  REQUIRE(relative(streamed(initialized(conv), x, options), conv.forward(x)) < 1e-6);
+  REQUIRE(relative(streamed(conv, x, options), conv.forward(x)) < 1e-6);
 }
 
 TEST_CASE("stream: normalised, with a residual that is projected", "[unit][nn]") {
   const StreamOptions options = some_options();
   nn::GroupNorm norm(4, 8, 1e-6);
   norm.initialize(5);
-  nn::Conv conv({.in = 8, .out = 6});
-  nn::Conv shortcut({.in = 8, .out = 6, .kernel = 1, .padding = 0});
+  Layer conv({.in = 8, .out = 6});
+  Layer shortcut({.in = 8, .out = 6, .kernel = 1, .padding = 0});
   const at::Tensor x = feature_map({1, 8, 7, 10, 6});
-  const at::Tensor expected = initialized(conv).forward(norm.forward_silu(x)) + initialized(shortcut).forward(x);
+  const at::Tensor expected = conv.forward(norm.forward_silu(x)) + shortcut.forward(x);
   REQUIRE(relative(streamed(conv, x, options, {.norm = &norm, .shortcut = &shortcut}, x), expected) < 1e-6);
 }
 
@@ -106,20 +106,20 @@ TEST_CASE("stream: resampling layers in slabs are the whole ones", "[unit][nn]")
   const StreamOptions options = some_options();
   const int64_t planes = GENERATE(1, 2, 7, 8);
   const at::Tensor x = feature_map({1, 4, planes, 6, 5});
-  nn::Conv up({.in = 4, .out = 3});
-  REQUIRE(relative(streamed(initialized(up), x, options, {.resample = StreamStage::Resample::UpLinear}),
+  Layer up({.in = 4, .out = 3});
+  REQUIRE(relative(streamed(up, x, options, {.resample = StreamStage::Resample::UpLinear}),
                    up.forward(nn::upsample_linear_2x(x))) < 1e-6);
-  nn::Conv transposed({.in = 4, .out = 3, .stride = 2, .transposed = true, .output_padding = 1});
-  REQUIRE(relative(streamed(initialized(transposed), x, options), transposed.forward(x)) < 1e-6);
+  Layer transposed({.in = 4, .out = 3, .stride = 2, .transposed = true, .output_padding = 1});
+  REQUIRE(relative(streamed(transposed, x, options), transposed.forward(x)) < 1e-6);
   if (planes < 2) return;
-  nn::Conv down({.in = 4, .out = 3, .stride = 2, .padding = 0});
-  REQUIRE(relative(streamed(initialized(down), x, options, {.resample = StreamStage::Resample::PadEnd}),
+  Layer down({.in = 4, .out = 3, .stride = 2, .padding = 0});
+  REQUIRE(relative(streamed(down, x, options, {.resample = StreamStage::Resample::PadEnd}),
                    down.forward(nn::pad_end(x))) < 1e-6);
 }
 
 TEST_CASE("stream: a plan counts what the pass then takes, and computes nothing", "[unit][nn]") {
   const at::NoGradGuard no_grad;
-  nn::Conv conv({.in = 8, .out = 8});
+  Layer conv({.in = 8, .out = 8});
   const auto pass = [&](Stream& stream, const at::Tensor& x) {
     const nn::FeatureMap first = stream.conv(conv, stream.input(x, at::kFloat), at::kFloat);
     stream.conv(conv, first, at::kFloat, {.residual = &first});
@@ -137,7 +137,6 @@ TEST_CASE("stream: a plan counts what the pass then takes, and computes nothing"
     last = part;
   };
   Stream real(options, planned.cost().flops);
-  initialized(conv);
   pass(real, feature_map({1, 8, 12, 10, 6}));
   REQUIRE(last == Approx(1));
   REQUIRE(real.cost().memory == planned.cost().memory);
@@ -146,8 +145,7 @@ TEST_CASE("stream: a plan counts what the pass then takes, and computes nothing"
 }
 
 TEST_CASE("stream: what stops a pass reaches the caller, from any device", "[unit][nn]") {
-  nn::Conv conv({.in = 8, .out = 5});
-  initialized(conv);
+  Layer conv({.in = 8, .out = 5});
   const at::Tensor x = feature_map({1, 8, 11, 6, 9});
   StreamOptions options;
   options.parts = GENERATE(1U, 2U);
