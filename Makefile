@@ -9,11 +9,12 @@ CMAKE_FLAGS ?=
 
 # A target that failed halfway is not taken for done.
 .DELETE_ON_ERROR:
-.PHONY: help setup build test demo install format check-format clean
+.PHONY: help setup build test demo bench install format check-format clean
 
 help:
 	@echo 'make demo          set up, build, generate hippocampus MR volumes from label maps; says where the picture is'
 	@echo 'make test          set up, build, run the tests'
+	@echo 'make bench         time the networks beside MONAI (installs it below build/); an hour on two cores'
 	@echo 'make build         set up and build into $(BUILD)'
 	@echo 'make install       build and install; PREFIX=DIR, default /usr/local'
 	@echo 'make format        format the sources (clang-format 14); make check-format only looks'
@@ -34,6 +35,9 @@ test: build
 
 demo: build
 	@tools/demo $(BUILD)/bin/medgen-run
+
+bench: build
+	@tests/bench/bench
 
 PREFIX ?= /usr/local
 install: build
