@@ -2,6 +2,7 @@
 #include "core/pipeline/codec.h"
 
 #include "core/config/json.h"
+#include "core/tensor/finite.h"
 
 #include <nlohmann/json.hpp>
 
@@ -105,6 +106,10 @@ CallContext CodecSource::call(const RunObserver& observer, const char* task, std
 
 void EncodeSource::convert(const Model& model, std::size_t index, const RunObserver& observer, Sample& sample) const {
   if (!sample.image) throw DataError("steps.{}: '{}' has no image to encode", step_, sample.name);
+  if (const auto bad = count_non_finite(sample.image->voxels()); bad > 0) {
+    throw DataError("steps.{}: '{}' has {} voxels that are NaN or infinite; repair the image first", step_, sample.name,
+                    bad);
+  }
   const ModelGrid grid(sample.image->geometry(), model.contract, model.compression);
   const IntensityTransform intensity = model.contract.intensity.for_input(sample.image->voxels());
   const Tensor x = image_to_model(*sample.image, grid, intensity);

@@ -4,6 +4,7 @@
 
 #include "core/component/propagator.h"
 #include "core/plugin/plugin_component.h"
+#include "core/tensor/finite.h"
 
 #include <medgen/abi/medgen.h>
 
@@ -50,7 +51,9 @@ Tensor copy_lent(const PluginObject& object, const medgen_tensor_t& tensor, std:
   try {
     const std::int64_t count = element_count(Shape(tensor.shape, tensor.shape + tensor.ndim));
     if (count > 0 && tensor.data == nullptr) throw DataError("its data is NULL");
-    return Tensor::from_abi(tensor);
+    Tensor copy = Tensor::from_abi(tensor);
+    if (const auto bad = count_non_finite(copy); bad > 0) throw DataError("{} values are NaN or infinite", bad);
+    return copy;
   } catch (const Error& error) {
     object.fail_defect("next", "gave a bad tensor '{}': {}", name, error.what());
   }
@@ -120,6 +123,9 @@ class PluginCover final : public Cover {
     if (x->second.shape() != expected || x->second.dtype() != DType::F32) {
       object_->fail_defect("finish", "gave 'x' as {} {}, F32 {} expected", name_of(x->second.dtype()),
                            to_string(x->second.shape()), to_string(expected));
+    }
+    if (const auto bad = count_non_finite(x->second); bad > 0) {
+      object_->fail_defect("finish", "gave 'x' with {} of {} values NaN or infinite", bad, x->second.size());
     }
     return x->second;
   }

@@ -7,6 +7,7 @@
 #include "core/plugin/check_run.h"
 #include "core/plugin/invoke.h"
 #include "core/plugin/plugin_component.h"
+#include "core/tensor/finite.h"
 
 #include <medgen/abi/medgen.h>
 
@@ -207,6 +208,44 @@ void check_bad_inputs(const CheckedComponent& component, const std::string& conf
   }
 }
 
+/// Something sound for every function: noise-free arrays of the size the component's own description asks for.
+TensorMap sound_inputs(const CheckedComponent& component, const std::string& config) {
+  auto object = std::make_shared<PluginObject>(component.session, component.info, config, nullptr);
+  const ConfigNode facts = parse_config(adapt(std::move(object))->describe(), "description");
+  const auto latent = facts.get<std::int64_t>("latent_channels", facts.get<std::int64_t>("in_channels", 1));
+  const auto side = 4 * facts.get<std::int64_t>("multiple_of", 1) * facts.get<std::int64_t>("compression", 1);
+  const auto half = [](Shape shape) {
+    const std::vector<float> values(static_cast<std::size_t>(element_count(shape)), 0.5F);
+    return Tensor::from<float>(values, std::move(shape));
+  };
+  const bool denoiser = component.info.kind == MEDGEN_DENOISER_1;
+  return {{"x", half({1, denoiser ? latent : 1, side, side, side})},
+          {"z", half({1, latent, 4, 4, 4})},
+          {"timesteps", half({1})},
+          {"mask", Tensor::zeros(DType::I32, {1, 1, side, side, side})}};
+}
+
+/// What succeeds gives numbers. A function that needs more than these inputs may refuse them.
+void check_finite_outputs(const CheckedComponent& component, const std::string& config) {
+  const RawObject object(component, creation(component, config));
+  if (!object.made()) throw CheckRun::Skipped{"it needs weights to be created"};
+  const Inputs in{sound_inputs(component, config), "{}"};
+  std::size_t tried = 0;
+  for (const auto& [name, slot] : compute_slots(component)) {
+    if (slot == nullptr) continue;
+    const CallContext context;
+    CallFrame frame(component.session->services(), context);
+    const AbiBinds binds(in.tensors, in.params_json);
+    if (call_plugin(name, slot, frame.context(), object.get(), binds.get(), frame.outputs()) != MEDGEN_OK) continue;
+    ++tried;
+    for (const auto& [output, tensor] : frame.take_outputs()) {
+      const std::int64_t bad = count_non_finite(tensor);
+      if (bad > 0) throw CheckFailure("{} gives '{}' with {} values NaN or infinite", name, output, bad);
+    }
+  }
+  if (tried == 0) throw CheckRun::Skipped{"its functions refuse the inputs of this check"};
+}
+
 void check_description(const CheckedComponent& component, const std::string& config) {
   std::shared_ptr<PluginObject> object;
   try {
@@ -236,6 +275,9 @@ void check_component(CheckRun& run, const CheckedComponent& component) {
   run.check(component.named("created by older and newer hosts"), [&] { check_other_hosts(component, *config); });
   run.check(component.named("describes itself in JSON"), [&] { check_description(component, *config); });
   run.check(component.named("bad inputs are survived"), [&] { check_bad_inputs(component, *config); });
+  if (!compute_slots(component).empty()) {
+    run.check(component.named("gives finite numbers"), [&] { check_finite_outputs(component, *config); });
+  }
   if (component.info.kind == MEDGEN_SCHEDULER_1) check_scheduler(run, component, *config);
   if (component.info.kind == MEDGEN_PROPAGATOR_1) check_propagator(run, component, *config);
 }

@@ -5,8 +5,11 @@
 #include "core/base/text.h"
 #include "core/config/parse.h"
 #include "core/plugin/plugin_call.h"
+#include "core/tensor/finite.h"
 
 #include <medgen/abi/medgen.h>
+
+#include <algorithm>
 
 namespace medgen {
 namespace {
@@ -89,7 +92,21 @@ TensorMap PluginComponent::compute(const Function& function, const CallContext& 
   if (outputs.empty() && !frame.complaint().empty()) {
     self().fail_defect(function.name, "reported success after: {}", frame.complaint());
   }
+  check_finite(function.name, in, outputs);
   return outputs;
+}
+
+void PluginComponent::check_finite(std::string_view function, const TensorMap& in, const TensorMap& outputs) const {
+  for (const auto& [name, tensor] : outputs) {
+    const std::int64_t bad = count_non_finite(tensor);
+    if (bad == 0) continue;
+    const auto spoilt =
+        std::find_if(in.begin(), in.end(), [](const auto& each) { return count_non_finite(each.second) > 0; });
+    throw PluginError("{} gave '{}' with {} of {} values NaN or infinite{}", self().name_of(function), name, bad,
+                      tensor.size(),
+                      spoilt == in.end() ? "; its weights or its arithmetic are broken"
+                                         : fmt::format("; its input '{}' already held such values", spoilt->first));
+  }
 }
 
 Tensor PluginComponent::take(TensorMap& outputs, std::string_view function, const std::string& name) const {

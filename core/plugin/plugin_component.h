@@ -31,8 +31,8 @@ class PluginComponent : public virtual Component {
 
   virtual std::vector<Function> functions() const = 0;
 
-  /// Runs a computing function and returns what it allocated. @throws as check_plugin_call(), and what context.progress
-  /// threw.
+  /// Runs a computing function and returns what it allocated. @throws as check_plugin_call(), what context.progress
+  /// threw, and PluginError for an output that is not finite.
   TensorMap compute(const Function& function, const CallContext& context, const TensorMap& in,
                     std::string_view params_json = {}) const;
   /// Takes output `name` out of a result. @throws PluginError when the plugin reported success without it.
@@ -43,6 +43,8 @@ class PluginComponent : public virtual Component {
   PluginObject& self() const { return *object_; }
 
  private:
+  void check_finite(std::string_view function, const TensorMap& in, const TensorMap& outputs) const;
+
   std::shared_ptr<PluginObject> object_;
 };
 

@@ -3,6 +3,7 @@
 
 #include "core/random/noise.h"
 #include "core/sample/update.h"
+#include "core/tensor/finite.h"
 
 #include <algorithm>
 
@@ -210,12 +211,22 @@ class SamplingRun {
       const Update update = plan->update(i);
       const bool noisy = (update.flags & MEDGEN_UPDATE_NOISE) != 0;
       x = apply_update(update, x, m, noisy ? noise(window, "step", context_.step) : Tensor{}, history);
+      check_finite(x, i, t[i]);
       ++done_;
       if (hooks_.progress && !hooks_.progress(done_, total_))
         throw Cancelled("cancelled after evaluation {} of {}", done_, total_);
     }
     if (batch.has_known()) replace_known(x, known, known_mask);
     return x;
+  }
+
+  /// The components gave finite numbers; what the loop makes of them may still overflow.
+  void check_finite(const Tensor& x, std::size_t i, double t) const {
+    if (count_non_finite(x) == 0) return;
+    throw PluginError(
+        "sampling with {} and {} overflows at evaluation {} (t = {}): the scheduler does not fit the denoiser, or "
+        "guidance {} is too strong",
+        parts_.denoiser->id(), parts_.scheduler->id(), i, t, request_.guidance);
   }
 
   Tensor evaluate(const Tensor& x, double t, const TensorMap& with, const TensorMap& without) {

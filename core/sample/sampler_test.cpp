@@ -258,6 +258,17 @@ TEST_CASE("known slices at the noise of the evaluation differ from step to step 
   CHECK_FALSE(same(crop(seen[5], {0, 0}, {1, 3}), crop(result, {3, 0}, {1, 3})));
 }
 
+TEST_CASE("what overflows in the loop itself is an error at once, with the guidance that did it", "[unit][sample]") {
+  Setup setup;
+  SampleRequest all = request(0, 1);
+  all.guidance = 1e300;
+  CHECK_THROWS_AS(sample_latents(setup.parts, all), PluginError);
+  setup.denoiser->seen.clear();
+  CHECK_THROWS_WITH(sample_latents(setup.parts, all),
+                    Catch::Contains("overflows at evaluation 0") && Catch::Contains("guidance 1e+300"));
+  CHECK(setup.denoiser->seen.size() == 2);
+}
+
 TEST_CASE("cancelling ends the sampling at the next evaluation", "[unit][sample]") {
   for (const std::uint64_t stop : {1, 4, 8}) {
     Setup setup;

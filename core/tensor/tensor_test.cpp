@@ -2,6 +2,7 @@
 #include "core/tensor/tensor.h"
 
 #include "core/base/error.h"
+#include "core/tensor/finite.h"
 
 #include <catch2/catch.hpp>
 
@@ -94,4 +95,24 @@ TEST_CASE("tensor: impossible shapes and unknown types are refused before anythi
   CHECK_THROWS_AS(counting({2}).values<double>(), Error);
   CHECK_THROWS_AS(crop(counting({4, 4}), {3, 3}, {2, 2}), Error);
   CHECK_THROWS_AS(concat_rows(std::vector{counting({1, 2}), counting({1, 3})}), DataError);
+}
+
+TEST_CASE("tensor: NaN and infinities are counted in every floating-point type", "[unit][tensor]") {
+  const auto dtype = GENERATE(DType::F16, DType::BF16, DType::F32, DType::F64);
+  const auto size = static_cast<std::size_t>(GENERATE(7, 32768, 70001));
+  std::vector<float> values(size, 1.0F);
+  CHECK(count_non_finite(Tensor::from<float>(values, {static_cast<std::int64_t>(size)}).to(dtype)) == 0);
+  values.front() = std::nanf("");
+  values[size / 2] = std::numeric_limits<float>::infinity();
+  values.back() = -std::numeric_limits<float>::infinity();
+  CHECK(count_non_finite(Tensor::from<float>(values, {static_cast<std::int64_t>(size)}).to(dtype)) == 3);
+}
+
+TEST_CASE("tensor: extreme finite numbers and integers are finite", "[unit][tensor]") {
+  const std::vector<float> values{std::numeric_limits<float>::max(), std::numeric_limits<float>::lowest(),
+                                  std::numeric_limits<float>::denorm_min(), -0.0F};
+  CHECK(count_non_finite(Tensor::from<float>(values, {4})) == 0);
+  const std::vector<std::int32_t> integers{-1, 0x7f800000};
+  CHECK(count_non_finite(Tensor::from<std::int32_t>(integers, {2})) == 0);
+  CHECK(count_non_finite(Tensor::zeros(DType::F32, {0, 3})) == 0);
 }

@@ -8,6 +8,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <cmath>
 #include <cstring>
 
 using namespace medgen;
@@ -25,7 +26,8 @@ class Fixture {
              {"misbehaving.compressor", "medgen.compressor/1"},
              {"misbehaving.scheduler", "medgen.scheduler/1"},
              {"misbehaving.propagator", "medgen.propagator/1"},
-             {"misbehaving.empty", "medgen.denoiser/1"}});
+             {"misbehaving.empty", "medgen.denoiser/1"},
+             {"misbehaving.nan", "medgen.denoiser/1"}});
     HostOptions options;
     options.threads = 3;
     options.memory_budget = 1 << 30;
@@ -84,6 +86,12 @@ TEST_CASE_METHOD(Fixture, "a denoiser without a defect works through the same do
   denoiser("none")->prepare({}, {});
 }
 
+TEST_CASE_METHOD(Fixture, "NaN that went in is not blamed on the component", "[conformance][plugin]") {
+  TensorMap in = batch();
+  in["x"].values<float>()[1] = std::nanf("");
+  CHECK_THROWS_WITH(denoiser("none")->predict({}, in), Contains("its input 'x' already held such values"));
+}
+
 TEST_CASE_METHOD(Fixture, "a failing create is reported", "[conformance][plugin]") {
   const auto [defect, reason] = GENERATE(table<std::string, std::string>({
       {"create fails", "misbehaving.denoiser: create failed: channels must be even (INVALID)"},
@@ -111,6 +119,8 @@ TEST_CASE_METHOD(Fixture, "a failing call is reported with the plugin's text and
       {"nameless output", "without a sensible name"},
       {"NULL shape", "3 axes"},
       {"ignored refusal", "reported success after: impossible tensor shape -1"},
+      {"nan output", "gave 'out' with 1 of 4 values NaN or infinite; its weights"},
+      {"infinite output", "gave 'out' with 1 of 4 values NaN or infinite"},
       {"two shapes", "asked for as F32 1x1 and again as F32 1x2"},
   }));
   CAPTURE(defect);

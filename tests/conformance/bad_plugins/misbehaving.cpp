@@ -75,13 +75,20 @@ const medgen_tensor_t* find(const medgen_binds_t* in, std::string_view name) {
 
 medgen_status_t allocate(const medgen_outputs_t* out, const char* name, std::vector<std::int64_t> shape,
                          medgen_tensor_t* tensor, medgen_dtype_t dtype = {MEDGEN_DTYPE_FLOAT, 32, 1}) {
-  return out->allocate(out->host, text(name), dtype, static_cast<std::int32_t>(shape.size()), shape.data(), nullptr,
-                       tensor);
+  const medgen_status_t status = out->allocate(out->host, text(name), dtype, static_cast<std::int32_t>(shape.size()),
+                                               shape.data(), nullptr, tensor);
+  if (status != MEDGEN_OK) return status;
+  std::size_t bytes = dtype.bits / 8u;
+  for (const std::int64_t axis : shape) bytes *= static_cast<std::size_t>(axis);
+  std::memset(tensor->data, 0, bytes);
+  return status;
 }
 
 /// Twice x.
-medgen_status_t double_x(const medgen_tensor_t& x, const medgen_outputs_t* out, const char* name) {
-  medgen_tensor_t result{};
+medgen_status_t double_x(const medgen_tensor_t& x, const medgen_outputs_t* out, const char* name,
+                         medgen_tensor_t* made = nullptr) {
+  medgen_tensor_t own{};
+  medgen_tensor_t& result = made == nullptr ? own : *made;
   const std::vector<std::int64_t> shape(x.shape, x.shape + x.ndim);
   if (const auto status = allocate(out, name, shape, &result); status != MEDGEN_OK) return status;
   std::int64_t count = 1;
@@ -131,7 +138,19 @@ medgen_status_t predict(const medgen_context_t* ctx, medgen_obj_t* self, const m
     return fail(MEDGEN_E_CANCELLED, "stopped");
   }
   if (const medgen_status_t status = bad_allocation(object, out); status <= 0) return status;
-  return double_x(*x, out, "out");
+  medgen_tensor_t result{};
+  if (const auto status = double_x(*x, out, "out", &result); status != MEDGEN_OK) return status;
+  if (object.has("nan output")) static_cast<float*>(result.data)[3] = std::nanf("");
+  if (object.has("infinite output")) static_cast<float*>(result.data)[0] = std::numeric_limits<float>::infinity();
+  return MEDGEN_OK;
+}
+
+medgen_status_t predict_nan(const medgen_context_t*, medgen_obj_t*, const medgen_binds_t*,
+                            const medgen_outputs_t* out) {
+  medgen_tensor_t result{};
+  const medgen_status_t status = allocate(out, "out", {2}, &result);
+  if (status == MEDGEN_OK) std::fill_n(static_cast<float*>(result.data), 2, std::nanf(""));
+  return status;
 }
 
 /// Uses every service of the host and reports what they did as outputs.
@@ -268,8 +287,8 @@ medgen_conditioner_t conditioner{};
 medgen_compressor_t compressor{};
 medgen_scheduler_t scheduler{};
 medgen_propagator_t propagator{};
-medgen_component_desc_t descriptions[6]{};
-const medgen_component_desc_t* components[6]{};
+medgen_component_desc_t descriptions[7]{};
+const medgen_component_desc_t* components[7]{};
 medgen_plugin_t plugin{};
 
 medgen_status_t init(const medgen_host_t* services) noexcept {
@@ -328,12 +347,15 @@ extern "C" MEDGEN_EXPORT const medgen_plugin_t* medgen_plugin_v1(const medgen_qu
   add(4, "misbehaving.propagator", MEDGEN_PROPAGATOR_1, propagator);
   static medgen_denoiser_t empty{};
   add(5, "misbehaving.empty", MEDGEN_DENOISER_1, empty);
+  static medgen_denoiser_t nan{};
+  set(nan.predict, predict_nan);
+  add(6, "misbehaving.nan", MEDGEN_DENOISER_1, nan);
   plugin.struct_size = sizeof plugin;
   plugin.id = text("misbehaving");
   plugin.version = text("1.0.0");
   plugin.runtime_json = text("{}");
   plugin.methods_json = text("{}");
-  plugin.component_count = 6;
+  plugin.component_count = 7;
   plugin.components = components;
   plugin.init = init;
   plugin.shutdown = shutdown;

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/tensor/tensor.h"
+
+namespace medgen {
+
+/// How many elements of a floating-point tensor are NaN or infinite; none of an integer one. One pass over the memory.
+std::int64_t count_non_finite(const Tensor& tensor);
+
+}  // namespace medgen
