@@ -6,6 +6,7 @@
 #include "core/cli/console.h"
 #include "core/cli/machine.h"
 #include "core/inspect/failure.h"
+#include "core/plugin/cuda_driver.h"
 #include "core/plugin/host.h"
 
 #include <medgen/abi/version.h>
@@ -47,10 +48,9 @@ void look_at_machine(Findings& findings) {
   constexpr std::uint64_t kLittle = 2ull << 30;
   findings.push_back({"memory", found.available < kLittle ? Health::Note : Health::Ok,
                       fmt::format("{} of {} available", gib(found.available), gib(found.total))});
-  const Gpu device = gpu();
-  findings.push_back({"cuda", device.devices > 0 ? Health::Ok : Health::Note,
-                      device.devices > 0 ? fmt::format("{} device(s)", device.devices)
-                                         : (device.note.empty() ? "no device" : device.note) + "; the CPU is used"});
+  const CudaDriver cuda = cuda_driver();
+  findings.push_back({"cuda", cuda.devices > 0 ? Health::Ok : Health::Note,
+                      cuda.devices > 0 ? fmt::format("{} device(s)", cuda.devices) : cuda.note + "; the CPU is used"});
 }
 
 void look_at_temporary_folder(Findings& findings) {

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <dlfcn.h>
 #include <sched.h>
 #include <algorithm>
 #include <array>
@@ -70,20 +69,6 @@ Memory memory() {
   if (limit >= memory.total) return memory;
   const std::uint64_t used = std::min(cgroup_number("/sys/fs/cgroup/memory.current"), limit);
   return {limit, std::min(memory.available, limit - used)};
-}
-
-Gpu gpu() {
-  Gpu gpu;
-  void* driver = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);  // never closed: drivers do not survive it
-  if (driver == nullptr) return {false, 0, "no CUDA driver (libcuda.so.1)"};
-  gpu.driver = true;
-  const auto init = reinterpret_cast<int (*)(unsigned)>(::dlsym(driver, "cuInit"));
-  const auto count = reinterpret_cast<int (*)(int*)>(::dlsym(driver, "cuDeviceGetCount"));
-  if (init == nullptr || count == nullptr) return {true, 0, "the CUDA driver lacks cuInit"};
-  int status = init(0);
-  if (status == 0) status = count(&gpu.devices);
-  if (status != 0) gpu.note = fmt::format("the CUDA driver reports error {}", status);
-  return gpu;
 }
 
 }  // namespace medgen::cli

@@ -21,12 +21,4 @@ struct Memory {
 
 Memory memory();
 
-struct Gpu {
-  bool driver = false;  ///< libcuda.so.1 can be loaded
-  int devices = 0;
-  std::string note;  ///< why there are none
-};
-
-Gpu gpu();
-
 }  // namespace medgen::cli

@@ -4,6 +4,7 @@
 #include "core/base/error.h"
 #include "core/config/parse.h"
 #include "core/config/schema.h"
+#include "core/plugin/cuda_driver.h"
 #include "core/plugin/plugin_component.h"
 #include "core/plugin/plugin_session.h"
 
@@ -35,8 +36,9 @@ std::string_view noun_of(std::string_view kind) {
   return kind.substr(dot, kind.find('/') - dot);
 }
 
-ConfigNode resolve_config(const ComponentInfo& info, const ConfigNode& config) {
-  return Schema::parse(info.config_schema, fmt::format("config schema of {}", info.id)).resolve(config);
+ConfigNode resolve_config(const PluginInfo& plugin, const ComponentInfo& info, const ConfigNode& config) {
+  const std::string name = fmt::format("{}: config schema of {}", plugin.manifest.string(), info.id);
+  return Schema::parse(info.config_schema, name).resolve(config);
 }
 
 ConfigNode parse_text(std::string_view component_id, const std::string& config_json) {
@@ -46,7 +48,9 @@ ConfigNode parse_text(std::string_view component_id, const std::string& config_j
 }  // namespace
 
 Host::Host(Registry registry, HostOptions options)
-    : state_(std::make_shared<State>(std::move(registry), std::move(options))) {}
+    : state_(std::make_shared<State>(std::move(registry), std::move(options))) {
+  require_device(this->options().device);
+}
 
 Host::~Host() {
   state_->services->set_log({});
@@ -77,8 +81,9 @@ std::shared_ptr<Component> Host::create(std::string_view component_id, const Con
     throw ConfigError("component '{}' is a {}, which this medgen does not know: a newer one is needed", info.id,
                       info.kind);
   }
-  const std::string text = dump_compact(resolve_config(info, config).json());
-  std::shared_ptr<PluginSession> session = state_->session(registry().plugin_of(component_id));
+  const PluginInfo& plugin = registry().plugin_of(component_id);
+  const std::string text = dump_compact(resolve_config(plugin, info, config).json());
+  std::shared_ptr<PluginSession> session = state_->session(plugin);
   return adapt(std::make_shared<PluginObject>(std::move(session), info, text, std::move(weights)));
 }
 

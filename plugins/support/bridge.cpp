@@ -3,6 +3,7 @@
 
 #include "plugins/support/error.h"
 
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/Parallel.h>
@@ -96,6 +97,13 @@ at::Device prepare_device(const sdk::Create& create) {
   const int threads = static_cast<int>(sdk::thread_count());
   if (at::get_num_threads() != threads) at::set_num_threads(threads);
   if (device.type != MEDGEN_DEVICE_CUDA) return at::kCPU;
+  const at::CUDAHooksInterface& cuda = at::detail::getCUDAHooks();
+  const int devices = cuda.hasCUDA() ? cuda.getNumGPUs() : 0;
+  if (device.index >= devices) {
+    throw sdk::Error(MEDGEN_E_DEVICE,
+                     sdk::text("LibTorch sees ", devices, " CUDA devices, so there is no cuda:", device.index,
+                               "; install a LibTorch with CUDA, or compute on the \"cpu\""));
+  }
   return {at::kCUDA, static_cast<c10::DeviceIndex>(device.index)};
 }
 
