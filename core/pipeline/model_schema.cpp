@@ -30,6 +30,7 @@ constexpr const char* kModelSchema = R"json({
         "conditioners": {
           "type": "object",
           "description": "by name, in the order in which they run",
+          "propertyNames": {"pattern": "^[A-Za-z][A-Za-z0-9_-]*$"},
           "additionalProperties": {"$ref": "#/$defs/component"}
         }
       }
@@ -95,8 +96,8 @@ constexpr const char* kModelSchema = R"json({
       "type": "object",
       "additionalProperties": false,
       "properties": {
-        "steps": {"type": "integer", "minimum": 1, "default": 30},
-        "guidance": {"type": "number", "exclusiveMinimum": 0, "default": 1}
+        "steps": {"type": "integer", "minimum": 1, "maximum": 100000, "default": 30},
+        "guidance": {"type": "number", "exclusiveMinimum": 0, "maximum": 1000, "default": 1}
       }
     },
     "provenance": {"type": "object", "description": "how the weights came to be: written by train and import"}

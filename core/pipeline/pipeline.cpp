@@ -17,6 +17,7 @@
 namespace medgen {
 namespace {
 
+constexpr std::uint64_t kLeastMemory = 1 << 20;
 const std::vector<std::string> kCreatable = {"runtime", "seed"};
 
 bool processor_has_bf16() {
@@ -91,7 +92,11 @@ HostOptions Pipeline::host_options() const {
   options.threads = runtime.get<int>("threads");
   options.precision = precision_of(runtime.get<std::string>("precision"));
   options.device = device_of(runtime);
-  if (runtime.contains("memory")) options.memory_budget = runtime.at("memory").as_bytes();
+  if (runtime.contains("memory")) {
+    options.memory_budget = runtime.at("memory").as_bytes();
+    if (options.memory_budget < kLeastMemory)
+      runtime.at("memory").fail("must be at least 1MiB, got {} bytes", options.memory_budget);
+  }
   return options;
 }
 

@@ -29,11 +29,11 @@ constexpr const char* kDocument = R"json({
       "additionalProperties": false,
       "default": {},
       "properties": {
-        "device": {"type": "string", "pattern": "^(auto|cpu|cuda(:[0-9]+)?)$", "default": "auto"},
+        "device": {"type": "string", "pattern": "^(auto|cpu|cuda(:[0-9]{1,2})?)$", "default": "auto"},
         "precision": {"enum": ["auto", "fp32", "bf16"], "default": "auto",
                       "description": "auto: bf16 where the processor has it, else fp32"},
-        "threads": {"type": "integer", "minimum": 0, "default": 0, "description": "0: as many as this process may use"},
-        "memory": {"oneOf": [{"type": "string"}, {"type": "integer", "minimum": 0}],
+        "threads": {"type": "integer", "minimum": 0, "maximum": 4096, "default": 0, "description": "0: as many as this process may use"},
+        "memory": {"oneOf": [{"type": "string"}, {"type": "integer", "minimum": 1048576}],
                    "description": "budget of the components, such as \"4GiB\""}
       }
     },
@@ -59,13 +59,13 @@ constexpr const char* kGenerate = R"json({
              "description": "voxels (x, y, z), without a mask"},
     "spacing_mm": {"$ref": "#/$defs/spacing", "description": "with size"},
     "resample_mm": {"$ref": "#/$defs/spacing", "description": "brings the mask to this spacing first (nearest)"},
-    "count": {"type": "integer", "minimum": 1, "default": 1, "description": "samples for each mask, or in all"},
+    "count": {"type": "integer", "minimum": 1, "maximum": 1000000, "default": 1, "description": "samples for each mask, or in all"},
     "steps": {"type": "integer", "minimum": 1, "maximum": 100000, "description": "sampling steps; the model's default when missing"},
     "timesteps": {"type": "array", "items": {"type": "number"}, "minItems": 1, "description": "own times, descending"},
-    "guidance": {"type": "number", "exclusiveMinimum": 0,
+    "guidance": {"type": "number", "exclusiveMinimum": 0, "maximum": 1000,
                  "description": "classifier-free guidance; 1 is off (what MAISI's own files write as 0)"},
     "batched_guidance": {"type": "boolean", "default": false},
-    "batch": {"type": "integer", "minimum": 1, "default": 1, "description": "samples at once; does not change them"},
+    "batch": {"type": "integer", "minimum": 1, "maximum": 4096, "default": 1, "description": "samples at once; does not change them"},
     "scheduler": {"type": "object", "additionalProperties": false, "required": ["component"],
                   "description": "in place of the model's",
                   "properties": {"component": {"type": "string"}, "config": {"type": "object"}}},
@@ -109,7 +109,8 @@ constexpr const char* kWrite = R"json({
     "to": {"type": "string", "minLength": 1, "description": "folder; made when missing"},
     "layout": {"enum": ["folders", "pairs", "nnunet"], "default": "folders",
                "description": "images/NAME + labels/NAME; NAME_image + NAME_label; or nnU-Net with dataset.json"},
-    "contact_sheet": {"type": "string", "pattern": "\\.png$", "description": "one picture of the first samples, in the folder"},
+    "contact_sheet": {"type": "string", "pattern": "^[^./\\\\][^/\\\\]*\\.png$",
+                      "description": "name of one picture of the first samples, in the folder"},
     "overwrite": {"type": "boolean", "default": false,
                   "description": "replace the results of another pipeline in this folder"}
   }
