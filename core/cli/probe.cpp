@@ -9,6 +9,7 @@
 #include "core/config/parse.h"
 #include "core/config/schema.h"
 #include "core/inspect/failure.h"
+#include "core/pipeline/model.h"
 #include "core/plugin/host.h"
 #include "core/weights/safetensors.h"
 #include "core/weights/state.h"
@@ -51,6 +52,16 @@ std::shared_ptr<WeightStore> open_weights(const ProbeOptions& options, Reporter&
     reporter.log(LogLevel::Warning, fmt::format("{}: no tensor, ignored: {}", options.weights, entry));
   }
   return std::make_shared<WeightStore>(std::move(state.tensors));
+}
+
+std::shared_ptr<Component> create(Host& host, const ProbeOptions& options, const std::string& config,
+                                  const std::shared_ptr<WeightStore>& weights) {
+  try {
+    return host.create(options.component, config, weights);
+  } catch (const PluginError& error) {
+    if (weights) blame_weights(host, options.component, parse_config(config, "configuration"), options.weights, error);
+    throw;
+  }
 }
 
 CallContext context(const ProbeOptions& options, Reporter& reporter, const CancelToken& cancel) {
@@ -134,7 +145,7 @@ void probe(ProbeOptions& options, const Invocation& invocation) {
   host_options.log = [&reporter](int level, std::string_view text) { reporter.log(log_level(level), text); };
   Host host(registry, std::move(host_options));
   const auto weights = open_weights(options, reporter);
-  const auto component = host.create(options.component, config, weights);
+  const auto component = create(host, options, config, weights);
 
   Json document = {{"component", options.component}, {"function", options.function}};
   report_unused(weights.get(), reporter, document);

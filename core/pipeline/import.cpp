@@ -5,6 +5,7 @@
 #include "core/base/text.h"
 #include "core/config/json.h"
 #include "core/pipeline/package_writer.h"
+#include "core/tensor/finite.h"
 #include "core/weights/key_report.h"
 #include "core/weights/state.h"
 
@@ -98,7 +99,13 @@ std::string import_model(Host& host, const ImportOptions& options, const RunObse
     const KeyReport keys = match_keys(needed.weights, state.tensors, needed.ignored);
     require_match(keys, fmt::format("'{}' as {} ({})", file.string(), role, spec.component));
     TensorMap& taken = weights[role];
-    for (const WeightSpec& weight : needed.weights) taken[weight.name] = state.tensors.at(weight.name);
+    for (const WeightSpec& weight : needed.weights) {
+      const Tensor& tensor = taken[weight.name] = state.tensors.at(weight.name);
+      if (const auto bad = count_non_finite(tensor); bad > 0) {
+        throw DataError("'{}': {} of {} values of '{}' are NaN or infinite; the checkpoint is of no use", file.string(),
+                        bad, tensor.size(), weight.name);
+      }
+    }
     if (role == "denoiser" && !latent_scale) latent_scale = state.number("scale_factor");
     provenance["files"][role] = {{"name", file.filename().string()},
                                  {"sha256", sha256_file(file)},

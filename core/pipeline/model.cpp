@@ -10,6 +10,7 @@
 #include "core/weights/safetensors.h"
 #include "core/weights/weight_store.h"
 
+#include <medgen/abi/component.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -67,6 +68,25 @@ ConfigNode config_of(const ComponentSpec& spec) {
 std::shared_ptr<const WeightStore> open_weights(const ComponentSpec& spec) {
   if (spec.weights.empty()) return nullptr;
   return std::make_shared<const WeightStore>(SafetensorsFile(spec.weights).tensors());
+}
+
+bool needs_weights(Host& host, const ComponentSpec& spec) {
+  const std::string& kind = host.registry().component(spec.component).kind;
+  if (kind == MEDGEN_SCHEDULER_1 || kind == MEDGEN_PROPAGATOR_1) return false;
+  const Json facts = Json::parse(create_component(host, spec)->describe());
+  return facts.contains("weights") && !facts["weights"].empty();
+}
+
+/// What `create(config, weights)` gives, with the weight file blamed where it is at fault.
+template <typename Create>
+auto created(Host& host, const ComponentSpec& spec, const Create& create) {
+  const ConfigNode config = config_of(spec);
+  try {
+    return create(config, open_weights(spec));
+  } catch (const PluginError& error) {
+    if (!spec.weights.empty()) blame_weights(host, spec.component, config, spec.weights, error);
+    throw;
+  }
 }
 
 }  // namespace
@@ -176,8 +196,24 @@ void ModelPackage::verify_weights() const {
   }
 }
 
+void blame_weights(Host& host, const std::string& component, const ConfigNode& config,
+                   const std::filesystem::path& file, const PluginError& error) {
+  host.create(component, config);  // throws when the weights are not what is wrong
+  throw DataError("'{}' does not fit: {}", file.string(), error.what());
+}
+
 std::shared_ptr<Component> create_component(Host& host, const ComponentSpec& spec) {
-  return host.create(spec.component, config_of(spec), open_weights(spec));
+  return created(host, spec, [&](const ConfigNode& config, std::shared_ptr<const WeightStore> weights) {
+    return host.create(spec.component, config, std::move(weights));
+  });
+}
+
+void require_weights(Host& host, const ModelPackage& package, std::string_view role) {
+  for (const ComponentSpec& spec : package.all()) {
+    if (!spec.weights.empty() || (!role.empty() && spec.role != role) || !needs_weights(host, spec)) continue;
+    throw DataError("{}: {} ({}) of {} has no weights; give it \"weights\", or import or train the model", spec.where,
+                    spec.role, spec.component, package.name());
+  }
 }
 
 Model Model::open(const ModelPackage& package, Host& host) {
@@ -185,13 +221,17 @@ Model Model::open(const ModelPackage& package, Host& host) {
   model.contract = package.contract();
   model.latent_scale = package.latent_scale();
   if (const auto& spec = package.part("compressor")) {
-    model.compressor = host.create_compressor(spec->component, config_of(*spec), open_weights(*spec));
+    model.compressor = created(host, *spec, [&](const ConfigNode& config, auto weights) {
+      return host.create_compressor(spec->component, config, std::move(weights));
+    });
     model.compression = fact(*model.compressor, "compression", 1);
     model.latent_channels = fact(*model.compressor, "latent_channels", 1);
     model.multiple_of = model.compression;
   }
   if (const auto& spec = package.part("denoiser")) {
-    model.parts.denoiser = host.create_denoiser(spec->component, config_of(*spec), open_weights(*spec));
+    model.parts.denoiser = created(host, *spec, [&](const ConfigNode& config, auto weights) {
+      return host.create_denoiser(spec->component, config, std::move(weights));
+    });
     model.multiple_of = model.compression * fact(*model.parts.denoiser, "multiple_of", 1);
     if (!model.compressor) model.latent_channels = fact(*model.parts.denoiser, "out_channels", 1);
   }
@@ -199,12 +239,16 @@ Model Model::open(const ModelPackage& package, Host& host) {
     model.parts.scheduler = host.create_scheduler(spec->component, config_of(*spec));
   }
   if (const auto& spec = package.part("propagator")) {
-    model.parts.propagator = host.create_propagator(spec->component, config_of(*spec), open_weights(*spec));
+    model.parts.propagator = created(host, *spec, [&](const ConfigNode& config, auto weights) {
+      return host.create_propagator(spec->component, config, std::move(weights));
+    });
   } else if (model.parts.denoiser) {
     model.parts.propagator = host.create_propagator("propagator.whole", "{}");
   }
   for (const ComponentSpec& spec : package.conditioners()) {
-    model.parts.conditioners.push_back(host.create_conditioner(spec.component, config_of(spec), open_weights(spec)));
+    model.parts.conditioners.push_back(created(host, spec, [&](const ConfigNode& config, auto weights) {
+      return host.create_conditioner(spec.component, config, std::move(weights));
+    }));
   }
   return model;
 }

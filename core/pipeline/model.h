@@ -81,8 +81,16 @@ class ModelPackage {
   std::shared_ptr<const Json> json_;
 };
 
-/// Creates one component with its weights.
+/// Creates one component with its weights. @throws DataError naming the file when they do not fit it.
 std::shared_ptr<Component> create_component(Host& host, const ComponentSpec& spec);
+
+/// After a component with weights could not be created: @throws DataError naming the file when it can be created
+/// without them, else the error of that.
+[[noreturn]] void blame_weights(Host& host, const std::string& component, const ConfigNode& config,
+                                const std::filesystem::path& file, const PluginError& error);
+
+/// @throws DataError when a component that wants weights was given none; `role` "" looks at all of them.
+void require_weights(Host& host, const ModelPackage& package, std::string_view role);
 
 /// A model whose components have been created and hold their weights.
 struct Model {

@@ -227,6 +227,7 @@ Pipeline::StepPlan StepGraph::plan(const std::string& name) {
     const ModelPackage model = verb == "generate" ? generator_package(node) : package(node.at(verb));
     model.verify_weights();
     for (const ComponentSpec& spec : model.all()) host_.registry().component(spec.component);
+    require_weights(host_, model, verb == "generate" ? "" : "compressor");
     const auto samples = source(name);
     samples->check_inputs();
     plan.warnings = samples->warnings();
@@ -236,6 +237,8 @@ Pipeline::StepPlan StepGraph::plan(const std::string& name) {
     if (!model_is_made_here(node.at("train"))) check_train_step(train_step(name), host_);
     plan.text = fmt::format("train into '{}'", resolve_path(node.at("to")).string());
   } else if (verb == "import") {
+    // Looked up here, where the place in the pipeline is known.
+    ModelPackage::load(node.with_value(Json{{"method", node.at("method").json()}}), host_.registry());
     plan.text = fmt::format("import into '{}'", resolve_path(node.at("to")).string());
   } else {
     plan.text = fmt::format("write {} to '{}'", excerpt(node.at("write").json()), resolve_path(node.at("to")).string());
