@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // medgen validate
 
+#include "core/base/file.h"
 #include "core/cli/command.h"
 #include "core/cli/console.h"
 #include "core/config/parse.h"
@@ -39,8 +40,19 @@ FileKind kind_of_file(const fs::path& file) {
 }
 
 void check_manifest(const fs::path& file) {
-  for (const ComponentInfo& component : read_manifest(file).components) {
-    Schema::parse(component.config_schema, "config schema of " + component.id);
+  const PluginInfo info = read_manifest(file);
+  const ConfigNode document = read_config(file);
+  for (std::size_t i = 0; i < info.components.size(); ++i) {
+    const ComponentInfo& component = info.components[i];
+    if (!component.usable()) {
+      document.at("components").at(i).at("kind").fail("is \"{}\", which this medgen does not know", component.kind);
+    }
+    Schema::parse(component.config_schema, fmt::format("{}: config schema of {}", file.string(), component.id));
+  }
+  if (info.sha256.empty()) return;
+  if (const std::string found = sha256_file(info.library); found != info.sha256) {
+    document.at("sha256").fail("is \"{}\", but that of {} is {}: install the plugin again", info.sha256,
+                               info.library.string(), found);
   }
 }
 

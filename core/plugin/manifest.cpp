@@ -25,7 +25,7 @@ constexpr const char* kManifestSchema = R"({
     "$schema": {"type": "string"},
     "medgen_plugin": {"const": 1},
     "id": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_.-]*$", "maxLength": 100},
-    "version": {"type": "string", "minLength": 1, "maxLength": 100},
+    "version": {"type": "string", "pattern": "^[0-9]+([.][0-9]+)*([-+.][0-9A-Za-z.+-]+)?$", "maxLength": 100},
     "vendor": {"type": "string", "default": ""},
     "license": {"type": "string", "default": ""},
     "summary": {"type": "string", "default": ""},
