@@ -21,21 +21,34 @@ CallContext call_context(std::uint64_t seed, std::size_t sample, const CodecProg
 
 /// Everything that decoding must know to give the image back on its own grid: recorded beside the latent.
 Json grid_record(const Volume& image, const IntensityTransform& intensity) {
-  return {{"size", image.size()},   {"affine", image.affine().rows()}, {"low", intensity.low},
-          {"high", intensity.high}, {"clip_low", intensity.clip_low},  {"clip_high", intensity.clip_high}};
+  return {{"size", image.size()},          {"affine", image.affine().rows()}, {"low", intensity.low},
+          {"high", intensity.high},        {"clip_low", intensity.clip_low},  {"clip_high", intensity.clip_high},
+          {"type", name_of(image.dtype())}};
 }
 
 struct DecodedRecord {
   Geometry geometry;
   IntensityTransform intensity;
+  DType type;
 };
 
-DecodedRecord read_record(const Sample& sample) {
+/// What a decoded image is written as: the type it came in, so that no value is rounded away. Floats stay floats.
+DType decoded_type(const Json& record, const DataContract& contract) {
+  const std::string type = record.value("type", std::string(name_of(contract.output)));
+  if (contract.output == DType::F32) return DType::F32;
+  for (const DType integer : {DType::U8, DType::I8, DType::U16, DType::I16, DType::U32, DType::I32}) {
+    if (type == name_of(integer)) return integer;
+  }
+  return DType::F32;
+}
+
+DecodedRecord read_record(const Sample& sample, const DataContract& contract) {
   try {
     const Json facts = Json::parse(sample.facts);
     const Json& record = facts.at("grid");
     return {{record.at("size").get<Size3>(), Affine<Ras>(record.at("affine").get<Matrix4>())},
-            {record.at("low"), record.at("high"), record.at("clip_low"), record.at("clip_high")}};
+            {record.at("low"), record.at("high"), record.at("clip_low"), record.at("clip_high")},
+            decoded_type(record, contract)};
   } catch (const nlohmann::json::exception&) {
     throw DataError(
         "{}: the latent has no record of the grid it was encoded from; encode the image with an encode step",
@@ -58,7 +71,7 @@ Tensor image_to_model(const Volume& image, const ModelGrid& grid, const Intensit
 }
 
 Volume image_from_model(const Tensor& values, const ModelGrid& grid, const DataContract& contract,
-                        const IntensityTransform& intensity, const Volume* labels) {
+                        const IntensityTransform& intensity, DType type, const Volume* labels) {
   const Volume image = grid.from_model(values.to(DType::F32));
   Tensor voxels = unscaled(intensity, image.voxels(), DType::F32);
   if (contract.background && labels != nullptr) {
@@ -69,7 +82,7 @@ Volume image_from_model(const Tensor& values, const ModelGrid& grid, const DataC
       if (id[i % id.size()] == contract.background->label) out[i] = static_cast<float>(contract.background->value);
     }
   }
-  return image.with_voxels(voxels.to(contract.output));
+  return image.with_voxels(voxels.to(type));
 }
 
 Tensor decode_latent(const Model& model, const Tensor& latent, std::uint64_t seed, std::size_t sample,
@@ -125,10 +138,10 @@ void EncodeSource::convert(const Model& model, std::size_t index, const RunObser
 void DecodeSource::convert(const Model& model, std::size_t index, const RunObserver& observer, Sample& sample) const {
   const auto mean = sample.latent.find("mean");
   if (mean == sample.latent.end()) throw DataError("steps.{}: '{}' has no latent to decode", step_, sample.name);
-  const DecodedRecord record = read_record(sample);
+  const DecodedRecord record = read_record(sample, model.contract);
   const ModelGrid grid(record.geometry, model.contract, model.compression);
   const Tensor x = model.compressor->decode(call(observer, "decoding", index, sample), {{"z", mean->second}});
-  sample.image = image_from_model(x, grid, model.contract, record.intensity, nullptr);
+  sample.image = image_from_model(x, grid, model.contract, record.intensity, record.type, nullptr);
   sample.latent.clear();
 }
 

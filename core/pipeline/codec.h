@@ -17,7 +17,7 @@ Tensor image_to_model(const Volume& image, const ModelGrid& grid, const Intensit
 /// The model's image on the source grid, in the contract's units and element type. Where `labels` has the contract's
 /// background label, the image has its background value.
 Volume image_from_model(const Tensor& values, const ModelGrid& grid, const DataContract& contract,
-                        const IntensityTransform& intensity, const Volume* labels);
+                        const IntensityTransform& intensity, DType type, const Volume* labels);
 
 /// Decodes a latent of the sampler's scale. @throws Cancelled, PluginError
 /// @param sample  noise index of the sample, for compressors that draw noise.

@@ -9,6 +9,18 @@
 #include <map>
 
 namespace medgen {
+namespace {
+
+/// @throws DataError naming the file when a voxel is no label.
+void check_label_values(const Volume& mask, const std::string& origin) {
+  try {
+    label_ids(mask.voxels());
+  } catch (const DataError& error) {
+    throw DataError("{}: {}", origin, error.what());
+  }
+}
+
+}  // namespace
 
 GenerateSource::GenerateSource(ModelPackage package, Host& host, std::shared_ptr<SampleSource> masks,
                                GenerateOptions options)
@@ -29,8 +41,21 @@ std::string GenerateSource::name(std::size_t index) const {
 
 std::optional<Geometry> GenerateSource::grid(std::size_t index) const {
   if (!masks_) return options_.grid;
-  const auto grid = masks_->grid(index / static_cast<std::size_t>(options_.count));
-  return grid && options_.resample_mm ? with_spacing(*grid, *options_.resample_mm) : grid;
+  const std::size_t mask = index / static_cast<std::size_t>(options_.count);
+  const auto grid = masks_->grid(mask);
+  return grid && options_.resample_mm ? resampled(*grid, masks_->origin(mask)) : grid;
+}
+
+Geometry GenerateSource::resampled(const Geometry& grid, const std::string& origin) const {
+  constexpr double kMostVoxels = 1LL << 33;
+  const Vec3& wanted = *options_.resample_mm;
+  const Vec3 spacing = grid.affine.spacing_mm();
+  double voxels = 1;
+  for (std::size_t axis = 0; axis < 3; ++axis)
+    voxels *= static_cast<double>(grid.size[axis]) * spacing[axis] / wanted[axis];
+  if (voxels <= kMostVoxels) return with_spacing(grid, wanted);
+  throw DataError("{}: steps.{}.resample_mm ({}) makes {:.3g} voxels of it; choose larger ones", origin, options_.step,
+                  fmt::join(wanted, ", "), voxels);
 }
 
 void GenerateSource::check_inputs() const {
@@ -38,8 +63,11 @@ void GenerateSource::check_inputs() const {
   for (std::size_t i = 0; i < count(); i += static_cast<std::size_t>(options_.count)) {
     const auto grid = this->grid(i);
     const DataContract& contract = package_.contract();
-    if (grid && !options_.beyond_contract)
-      contract.check_grid(ModelGrid(*grid, contract, 1).oriented(), masks_ ? name(i) : "steps." + options_.step);
+    if (grid && !options_.beyond_contract) {
+      contract.check_grid(
+          ModelGrid(*grid, contract, 1).oriented(),
+          masks_ ? masks_->origin(i / static_cast<std::size_t>(options_.count)) : "steps." + options_.step);
+    }
   }
 }
 
@@ -106,12 +134,15 @@ GenerateSource::Case GenerateSource::open_case(std::size_t index, const RunObser
   if (!masks_) {
     return {index, std::nullopt, "{}", ModelGrid(*options_.grid, contract, model_->multiple_of)};
   }
-  Sample sample = masks_->get(index / static_cast<std::size_t>(options_.count), observer);
+  const std::size_t source = index / static_cast<std::size_t>(options_.count);
+  Sample sample = masks_->get(source, observer);
   if (!sample.label) throw DataError("steps.{}: '{}' has no label map to generate from", options_.step, sample.name);
+  const std::string origin = masks_->origin(source);
   Volume mask = *sample.label;
-  if (options_.resample_mm) mask = resample_to_spacing(mask, *options_.resample_mm, Interpolation::Nearest);
+  check_label_values(mask, origin);
+  if (options_.resample_mm) mask = resample(mask, resampled(mask.geometry(), origin), Interpolation::Nearest);
   ModelGrid grid(mask.geometry(), contract, model_->multiple_of);
-  check_case(mask, grid, sample.name, observer);
+  check_case(mask, grid, origin, observer);
   return {index, std::move(mask), std::move(sample.facts), std::move(grid)};
 }
 
@@ -175,7 +206,8 @@ Volume GenerateSource::decode(const Tensor& latent, const Case& item, const RunO
     });
   }
   const IntensityTransform intensity = model_->contract.intensity.for_output();
-  return image_from_model(values, item.grid, model_->contract, intensity, item.mask ? &*item.mask : nullptr);
+  const DataContract& contract = model_->contract;
+  return image_from_model(values, item.grid, contract, intensity, contract.output, item.mask ? &*item.mask : nullptr);
 }
 
 Sample GenerateSource::finish(const Case& item, Volume image) const {

@@ -47,6 +47,7 @@ class GenerateSource : public SampleSource {
 
   void check_case(const Volume& mask, const ModelGrid& grid, const std::string& name,
                   const RunObserver& observer) const;
+  Geometry resampled(const Geometry& grid, const std::string& origin) const;
   Case open_case(std::size_t index, const RunObserver& observer) const;
   bool joins(const std::vector<Case>& batch, const Case& next) const;
   void make_batch(const std::vector<Case>& batch, const RunObserver& observer, const Sink& sink);

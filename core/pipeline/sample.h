@@ -36,6 +36,9 @@ class SampleSource {
   virtual std::size_t count() const = 0;
   virtual std::string name(std::size_t index) const = 0;
 
+  /// Where a sample comes from, for messages: its file, else its name.
+  virtual std::string origin(std::size_t index) const { return name(index); }
+
   /// Grid of a sample's volume when it is known before the sample is made. @throws DataError for a file that has none.
   virtual std::optional<Geometry> grid(std::size_t) const { return std::nullopt; }
 
@@ -66,6 +69,8 @@ class FileSource : public SampleSource {
 
   std::string name(std::size_t index) const override { return names_.at(index); }
 
+  std::string origin(std::size_t index) const override { return files_.at(index).string(); }
+
   std::optional<Geometry> grid(std::size_t index) const override;
 
   void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
@@ -85,6 +90,8 @@ class CachedSource : public SampleSource {
   std::size_t count() const override { return source_->count(); }
 
   std::string name(std::size_t index) const override { return source_->name(index); }
+
+  std::string origin(std::size_t index) const override { return source_->origin(index); }
 
   std::optional<Geometry> grid(std::size_t index) const override { return source_->grid(index); }
 
