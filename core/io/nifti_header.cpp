@@ -329,9 +329,9 @@ NiftiHeader interpret(const RawHeader& raw) {
   interpret_scaling(h, header);
   interpret_affine(h, header);
   const int bits = h.bitpix;
-  if (bits != static_cast<int>(8 * size_of(header.stored))) {
-    header.warnings.push_back(
-        fmt::format("the header says {} bits a voxel (bitpix) for {}; the type counts", bits, name_of(header.stored)));
+  if (bits != 0 && bits != static_cast<int>(8 * size_of(header.stored))) {  // 0: several writers leave it out
+    throw DataError("the header says {} bits a voxel (bitpix), but its voxels are {} (datatype {})", bits,
+                    name_of(header.stored), h.datatype);
   }
   return header;
 }
