@@ -57,13 +57,13 @@ std::vector<double> Flow::spaced_times(const sdk::ScheduleRequest& request) cons
 }
 
 std::vector<double> Flow::times(const sdk::ScheduleRequest& request) const {
-  if (request.timesteps.empty()) return check_times(spaced_times(request));
-  return check_times({request.timesteps.begin(), request.timesteps.end()});
+  if (request.timesteps.empty()) return check_times(spaced_times(request), !exact_);
+  return check_times({request.timesteps.begin(), request.timesteps.end()}, false);
 }
 
-std::vector<double> Flow::check_times(std::vector<double> times) const {
+std::vector<double> Flow::check_times(std::vector<double> times, bool may_repeat) const {
   for (std::size_t i = 0; i < times.size(); ++i) {
-    const bool descends = i == 0 || times[i] < times[i - 1];
+    const bool descends = i == 0 || times[i] < times[i - 1] || (may_repeat && times[i] == times[i - 1]);
     if (!(times[i] > 0 && times[i] <= train_steps_ + steps_offset_ && descends)) {
       throw sdk::invalid("timesteps must descend from at most ", train_steps_ + steps_offset_,
                          " and stay above 0; number ", i, " is ", times[i]);

@@ -28,7 +28,7 @@ class Flow {
 
  private:
   std::vector<double> spaced_times(const sdk::ScheduleRequest& request) const;
-  std::vector<double> check_times(std::vector<double> times) const;
+  std::vector<double> check_times(std::vector<double> times, bool may_repeat) const;
   double transform(double t, const sdk::ScheduleRequest& request) const;
 
   int train_steps_;

@@ -123,7 +123,9 @@ std::vector<int> Process::spaced_times(int n, int reachable) const {
   std::vector<int> out;
   for (const double time : times) {
     const int t = static_cast<int>(std::nearbyint(time)) + (spacing_ == Spacing::Trailing ? 0 : steps_offset_);
-    if (t < 0 || t >= reachable || (!out.empty() && t >= out.back())) {
+    // Rounding may repeat a time, which only the released steps can live with.
+    const bool repeats = !out.empty() && (respaced_ ? t >= out.back() : t > out.back());
+    if (t < 0 || t >= reachable || repeats) {
       throw sdk::invalid(n, " steps do not fit between steps_offset ", steps_offset_, " and time ", reachable - 1);
     }
     out.push_back(t);

@@ -8,7 +8,9 @@
 #include <medgen/abi/plugin.h>
 
 #include <catch2/catch.hpp>
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -253,6 +255,27 @@ TEST_CASE("times: the user's own list is used as it is", "[unit][scheduler]") {
   const auto flowing = flow.begin(request);
   CHECK(flowing.update(0).m == Approx(0.4).epsilon(1e-15));
   CHECK(flowing.update(2).m == Approx(0.02).epsilon(1e-15));
+}
+
+TEST_CASE("rflow: times that rounding makes equal repeat, and the step between them is short", "[unit][scheduler]") {
+  const std::vector<std::int64_t> large{4, 128, 128, 128};
+  const bool discrete = GENERATE(false, true);
+  const Rflow scheduler{config({{"use_discrete_timesteps", discrete}, {"use_timestep_transform", true}})};
+  const auto run = scheduler.begin({700, 1.0, large, {}});
+  const auto t = run.timesteps();
+  REQUIRE(t.size() == 700);
+  CHECK(std::is_sorted(t.begin(), t.end(), std::greater<>()));
+  CHECK(std::adjacent_find(t.begin(), t.end()) != t.end());
+  for (std::size_t i = 0; i < t.size(); ++i) CHECK(std::abs(run.update(i).m) < 0.02);
+}
+
+TEST_CASE("ddim: as many steps as training times, with an offset, repeat a time", "[unit][scheduler]") {
+  const Ddim scheduler{config({{"steps_offset", 1}})};
+  const auto run = scheduler.begin(steps(1000));
+  CHECK(run.timesteps().front() == 999);
+  CHECK(run.timesteps().back() == 1);
+  const Ddim respaced{config({{"steps_offset", 1}, {"respaced", true}})};
+  CHECK_THROWS_AS(respaced.begin(steps(1000)), sdk::Error);
 }
 
 TEST_CASE("rflow: exact steps follow a perfect denoiser and add up to the start", "[unit][scheduler]") {
