@@ -45,7 +45,7 @@ class SettingParser {
 
  private:
   [[noreturn]] void fail(const std::string& message) const {
-    throw ConfigError("--set {}: {}", clip(text_, 80), message);
+    throw UsageError("--set {}: {}", clip(text_, 80), message);
   }
 
   Step step(bool first) {

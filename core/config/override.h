@@ -14,8 +14,9 @@ namespace medgen {
 /// All of it but the last key must exist, so a typing error is found; only objects named in `creatable` are made at the
 /// root when missing (`--set runtime.threads=2` for a pipeline that has no "runtime"). VALUE: JSON when it reads as
 /// JSON, else a string: `10`, `[1, 1, 2]`, `true`, `labels/*.nii.gz`, `"10"` for the string. Relative paths in it
-/// start, like all others, from the document's folder. `where()` of what was set says `--set PATH`. @throws ConfigError
-/// for a setting without =, a malformed path, a path that does not exist, an index beyond the end.
+/// start, like all others, from the document's folder. `where()` of what was set says `--set PATH`. @throws UsageError
+/// for what is no PATH=VALUE, ConfigError for a setting without =, a malformed path, a path that does not exist, an
+/// index beyond the end.
 ConfigNode apply_overrides(const ConfigNode& document, std::span<const std::string> settings,
                            std::span<const std::string> creatable = {});
 

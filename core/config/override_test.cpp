@@ -67,7 +67,15 @@ TEST_CASE("settings that lead nowhere are refused with a suggestion", "[unit][co
        "--set steps.ct.spacing_mm[3]: steps.ct.spacing_mm has 3 elements, [3] does not exist"},
       {"steps.ct[0]=1", "--set steps.ct[0]: steps.ct is no array, [0] does not exist"},
       {"steps.ct.spacing_mm.x=1", "--set steps.ct.spacing_mm.x: steps.ct.spacing_mm is an array, it has no key \"x\""},
-      {"seed.x=1", "--set seed.x: seed is an integer, it has no key \"x\""},
+      {"seed.x=1", "--set seed.x: seed is an integer, it has no key \"x\""}};
+  for (const auto& [setting, message] : cases) {
+    CAPTURE(setting);
+    CHECK_THROWS_MATCHES(with({setting}), ConfigError, Catch::Message(message));
+  }
+}
+
+TEST_CASE("settings that are none are a mistake on the command line", "[unit][config]") {
+  const std::pair<const char*, const char*> cases[] = {
       {"seed", "--set seed: write PATH=VALUE, for example --set runtime.threads=4"},
       {"", "--set : write PATH=VALUE, for example --set runtime.threads=4"},
       {"=1", "--set =1: the path before = is empty"},
@@ -81,7 +89,7 @@ TEST_CASE("settings that lead nowhere are refused with a suggestion", "[unit][co
       {"seed=\xFF", "--set seed=\xFF: the value is not UTF-8"}};
   for (const auto& [setting, message] : cases) {
     CAPTURE(setting);
-    CHECK_THROWS_MATCHES(with({setting}), ConfigError, Catch::Message(message));
+    CHECK_THROWS_MATCHES(with({setting}), UsageError, Catch::Message(message));
   }
 }
 

@@ -116,8 +116,8 @@ Tensor PluginComponent::take(TensorMap& outputs, std::string_view function, cons
 }
 
 void PluginComponent::fail_unknown_function(std::string_view function, const std::vector<std::string>& known) const {
-  throw ConfigError("{} has no function '{}'{}; its functions are {}", id(), function, did_you_mean(function, known),
-                    known.empty() ? "none that can be called one by one" : fmt::format("{}", fmt::join(known, ", ")));
+  throw UsageError("{} has no function '{}'{}; its functions are {}", id(), function, did_you_mean(function, known),
+                   known.empty() ? "none that can be called one by one" : fmt::format("{}", fmt::join(known, ", ")));
 }
 
 std::shared_ptr<Component> adapt(std::shared_ptr<PluginObject> object) {

@@ -37,7 +37,7 @@ class PluginComponent : public virtual Component {
                     std::string_view params_json = {}) const;
   /// Takes output `name` out of a result. @throws PluginError when the plugin reported success without it.
   Tensor take(TensorMap& outputs, std::string_view function, const std::string& name) const;
-  /// @throws ConfigError naming the functions there are.
+  /// @throws UsageError naming the functions there are.
   [[noreturn]] void fail_unknown_function(std::string_view function, const std::vector<std::string>& known) const;
 
   PluginObject& self() const { return *object_; }

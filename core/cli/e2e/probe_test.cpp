@@ -125,7 +125,7 @@ TEST_CASE("a probe with bad inputs names them", "[e2e][cli]") {
   CHECK(tool({"probe", "null.denoiser", "predict", "--in", torn, "--out", out}).code == 4);
   CHECK(tool({"probe", "null.denoiser", "predict", "--in", bench / "missing", "--out", out}).code == 4);
   const Result unknown = tool({"probe", "null.denoiser", "decode", "--in", bench / "x.safetensors", "--out", out});
-  CHECK(unknown.code == 3);
+  CHECK(unknown.code == 2);
   CHECK(unknown.err.find("decode") != std::string::npos);
   const Result nobody = tool({"probe", "null.denoyser", "predict", "--in", bench / "x.safetensors", "--out", out});
   CHECK(nobody.code == 3);
