@@ -57,7 +57,7 @@ void import(const ImportArguments& arguments, const Invocation& call) {
   const std::string report = import_model(host, options, reporter.observer(&cancel_on_signals(call.talks())));
   reporter.clear();
   if (call.json) return print_json({{"status", "done"}, {"model", options.to.string()}, {"report", report}});
-  print(printable(report));
+  if (!call.quiet) print(printable(report));
 }
 
 void configure(CLI::App& app, Invocation& call) {

@@ -70,7 +70,10 @@ void HostServices::set_log(LogSink log) {
 }
 
 void HostServices::log(int level, std::string_view message) {
+  constexpr std::size_t kRemembered = 1000;
   const std::lock_guard lock(log_mutex_);
+  const bool warning = level == MEDGEN_LOG_WARN && warnings_.size() < kRemembered;
+  if (warning && !warnings_.emplace(message).second) return;
   if (options_.log) options_.log(level, message);
 }
 

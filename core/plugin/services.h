@@ -5,8 +5,10 @@
 
 #include <medgen/abi/host.h>
 
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 
 namespace medgen {
@@ -35,12 +37,14 @@ class HostServices {
   unsigned threads() const { return threads_; }
 
   void set_log(LogSink log);
+  /// A warning is told once: every batch would repeat it.
   void log(int level, std::string_view message);
 
  private:
   HostOptions options_;
   unsigned threads_;
   std::mutex log_mutex_;
+  std::set<std::string, std::less<>> warnings_;  // that have been told
 };
 
 /// The service table one plugin gets.
