@@ -46,18 +46,21 @@ bool file_matches(const std::filesystem::path& path, const std::string& hash) {
   return std::filesystem::is_regular_file(path, error) && sha256_file(path) == hash;
 }
 
+/// Whether it was missing.
+bool make_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  const bool made = std::filesystem::create_directories(folder, error);
+  if (!error && std::filesystem::is_directory(folder)) return made;
+  throw RuntimeError("cannot make the output folder '{}': {}", folder.string(),
+                     error ? error.message() : "it is a file");
+}
+
 }  // namespace
 
 RunFolder::RunFolder(std::filesystem::path folder, std::string fingerprint, bool overwrite)
-    : folder_(std::move(folder)), fingerprint_(std::move(fingerprint)) {
-  std::error_code error;
-  made_ = std::filesystem::create_directories(folder_, error);
-  if (error || !std::filesystem::is_directory(folder_)) {
-    throw RuntimeError("cannot make the output folder '{}': {}", folder_.string(),
-                       error ? error.message() : "it is a file");
-  }
+    : folder_(std::move(folder)), fingerprint_(std::move(fingerprint)), made_(make_folder(folder_)), lock_(folder_) {
   read_manifest(overwrite);
-  read_journal();
+  read_journal(overwrite);
 }
 
 void RunFolder::start() {
@@ -75,26 +78,36 @@ void RunFolder::read_manifest(bool overwrite) {
     for (const Json& sample : samples) remember(sample);
     return;
   }
+  forget_other_run(overwrite);
+}
+
+void RunFolder::read_journal(bool overwrite) {
+  std::ifstream journal(folder_ / kJournal);
+  std::string line;
+  bool others = false;
+  while (std::getline(journal, line)) {
+    // The last line of a killed run may be torn; everything before it counts.
+    const Json entry = Json::parse(line, nullptr, false);
+    const bool sample = entry.is_object() && entry.contains("sample");
+    if (text_of(entry, "fingerprint") == fingerprint_) {
+      continued_ = true;
+      if (sample) remember(entry["sample"]);
+    } else {
+      others = others || sample;
+    }
+  }
+  if (others) forget_other_run(overwrite);
+}
+
+void RunFolder::forget_other_run(bool overwrite) const {
   if (!overwrite) {
     throw DataError(
         "'{}' holds the results of another run (another pipeline, seed, model or input); choose another folder, delete "
         "it, or set \"overwrite\": true in the write step",
         folder_.string());
   }
-  std::filesystem::remove(file);
+  std::filesystem::remove(folder_ / kManifest);
   std::filesystem::remove(folder_ / kJournal);
-}
-
-void RunFolder::read_journal() {
-  std::ifstream journal(folder_ / kJournal);
-  std::string line;
-  while (std::getline(journal, line)) {
-    // The last line of a killed run may be torn; everything before it counts.
-    const Json entry = Json::parse(line, nullptr, false);
-    if (text_of(entry, "fingerprint") != fingerprint_) continue;
-    continued_ = true;
-    if (entry.contains("sample")) remember(entry["sample"]);
-  }
 }
 
 void RunFolder::remember(const Json& sample) {

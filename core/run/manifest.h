@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/config/json.h"
+#include "core/run/folder_lock.h"
 
 #include <cstddef>
 #include <filesystem>
@@ -19,7 +20,8 @@ class RunFolder {
   /// Opens the folder, makes it when missing, and reads what an earlier run left.
   /// @param fingerprint  of everything that decides the samples; an earlier run with another one is not continued.
   /// @param overwrite    forget an earlier run with another fingerprint instead of refusing.
-  /// @throws DataError when the folder holds another run's results, RuntimeError when it cannot be written.
+  /// @throws DataError when the folder holds another run's results, RuntimeError when it cannot be written or another
+  /// process is writing to it.
   RunFolder(std::filesystem::path folder, std::string fingerprint, bool overwrite);
 
   const std::filesystem::path& path() const { return folder_; }
@@ -47,14 +49,16 @@ class RunFolder {
 
  private:
   void read_manifest(bool overwrite);
-  void read_journal();
+  void read_journal(bool overwrite);
+  void forget_other_run(bool overwrite) const;
   void remember(const Json& sample);
 
   std::filesystem::path folder_;
   std::string fingerprint_;
   std::map<std::string, std::shared_ptr<const Json>> samples_;
   bool continued_ = false;
-  bool made_ = false;
+  bool made_;
+  FolderLock lock_;
 };
 
 /// Largest resident memory of this process so far, in bytes.

@@ -180,16 +180,36 @@ TEST_CASE("run: the results of another run are refused, or forgotten when that i
   CHECK_FALSE(fs::exists(place.folder / "run.json"));
 }
 
-TEST_CASE("run: the journal of another run that was killed is not continued", "[unit][run]") {
+TEST_CASE("run: what another run had finished when it was killed is refused, or forgotten", "[unit][run]") {
   const Place place;
   {
     RunFolder run = place.open();
     run.start();
     place.finish(run, "a");
   }
-  const RunFolder run = place.open("two");
+  CHECK_THROWS_AS(place.open("two"), DataError);
+  CHECK_THROWS_WITH(place.open("two"), Contains(place.folder.string()) && Contains("overwrite"));
+  CHECK(place.open().finished("a"));
+  const RunFolder run = place.open("two", true);
   CHECK_FALSE(run.continued());
   CHECK_FALSE(run.finished("a"));
+  CHECK_FALSE(fs::exists(place.folder / "run.journal.jsonl"));
+}
+
+TEST_CASE("run: another run that was killed before its first sample holds nothing", "[unit][run]") {
+  const Place place;
+  place.open().start();
+  CHECK_FALSE(place.open("two").continued());
+}
+
+TEST_CASE("run: two runs do not write to one folder at the same time", "[unit][run]") {
+  const Place place;
+  {
+    const RunFolder run = place.open();
+    CHECK_THROWS_AS(place.open(), RuntimeError);
+    CHECK_THROWS_WITH(place.open(), Contains("another run is writing to") && Contains(place.folder.string()));
+  }
+  CHECK_NOTHROW(place.open());
 }
 
 TEST_CASE("run: a manifest that was edited out of shape is somebody else's, never a crash", "[unit][run]") {

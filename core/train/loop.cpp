@@ -2,7 +2,9 @@
 #include "core/train/loop.h"
 
 #include "core/base/error.h"
+#include "core/base/file.h"
 #include "core/config/json.h"
+#include "core/run/folder_lock.h"
 #include "core/weights/safetensors.h"
 
 #include <nlohmann/json.hpp>
@@ -31,7 +33,9 @@ class Loop {
 
   void run() {
     std::filesystem::create_directories(options_.folder);
+    const FolderLock lock(options_.folder);
     resume();
+    forget_log_since(options_.folder / "log.jsonl");
     log_.open(options_.folder / "log.jsonl", std::ios::app);
     start_ = Clock::now();
     while (iteration_ < options_.iterations && !out_of_time()) {
@@ -121,6 +125,21 @@ class Loop {
     seconds_before_ = number<double>(value("medgen.seconds"));
     learner_.load(kEverything, file.tensors());
     observer_.say(LogLevel::Info, fmt::format("steps.{}: going on from iteration {}", options_.step, iteration_));
+  }
+
+  /// Iterations after the checkpoint are done again, and logged again.
+  void forget_log_since(const std::filesystem::path& file) const {
+    std::ifstream log(file);
+    std::string kept;
+    bool forgotten = false;
+    for (std::string line; std::getline(log, line);) {
+      const Json entry = Json::parse(line, nullptr, false);
+      const bool past = entry.is_object() && entry.value("iteration", Json()).is_number_unsigned() &&
+                        entry["iteration"].get<std::uint64_t>() <= iteration_;
+      if (past) kept += line + '\n';
+      forgotten = forgotten || !past;
+    }
+    if (forgotten) write_file(file, kept);
   }
 
   template <typename T>

@@ -4,6 +4,7 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/config/json.h"
+#include "core/run/folder_lock.h"
 #include "core/weights/safetensors.h"
 
 #include <catch2/catch.hpp>
@@ -174,6 +175,31 @@ TEST_CASE("train: a training that was killed goes on from its last checkpoint", 
   train_loop(second, batch_of, options, {});
   CHECK(second.steps.front() == 4);
   CHECK(second.rates.size() == 6);
+}
+
+TEST_CASE("train: what a killed training logged after its last checkpoint is logged once", "[unit][train]") {
+  const Place place;
+  LoopOptions options = place.options(8);
+  options.checkpoint_every = GENERATE(3, 0);  // 0: killed before there was any
+  Fake fake;
+  fake.bad_batch = 5;
+  CHECK_THROWS_AS(train_loop(fake, batch_of, options, {}), RuntimeError);
+  REQUIRE(place.log().size() == 5);
+  std::ofstream(place.path / "training" / "log.jsonl", std::ios::app) << R"({"iteration": 6, "los)";
+  Fake again;
+  train_loop(again, batch_of, options, {});
+  const auto log = place.log();
+  REQUIRE(log.size() == 8);
+  for (std::size_t i = 0; i < log.size(); ++i) CHECK(log[i]["iteration"] == i + 1);
+}
+
+TEST_CASE("train: two trainings do not write to one folder at the same time", "[unit][train]") {
+  const Place place;
+  fs::create_directories(place.path / "training");
+  const FolderLock lock(place.path / "training");
+  Fake fake;
+  CHECK_THROWS_WITH(train_loop(fake, batch_of, place.options(2), {}), Contains("another run is writing"));
+  CHECK(fake.steps.empty());
 }
 
 TEST_CASE("train: a checkpoint holds weights, their average and the optimiser, and how far it is", "[unit][train]") {
