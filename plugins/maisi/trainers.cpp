@@ -9,6 +9,7 @@
 
 #include <ATen/ops/empty_like.h>
 #include <ATen/TensorOperators.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 namespace medgen::maisi {
@@ -106,7 +107,11 @@ void UnetTrainer::step(const sdk::Context&, const sdk::Binds& batch, sdk::Output
     inputs.mid_block_additional_residual = std::move(residuals.mid);
   }
   const at::Tensor target = support::float_input(batch, "target", component_->device());
-  const at::Tensor difference = component_->network().forward(inputs) - target;
+  const at::Tensor predicted = component_->network().forward(inputs);
+  // Broadcasting would train on something else without a word.
+  support::require(predicted.sizes() == target.sizes(), "target has the shape {}, the network gives {}",
+                   fmt::join(target.sizes(), "x"), fmt::join(predicted.sizes(), "x"));
+  const at::Tensor difference = predicted - target;
   at::Tensor each = l2_ ? difference.square() : difference.abs();
   if (const at::Tensor weight = support::optional_input(batch, "weight", component_->device()); weight.defined())
     each = each * weight;

@@ -192,6 +192,9 @@ TEST_CASE("trainers: a batch that lacks a tensor or does not fit is refused", "[
   tensors = batch();
   tensors["controlnet_cond"] = at::rand({2, 1, 4, 4, 2});
   CHECK_THROWS_WITH(pair.step(trainer, tensors), Contains("controlnet_cond"));
+  tensors = batch();
+  tensors["target"] = tensors["target"].narrow(0, 0, 1);  // would be broadcast
+  CHECK_THROWS_WITH(pair.step(trainer, tensors), Contains("target has the shape 1x"));
 }
 
 TEST_CASE("trainers: the VAE's loss is L1 plus the weighted divergence", "[unit][maisi]") {
