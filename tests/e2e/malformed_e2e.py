@@ -14,7 +14,7 @@ import nifti
 import tool
 from tool import Case, model, pipeline, run
 
-CONFIG, DATA, PLUGIN = 3, 4, 5
+USAGE, CONFIG, DATA, PLUGIN, DEVICE = 2, 3, 4, 5, 7
 
 
 def steps(**named):
@@ -66,8 +66,21 @@ PIPELINES = [
      ["p.json:", "@ct"]),
     ("write without a place", steps(ct=pipeline()["steps"]["ct"], save={"write": "@ct"}), CONFIG, ["p.json:", "to"]),
     ("layout", pipeline(write={"layout": "bids"}), CONFIG, ["p.json:", "bids"]),
+    ("contact sheet in another folder", pipeline(write={"contact_sheet": "../evil.png"}), CONFIG,
+     ["p.json:", "contact_sheet", "../evil.png"]),
+    ("contact sheet somewhere else", pipeline(write={"contact_sheet": "/tmp/evil.png"}), CONFIG,
+     ["p.json:", "contact_sheet", "/tmp/evil.png"]),
+    ("contact sheet without a name", pipeline(write={"contact_sheet": ".png"}), CONFIG, ["p.json:", "contact_sheet"]),
     ("device", pipeline(runtime={"device": "tpu"}), CONFIG, ["p.json:", "device"]),
+    ("GPU that is not there", pipeline(runtime={"device": "cuda:99"}), DEVICE, ["cuda:99", "\"cpu\""]),
     ("memory", pipeline(runtime={"memory": "4 bananas"}), CONFIG, ["p.json:", "memory"]),
+    ("no memory", pipeline(runtime={"memory": 0}), CONFIG, ["p.json:", "memory"]),
+    ("no memory, as text", pipeline(runtime={"memory": "0"}), CONFIG, ["p.json:", "memory", "1MiB"]),
+    ("threads", pipeline(runtime={"threads": 1000000}), CONFIG, ["p.json:", "threads", "4096"]),
+    ("batch", pipeline({"batch": 10**9}), CONFIG, ["p.json:", "batch"]),
+    ("guidance", pipeline({"guidance": 1e308}), CONFIG, ["p.json:", "guidance"]),
+    ("name of a conditioner", part("conditioners", **{"bad name!": {"component": "null.conditioner"}}), CONFIG,
+     ["p.json:", "bad name!"]),
     ("model folder", pipeline({"generate": "nowhere"}), CONFIG, ["p.json:", "nowhere"]),
     ("method", broken_model(method="null.methd"), CONFIG, ["p.json:", "null.methd"]),
     ("model key", broken_model(componets={}), CONFIG, ["p.json:", "componets", "components"]),
@@ -130,6 +143,7 @@ NIFTI_FILES = {
     "larger than the file": nifti_file(dim=(3, 32767, 32767, 32767, 1, 1, 1, 1)),
     "element type": nifti_file(code=999),
     "complex numbers": nifti_file(code=32, bits=64),
+    "bits that do not fit the type": nifti_file(bits=32),
     "offset beyond the end": nifti_file(offset=1e9),
     "offset that is no number": nifti_file(offset=float("nan")),
     "offset in the header": nifti_file(offset=12),
@@ -187,6 +201,12 @@ MANIFESTS = {
     "kind": {"components": [{"id": "null.x", "kind": "denoiser"}]},
     "twice": {"components": [{"id": "null.x", "kind": "medgen.denoiser/1"}] * 2},
     "unknown key": {"componets": []},
+    "hash": {"sha256": "0" * 64},
+    "kind that does not exist": {"components": [{"id": "null.x", "kind": "medgen.foo/1"}]},
+    "revision that does not exist": {"components": [{"id": "null.x", "kind": "medgen.denoiser/9"}]},
+    "version in words": {"version": "one"},
+    "schema of a configuration": {"components": [{"id": "null.x", "kind": "medgen.denoiser/1",
+                                                  "config_schema": {"type": "objct"}}]},
 }
 
 
@@ -233,7 +253,7 @@ class Malformed(Case):
                                  ("spacing", {"spacing_mm": {"minimum": [2, 2, 2]}}, ["spacing", "2, 2, 2"]),
                                  ("size", {"size": {"maximum": [5, 5, 5]}}, ["size", "6, 5, 4"])):
             with self.subTest(name):
-                self.check_run(pipeline({"generate": model(data=data), "mask": "mask.nii"}), DATA, ["mask", *says])
+                self.check_run(pipeline({"generate": model(data=data), "mask": "mask.nii"}), DATA, ["mask.nii", *says])
 
     def test_weights(self):
         path = self.folder / "w.safetensors"
@@ -246,6 +266,52 @@ class Malformed(Case):
         other = hashlib.sha256(b"other").hexdigest()
         self.check_run(part("denoiser", component="null.denoiser", weights="w.safetensors", sha256=other), DATA,
                        ["w.safetensors", other])
+
+    def test_weights_of_another_network(self):
+        if not (Path(tool.PLUGINS) / "maisi.medgen-plugin.json").exists():
+            self.skipTest("the maisi plugin was not built")
+        shipped = Path(__file__).parents[2] / "examples/models/hippocampus-mr"
+        nifti.write(self.folder / "head.nii.gz", (32, 48, 32), range(32 * 48 * 32), "float32")
+        encode = steps(z={"encode": "m", "image": "head.nii.gz"}, save={"write": "@z", "to": "out"})
+        for name, change, says in (("swapped", {"weights": "denoiser.safetensors"}, ["denoiser.safetensors"]),
+                                   ("none", {"weights": None}, ["model.json:", "compressor", "no weights"]),
+                                   ("size", {"config": {"num_channels": [8, 16]}}, ["compressor.safetensors"])):
+            with self.subTest(name):
+                shutil.copytree(shipped, self.folder / "m", dirs_exist_ok=True)
+                description = json.loads((shipped / "model.json").read_text())
+                compressor = description["components"]["compressor"]
+                compressor.pop("sha256")
+                for key, value in change.items():
+                    compressor[key] = {**compressor[key], **value} if key == "config" else value
+                if compressor["weights"] is None:
+                    compressor.pop("weights")
+                (self.folder / "m/model.json").write_text(json.dumps(description))
+                self.check_run(encode, DATA, says)
+        config = self.folder / "c.json"
+        config.write_text(json.dumps(json.loads((shipped / "model.json").read_text())["components"]["denoiser"]["config"]))
+        self.check(run("probe", "maisi.unet", "--describe", "--config", config, "--weights",
+                       shipped / "compressor.safetensors"), DATA, ["compressor.safetensors"])
+
+    def test_command_lines(self):
+        path = self.write_pipeline(pipeline())
+        self.check(run("run", path, "--set", "steps.ct.count"), USAGE, ["steps.ct.count", "PATH=VALUE"])
+        self.check(run("probe", "null.denoiser", "predcit", "--out", self.folder / "y"), USAGE, ["predcit", "predict"])
+
+    def test_an_import_of_an_unknown_method(self):
+        (self.folder / "w.pt").write_bytes(b"")
+        document = {"medgen": 1, "steps": {"m": {"import": {"denoiser": "w.pt"}, "method": "maisi.rflo", "to": "m"}}}
+        self.check_run(document, CONFIG, ["p.json:", "method", "maisi.rflo"])
+
+    def test_masks_that_hold_no_labels(self):
+        path = self.folder / "mask.nii"
+        for name, write in (("half", lambda: nifti.write(path, SIZE, [0.5] * 120, "float32")),
+                            ("no number", lambda: nifti.write(path, SIZE, [float("nan")] * 120, "float32")),
+                            ("scaled", lambda: nifti.write(path, SIZE, VOXELS, slope=0.5))):
+            with self.subTest(name):
+                write()
+                self.check_run(pipeline({"mask": "mask.nii"}), DATA, [str(path), "label"])
+        nifti.write(path, SIZE, VOXELS)
+        self.check_run(pipeline({"mask": "mask.nii", "resample_mm": [1e-5] * 3}), DATA, [str(path), "resample_mm"])
 
     def test_models(self):
         for name, (document, says) in MODELS.items():

@@ -121,6 +121,27 @@ class Interrupted(Case):
         self.assertEqual(code, -signal.SIGKILL)
         self.check_goes_on((self.folder / "out/images/ct_0001.nii.gz").stat().st_mtime_ns)
 
+    def test_two_runs_do_not_share_a_folder(self):
+        path = self.write_pipeline(pipeline({"generate": model(SLOW), "steps": 200}))
+        with subprocess.Popen(tool.command("run", path, "--progress=json"), stderr=subprocess.PIPE,
+                              stdout=subprocess.DEVNULL, text=True, env=tool.environment()) as first:
+            for line in first.stderr:
+                if '"sampling"' in line:
+                    break
+            second = run("run", path)
+            first.send_signal(signal.SIGINT)
+            first.stderr.read()
+        self.assertEqual(second.returncode, 1, second.stderr)
+        self.assertIn("another run is writing", second.stderr)
+
+    def test_a_killed_run_is_not_replaced_by_another(self):
+        self.interrupt(signal.SIGKILL)
+        before = contents(self.folder / "out")
+        result = run("run", self.write_pipeline(pipeline({"count": 2})))
+        self.assertEqual(result.returncode, 4, result.stderr)
+        self.assertEqual(contents(self.folder / "out"), before)
+        self.check_goes_on((self.folder / "out/images/ct_0001.nii.gz").stat().st_mtime_ns)
+
     def test_a_torn_journal_line_costs_one_sample(self):
         self.interrupt(signal.SIGKILL)
         journal = self.folder / "out/run.journal.jsonl"
@@ -213,6 +234,18 @@ class Geometry(Case):
                                                   "save": {"write": "@x", "to": "out"}}})
         back = nifti.Volume(self.folder / "out/images/head.nii.gz")
         self.assertEqual((back.values, back.dtype), (values, "int16"))
+
+    def test_a_decoded_image_has_the_type_it_came_in(self):
+        vae = {"components": {"compressor": {"component": "null.compressor"}}}
+        for dtype, values in (("float32", [i / 128 for i in range(120)]), ("uint8", list(range(120))),
+                              ("int32", [100000 + i for i in range(120)])):
+            with self.subTest(dtype):
+                nifti.write(self.folder / f"{dtype}.nii.gz", (6, 5, 4), values, dtype)
+                self.run_pipeline({"medgen": 1, "steps": {"z": {"encode": vae, "image": f"{dtype}.nii.gz"},
+                                                          "x": {"decode": vae, "latent": "@z"},
+                                                          "save": {"write": "@x", "to": dtype}}})
+                back = nifti.Volume(self.folder / f"{dtype}/images/{dtype}.nii.gz")
+                self.assertEqual((back.values, back.dtype), (values, dtype))
 
 
 if __name__ == "__main__":
