@@ -217,7 +217,7 @@ inline constexpr std::string_view kLabelPlanesSchema = R"json({
   "properties": {
     "encoding": {"enum": ["bits", "one_hot"], "default": "bits", "description": "plane b is bit b of the label (released), or one plane for each class"},
     "bits": {"type": "integer", "minimum": 1, "maximum": 32, "default": 8},
-    "classes": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "description": "label ids of the one-hot planes, in order"},
+    "classes": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "uniqueItems": true, "description": "label ids of the one-hot planes, in order"},
     "unshuffle": {"type": "integer", "minimum": 1, "maximum": 8, "default": 1, "description": "every block of n^3 voxels becomes channels of one: full-resolution labels on the latent's grid"},
     "output": {"enum": ["controlnet_cond", "concat"], "default": "controlnet_cond"},
     "null_labels": {"type": "object",
