@@ -7,8 +7,8 @@
 
 #include <medgen/abi/plugin.h>
 
-#include <catch2/catch.hpp>
 #include <algorithm>
+#include <catch2/catch.hpp>
 #include <cmath>
 #include <functional>
 #include <string>
