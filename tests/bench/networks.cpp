@@ -7,7 +7,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/convolution.h>
-#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>

@@ -157,7 +157,7 @@ TEST_CASE_METHOD(Fixture, "a function that is not there is named", "[conformance
   const auto compressor = host().create_compressor("misbehaving.compressor", std::string());
   CHECK_THROWS_WITH(compressor->prior({}, {}), Contains("offers no 'prior'"));
   CHECK_THROWS_WITH(compressor->decode({}, {}), Contains("offers no 'decode'"));
-  CHECK_THROWS_AS(propagator("none")->call("next", {}, {}), ConfigError);
+  CHECK_THROWS_AS(propagator("none")->call("next", {}, {}), UsageError);
   CHECK_THROWS_AS(scheduler("none")->training_time(steps(1), 0.5), PluginError);
 }
 
@@ -226,7 +226,7 @@ TEST_CASE_METHOD(Fixture, "a scheduler is probed by its numbers", "[conformance]
   CHECK(updates.at("completes_step").values<std::int64_t>()[0] == 1);
   const TensorMap levels = component->call("levels", {}, {{}, R"({"timesteps": [0.25, 0.5]})"});
   CHECK(levels.at("sigma").values<double>()[1] == 0.5);
-  CHECK_THROWS_AS(component->call("step", {}, {}), ConfigError);
+  CHECK_THROWS_AS(component->call("step", {}, {}), UsageError);
   CHECK_THROWS_AS(component->call("updates", {}, {{}, "{"}), ConfigError);
 }
 
