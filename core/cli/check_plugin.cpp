@@ -79,8 +79,8 @@ void configure(CLI::App& app, Invocation& call) {
 
 const Command kCheckPluginCommand = {"check-plugin",
                                      "Run the conformance checks on a plugin, and say what is wrong with it.",
-                                     "% build/plugins/medgen-mine.so\n"
-                                     "% build/plugins/mine.medgen-plugin.json --json",
+                                     "% build/release/plugins/medgen-mine.so\n"
+                                     "% build/release/plugins/mine.medgen-plugin.json --json",
                                      configure};
 
 }  // namespace medgen::cli

@@ -57,7 +57,7 @@ void configure(CLI::App& app, Invocation& call) {
 const Command kPluginsCommand = {"plugins", "List the plugins that are installed, and those that were not taken.",
                                  "%\n"
                                  "% --why maisi\n"
-                                 "% --plugin-dir build/plugins --json",
+                                 "% --plugin-dir build/release/plugins --json",
                                  configure};
 
 }  // namespace medgen::cli

@@ -135,7 +135,7 @@ void configure(CLI::App& app, Invocation& call) {
 const Command kValidateCommand = {"validate", "Check pipelines, models and manifests without running anything.",
                                   "% pipeline.json\n"
                                   "% examples/pipelines/*.json\n"
-                                  "% models/hippocampus-mr --resolved",
+                                  "% examples/models/hippocampus-mr --resolved",
                                   configure};
 
 }  // namespace medgen::cli

@@ -36,7 +36,7 @@ Json method_defaults(const ConfigNode& id, const Registry& registry) {
     if (const auto found = methods.find(id.as<std::string>()); found != methods.end()) return *found;
   }
   const auto ids = method_ids(registry);
-  id.fail("names no known method: {}{}; see `medgen plugins`", excerpt(id.json()),
+  id.fail("names no known method: {}{}; see `medgen describe`", excerpt(id.json()),
           did_you_mean(id.as<std::string>(), ids));
 }
 

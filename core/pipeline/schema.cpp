@@ -123,7 +123,7 @@ constexpr const char* kImport = R"json({
   "properties": {
     "import": {"type": "object", "minProperties": 1, "additionalProperties": {"type": "string"},
                "description": "checkpoint files by the component they are for: {\"compressor\": \"autoencoder.pt\"}"},
-    "method": {"type": "string", "description": "the method whose components and configs they fit (medgen plugins)"},
+    "method": {"type": "string", "description": "the method whose components and configs they fit (medgen describe)"},
     "config": {"type": "object", "additionalProperties": {"type": "object"},
                "description": "constructor arguments in place of the method's, by component"},
     "key": {"type": "object", "additionalProperties": {"type": "string"},

@@ -48,9 +48,9 @@ void append_installed_folders(std::vector<fs::path>& folders) {
   }
   Dl_info where{};
   if (::dladdr(reinterpret_cast<const void*>(&read_manifest), &where) != 0 && where.dli_fname != nullptr) {
-    if (const fs::path library = fs::weakly_canonical(where.dli_fname, error); !error) {
-      folders.push_back(library.parent_path() / "medgen/plugins");
-    }
+    // Of a program the name is how it was called, which may be relative and then says nothing about where it lies.
+    const fs::path library = where.dli_fname;
+    if (library.is_absolute()) folders.push_back(fs::weakly_canonical(library, error).parent_path() / "medgen/plugins");
   }
   folders.emplace_back("/usr/local/lib/medgen/plugins");
   folders.emplace_back("/usr/lib/medgen/plugins");

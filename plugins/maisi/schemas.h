@@ -250,7 +250,7 @@ inline constexpr std::string_view kAutoencoderTrainerOptions = R"json({
     "weight_decay": {"type": "number", "minimum": 0, "default": 0, "description": "decoupled (AdamW)"},
     "ema": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0, "description": "decay of the averaged weights, which are what is saved; 0: none"},
     "clip_norm": {"type": "number", "minimum": 0, "default": 0, "description": "largest global gradient norm; 0: not clipped"},
-    "precision": {"enum": ["fp32", "bf16"], "default": "fp32", "description": "of activations; weights and gradients stay fp32"}
+    "precision": {"enum": ["fp32", "bf16"], "description": "of activations, that of the run when missing; weights and gradients stay fp32"}
   }
 })json";
 
@@ -266,7 +266,7 @@ inline constexpr std::string_view kUnetTrainerOptions = R"json({
     "weight_decay": {"type": "number", "minimum": 0, "default": 0, "description": "decoupled (AdamW)"},
     "ema": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0, "description": "decay of the averaged weights, which are what is saved; 0: none"},
     "clip_norm": {"type": "number", "minimum": 0, "default": 0, "description": "largest global gradient norm; 0: not clipped"},
-    "precision": {"enum": ["fp32", "bf16"], "default": "fp32", "description": "of activations; weights and gradients stay fp32"}
+    "precision": {"enum": ["fp32", "bf16"], "description": "of activations, that of the run when missing; weights and gradients stay fp32"}
   }
 })json";
 

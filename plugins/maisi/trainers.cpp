@@ -62,8 +62,8 @@ AutoencoderTrainer::AutoencoderTrainer(Autoencoder& component, const sdk::Contex
                                        std::string_view options_json)
     : component_(&component),
       kl_weight_(parsed(options_json).value("kl_weight", 1e-7)),
-      modules_({{"", &component.network(), true, nullptr}}, support::TrainingOptions::read(options_json),
-               context.seed()) {}
+      modules_({{"", &component.network(), true, nullptr}},
+               support::TrainingOptions::read(options_json, component.compute()), context.seed()) {}
 
 void AutoencoderTrainer::step(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out) {
   const at::Tensor x = support::float_input(batch, "x", component_->device());
@@ -97,7 +97,7 @@ UnetTrainer::UnetTrainer(UnetComponent& component, const sdk::Context& context, 
       controlnet_(controlnet_of(peers)),
       l2_(parsed(options_json).value("loss", "l1") == "l2"),
       modules_(members_of(component, parsed(options_json).value("train_denoiser", true), peers),
-               support::TrainingOptions::read(options_json), context.seed()) {}
+               support::TrainingOptions::read(options_json, component.compute()), context.seed()) {}
 
 void UnetTrainer::step(const sdk::Context&, const sdk::Binds& batch, sdk::Outputs& out) {
   UnetInputs inputs = component_->inputs(batch);

@@ -15,7 +15,7 @@
 
 namespace medgen::support {
 
-TrainingOptions TrainingOptions::read(std::string_view options_json) {
+TrainingOptions TrainingOptions::read(std::string_view options_json, at::ScalarType compute) {
   const auto json = options_json.empty() ? nlohmann::json::object() : nlohmann::json::parse(options_json);
   TrainingOptions options;
   options.beta1 = json.value("beta1", options.beta1);
@@ -24,7 +24,7 @@ TrainingOptions TrainingOptions::read(std::string_view options_json) {
   options.weight_decay = json.value("weight_decay", options.weight_decay);
   options.ema = json.value("ema", options.ema);
   options.clip_norm = json.value("clip_norm", options.clip_norm);
-  options.bf16 = json.value("precision", "fp32") == "bf16";
+  options.bf16 = json.value("precision", compute == at::kBFloat16 ? "bf16" : "fp32") == "bf16";
   return options;
 }
 

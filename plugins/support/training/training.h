@@ -24,7 +24,8 @@ struct TrainingOptions {
   bool bf16 = false;        ///< activations in bfloat16, parameters, gradients and moments in float32
 
   /// From the options object; keys of the trainer's own losses are left alone.
-  static TrainingOptions read(std::string_view options_json);
+  /// @param compute  precision of activations when the options say none
+  static TrainingOptions read(std::string_view options_json, at::ScalarType compute);
 };
 
 /// The modules that train together, with Adam and an average of the weights. Names are "<role>/<published name>", or
