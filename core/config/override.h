@@ -15,8 +15,8 @@ namespace medgen {
 /// root when missing (`--set runtime.threads=2` for a pipeline that has no "runtime"). VALUE: JSON when it reads as
 /// JSON, else a string: `10`, `[1, 1, 2]`, `true`, `labels/*.nii.gz`, `"10"` for the string. Relative paths in it
 /// start, like all others, from the document's folder. `where()` of what was set says `--set PATH`. @throws UsageError
-/// for what is no PATH=VALUE, ConfigError for a setting without =, a malformed path, a path that does not exist, an
-/// index beyond the end.
+/// for what is no PATH=VALUE, such as a setting without = or a malformed path; ConfigError for a path that does not
+/// exist or an index beyond the end.
 ConfigNode apply_overrides(const ConfigNode& document, std::span<const std::string> settings,
                            std::span<const std::string> creatable = {});
 

@@ -95,9 +95,10 @@ CodecSource::CodecSource(std::string step, ModelPackage package, Host& host, std
                          std::uint64_t seed)
     : step_(std::move(step)), package_(std::move(package)), host_(host), input_(std::move(input)), seed_(seed) {}
 
-void CodecSource::check_inputs() const {
+std::vector<std::string> CodecSource::check_inputs() const {
   for (std::size_t i = 0; i < input_->count(); ++i) input_->grid(i);
   input_->check_inputs();
+  return {};  // the warnings of the input are told by its own step
 }
 
 void CodecSource::produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) {

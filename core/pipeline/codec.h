@@ -14,8 +14,8 @@ using CodecProgress = std::function<bool(std::uint64_t done, std::uint64_t total
 /// (1, C, spatial...) float32 as the model wants it.
 Tensor image_to_model(const Volume& image, const ModelGrid& grid, const IntensityTransform& intensity);
 
-/// The model's image on the source grid, in the contract's units and element type. Where `labels` has the contract's
-/// background label, the image has its background value.
+/// The model's image on the source grid, in the contract's units, of element type `type`. Where `labels` has the
+/// contract's background label, the image has its background value.
 Volume image_from_model(const Tensor& values, const ModelGrid& grid, const DataContract& contract,
                         const IntensityTransform& intensity, DType type, const Volume* labels);
 
@@ -36,7 +36,7 @@ class CodecSource : public SampleSource {
 
   std::optional<Geometry> grid(std::size_t index) const override { return input_->grid(index); }
 
-  void check_inputs() const override;
+  std::vector<std::string> check_inputs() const override;
 
   void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
 

@@ -33,8 +33,6 @@ IntensityRule intensity_rule(const ConfigNode& data) {
   return rule;
 }
 
-constexpr const char* kAllow = "\"outside_contract\": \"warn\" in the step tries it all the same";
-
 std::set<std::int64_t> read_expected_labels(const ConfigNode& data, const LabelTable& labels) {
   std::set<std::int64_t> ids;
   if (!data.contains("expected_labels")) return ids;
@@ -130,7 +128,7 @@ void DataContract::check_grid(const Geometry& grid, const std::string& what) con
     throw DataError(
         "{}: {}, outside what the model was trained on; resample it (\"resample_mm\"), use another grid or "
         "another model; {}",
-        what, *problem, kAllow);
+        what, *problem, kOutsideContractHint);
   }
 }
 
@@ -148,8 +146,7 @@ std::vector<std::string> DataContract::grid_warnings(const Geometry& grid, bool 
   return warnings;
 }
 
-std::optional<std::string> DataContract::labels_problem(const Volume& volume) const {
-  const std::set<std::int64_t> ids = label_ids(volume.voxels());
+std::optional<std::string> DataContract::labels_problem(const std::set<std::int64_t>& ids) const {
   std::vector<std::int64_t> unknown;
   for (const std::int64_t id : ids) {
     if (id != 0 && !labels.empty() && !labels.names().contains(id)) unknown.push_back(id);
@@ -159,8 +156,7 @@ std::optional<std::string> DataContract::labels_problem(const Volume& volume) co
                      known_labels(labels));
 }
 
-std::optional<std::string> DataContract::labels_warning(const Volume& volume) const {
-  const std::set<std::int64_t> ids = label_ids(volume.voxels());
+std::optional<std::string> DataContract::labels_warning(const std::set<std::int64_t>& ids) const {
   std::vector<std::int64_t> missing;
   std::set_difference(expected_labels.begin(), expected_labels.end(), ids.begin(), ids.end(),
                       std::back_inserter(missing));
@@ -172,7 +168,7 @@ std::optional<std::string> DataContract::labels_warning(const Volume& volume) co
 }
 
 void DataContract::check_labels(const Volume& volume, const std::string& what) const {
-  if (const auto problem = labels_problem(volume)) throw DataError("{}: {}", what, *problem);
+  if (const auto problem = labels_problem(label_ids(volume.voxels()))) throw DataError("{}: {}", what, *problem);
 }
 
 ModelGrid::ModelGrid(const Geometry& geometry, const DataContract& contract, std::int64_t multiple_of)

@@ -30,6 +30,9 @@ struct IntensityRule {
   IntensityTransform for_output() const;
 };
 
+/// What the user can do about a mask or a grid that a model was not trained for, for messages.
+inline constexpr const char* kOutsideContractHint = "\"outside_contract\": \"warn\" in the step tries it all the same";
+
 /// What a model was trained on, and so what it may be given: applied to data on the way in and undone on the way out.
 struct DataContract {
   struct Background {
@@ -62,10 +65,10 @@ struct DataContract {
 
   /// Whether all ids of a label map are known. @throws DataError naming `what` and the ids.
   void check_labels(const Volume& labels, const std::string& what) const;
-  /// The same as a text; nothing when all is well.
-  std::optional<std::string> labels_problem(const Volume& labels) const;
-  /// What of a label map is unlike those the model was trained on.
-  std::optional<std::string> labels_warning(const Volume& labels) const;
+  /// The same of the ids of a map, as a text; nothing when all is well.
+  std::optional<std::string> labels_problem(const std::set<std::int64_t>& ids) const;
+  /// What of a map's ids is unlike those the model was trained on.
+  std::optional<std::string> labels_warning(const std::set<std::int64_t>& ids) const;
 };
 
 /// Where a volume goes through a model: onto the model's axes, orientation and multiple, and back to its own grid.

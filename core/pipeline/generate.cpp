@@ -12,9 +12,9 @@ namespace medgen {
 namespace {
 
 /// @throws DataError naming the file when a voxel is no label.
-void check_label_values(const Volume& mask, const std::string& origin) {
+std::set<std::int64_t> labels_of(const Volume& mask, const std::string& origin) {
   try {
-    label_ids(mask.voxels());
+    return label_ids(mask.voxels());
   } catch (const DataError& error) {
     throw DataError("{}: {}", origin, error.what());
   }
@@ -58,50 +58,39 @@ Geometry GenerateSource::resampled(const Geometry& grid, const std::string& orig
                   fmt::join(wanted, ", "), voxels);
 }
 
-void GenerateSource::check_inputs() const {
-  if (masks_) masks_->check_inputs();
-  for (std::size_t i = 0; i < count(); i += static_cast<std::size_t>(options_.count)) {
-    const auto grid = this->grid(i);
-    const DataContract& contract = package_.contract();
-    if (grid && !options_.beyond_contract) {
-      contract.check_grid(
-          ModelGrid(*grid, contract, 1).oriented(),
-          masks_ ? masks_->origin(i / static_cast<std::size_t>(options_.count)) : "steps." + options_.step);
-    }
-  }
-}
-
-std::vector<std::string> GenerateSource::warnings() const {
-  std::vector<std::string> texts = masks_ ? masks_->warnings() : std::vector<std::string>{};
+std::vector<std::string> GenerateSource::check_inputs() const {
+  std::vector<std::string> warnings = masks_ ? masks_->check_inputs() : std::vector<std::string>{};
   std::map<std::string, std::vector<std::string>> samples;  // alike ones are told once
   const DataContract& contract = package_.contract();
-  for (std::size_t i = 0; i < count(); i += static_cast<std::size_t>(options_.count)) {
+  const auto count = static_cast<std::size_t>(options_.count);
+  for (std::size_t i = 0; i < this->count(); i += count) {
     const auto grid = this->grid(i);
     if (!grid) continue;
-    for (const std::string& text :
-         contract.grid_warnings(ModelGrid(*grid, contract, 1).oriented(), options_.beyond_contract)) {
-      samples[text].push_back(masks_ ? name(i) : "steps." + options_.step);
+    const std::string step = "steps." + options_.step;
+    const Geometry oriented = ModelGrid(*grid, contract, 1).oriented();
+    if (!options_.beyond_contract) contract.check_grid(oriented, masks_ ? masks_->origin(i / count) : step);
+    for (const std::string& text : contract.grid_warnings(oriented, options_.beyond_contract)) {
+      samples[text].push_back(masks_ ? name(i) : step);
     }
   }
   for (const auto& [text, names] : samples) {
     const std::string more = names.size() > 1 ? fmt::format(" and {} more", names.size() - 1) : "";
-    texts.push_back(fmt::format("{}{}: {}", names.front(), more, text));
+    warnings.push_back(fmt::format("{}{}: {}", names.front(), more, text));
   }
-  return texts;
+  return warnings;
 }
 
 /// What can only be known with the mask at hand.
-void GenerateSource::check_case(const Volume& mask, const ModelGrid& grid, const std::string& name,
+void GenerateSource::check_case(const std::set<std::int64_t>& labels, const ModelGrid& grid, const std::string& name,
                                 const RunObserver& observer) const {
   const DataContract& contract = model_->contract;
   if (!options_.beyond_contract) contract.check_grid(grid.oriented(), name);
-  if (const auto text = contract.labels_warning(mask))
+  if (const auto text = contract.labels_warning(labels))
     observer.say(LogLevel::Warning, fmt::format("{}: {}", name, *text));
-  const auto problem = contract.labels_problem(mask);
+  const auto problem = contract.labels_problem(labels);
   if (!problem) return;
   const std::string text = fmt::format("{}: {}", name, *problem);
-  if (!options_.beyond_contract)
-    throw DataError("{}; \"outside_contract\": \"warn\" in the step tries it all the same", text);
+  if (!options_.beyond_contract) throw DataError("{}; {}", text, kOutsideContractHint);
   observer.say(LogLevel::Warning, text);
 }
 
@@ -139,10 +128,13 @@ GenerateSource::Case GenerateSource::open_case(std::size_t index, const RunObser
   if (!sample.label) throw DataError("steps.{}: '{}' has no label map to generate from", options_.step, sample.name);
   const std::string origin = masks_->origin(source);
   Volume mask = *sample.label;
-  check_label_values(mask, origin);
-  if (options_.resample_mm) mask = resample(mask, resampled(mask.geometry(), origin), Interpolation::Nearest);
+  std::set<std::int64_t> labels = labels_of(mask, origin);
+  if (options_.resample_mm) {
+    mask = resample(mask, resampled(mask.geometry(), origin), Interpolation::Nearest);
+    labels = labels_of(mask, origin);
+  }
   ModelGrid grid(mask.geometry(), contract, model_->multiple_of);
-  check_case(mask, grid, origin, observer);
+  check_case(labels, grid, origin, observer);
   return {index, std::move(mask), std::move(sample.facts), std::move(grid)};
 }
 

@@ -5,6 +5,7 @@
 #include "core/pipeline/sample.h"
 
 #include <optional>
+#include <set>
 
 namespace medgen {
 
@@ -33,8 +34,7 @@ class GenerateSource : public SampleSource {
   std::size_t count() const override;
   std::string name(std::size_t index) const override;
   std::optional<Geometry> grid(std::size_t index) const override;
-  void check_inputs() const override;
-  std::vector<std::string> warnings() const override;
+  std::vector<std::string> check_inputs() const override;
   void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
 
  private:
@@ -45,7 +45,7 @@ class GenerateSource : public SampleSource {
     ModelGrid grid;
   };
 
-  void check_case(const Volume& mask, const ModelGrid& grid, const std::string& name,
+  void check_case(const std::set<std::int64_t>& labels, const ModelGrid& grid, const std::string& name,
                   const RunObserver& observer) const;
   Geometry resampled(const Geometry& grid, const std::string& origin) const;
   Case open_case(std::size_t index, const RunObserver& observer) const;

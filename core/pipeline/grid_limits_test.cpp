@@ -79,8 +79,8 @@ TEST_CASE("a map must have known labels, and is told of those it lacks", "[unit]
   CHECK_NOTHROW(c.check_labels(label_map({0, 1, 200}), "m"));
   CHECK_NOTHROW(c.check_labels(label_map({200}), "m"));
   CHECK_NOTHROW(c.check_labels(label_map({0, 1}), "m"));
-  CHECK_THAT(c.labels_warning(label_map({0, 1})).value_or(""), Contains("the map has no label 200 (body)"));
-  CHECK_FALSE(c.labels_warning(label_map({1, 200})).has_value());
+  CHECK_THAT(c.labels_warning({0, 1}).value_or(""), Contains("the map has no label 200 (body)"));
+  CHECK_FALSE(c.labels_warning({1, 200}).has_value());
   CHECK_THROWS_WITH(c.check_labels(label_map({0, 2, 133, 200}), "m"), Contains("label 2, 133 means nothing"));
   CHECK_THROWS_WITH(contract(R"({"expected_labels": [7], "labels": {"liver": 1}})"), Contains("model.json:1:"));
   CHECK_THROWS_AS(contract(R"({"expected_labels": [0]})"), ConfigError);

@@ -43,10 +43,8 @@ class SampleSource {
   virtual std::optional<Geometry> grid(std::size_t) const { return std::nullopt; }
 
   /// Whether what the source reads can be used, without computing. @throws the first problem.
-  virtual void check_inputs() const {}
-
-  /// What can be used, but had better be otherwise: whole sentences.
-  virtual std::vector<std::string> warnings() const { return {}; }
+  /// @return what can be used, but had better be otherwise: whole sentences.
+  virtual std::vector<std::string> check_inputs() const { return {}; }
 
   /// Makes the wanted samples in this order; each goes to `sink` as soon as it is finished. What a sample is does not
   /// depend on which others are wanted. @throws Cancelled between samples or inside one; finished ones have gone to
@@ -95,9 +93,7 @@ class CachedSource : public SampleSource {
 
   std::optional<Geometry> grid(std::size_t index) const override { return source_->grid(index); }
 
-  void check_inputs() const override { source_->check_inputs(); }
-
-  std::vector<std::string> warnings() const override { return source_->warnings(); }
+  std::vector<std::string> check_inputs() const override { return source_->check_inputs(); }
 
   void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
 

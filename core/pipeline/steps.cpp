@@ -229,8 +229,7 @@ Pipeline::StepPlan StepGraph::plan(const std::string& name) {
     for (const ComponentSpec& spec : model.all()) host_.registry().component(spec.component);
     require_weights(host_, model, verb == "generate" ? "" : "compressor");
     const auto samples = source(name);
-    samples->check_inputs();
-    plan.warnings = samples->warnings();
+    plan.warnings = samples->check_inputs();
     plan.samples = samples->count();
     plan.text = fmt::format("{} {} sample{} with {}", verb, plan.samples, plan.samples == 1 ? "" : "s", model.name());
   } else if (verb == "train") {
