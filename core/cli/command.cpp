@@ -19,11 +19,18 @@ const std::map<std::string, ProgressStyle> kProgressStyles = {{"auto", ProgressS
                                                               {"json", ProgressStyle::Json},
                                                               {"none", ProgressStyle::None}};
 
+/// Every command takes them.
+void add_message_options(CLI::App& app, Invocation& call) {
+  CLI::Option* quiet = app.add_flag("-q,--quiet", call.quiet, "Errors only");
+  app.add_flag("-v,--verbose", call.verbose, "More messages")->excludes(quiet);
+}
+
 void configure(CLI::App& app, const Command& command, const std::string& called, Invocation& call) {
   app.description(command.summary);
   app.set_help_flag("-h,--help", "Show this help");
   app.footer(with_name(command.examples, called));
   command.configure(app, call);
+  add_message_options(app, call);
 }
 
 }  // namespace
@@ -58,11 +65,6 @@ void add_plugin_dir_option(CLI::App& app, Invocation& call) {
       ->type_name("DIR")
       ->check(CLI::ExistingDirectory)
       ->allow_extra_args(false);
-}
-
-void add_message_options(CLI::App& app, Invocation& call) {
-  CLI::Option* quiet = app.add_flag("-q,--quiet", call.quiet, "Errors only");
-  app.add_flag("-v,--verbose", call.verbose, "More messages")->excludes(quiet);
 }
 
 void add_progress_options(CLI::App& app, Invocation& call) {

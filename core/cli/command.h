@@ -50,7 +50,6 @@ extern const Command kRunCommand, kPlanCommand, kPluginsCommand, kDescribeComman
 // Options that several commands share. Metavariables are what completion goes by: FILE, DIR, COMPONENT, ID, {a,b}.
 void add_json_option(CLI::App& app, Invocation& call);
 void add_plugin_dir_option(CLI::App& app, Invocation& call);
-void add_message_options(CLI::App& app, Invocation& call);   ///< --quiet, --verbose
 void add_progress_options(CLI::App& app, Invocation& call);  ///< --progress, --no-progress
 /// Any unsigned 64-bit number: CLI11 alone would take -1 for a very large one.
 CLI::Validator seed_range();

@@ -53,13 +53,19 @@ std::string functions_text(const Json& functions) {
   return text;
 }
 
+std::string options_text(std::string_view title, const Json& schema) {
+  const std::string options = schema_table(schema, "  ");
+  return fmt::format("\n{}\n{}", title, options.empty() ? "  none\n" : options);
+}
+
 std::string component_text(const Json& document) {
   std::string text = table({{text_of(document.at("id")), text_of(document.at("kind"))}});
   text += member(document, "summary") + '\n';
   text += fmt::format("From plugin {} {}.\n", member(document, "plugin"), member(document, "version"));
   text += functions_text(document.at("functions"));
-  const std::string config = schema_table(document.at("config"), "  ");
-  return text + "\nConfiguration\n" + (config.empty() ? "  none\n" : config);
+  text += options_text("Configuration", document.at("config"));
+  return document.contains("train_options") ? text + options_text("Training options", document.at("train_options"))
+                                            : text;
 }
 
 std::string method_text(const Json& document) {

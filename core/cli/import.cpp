@@ -84,7 +84,6 @@ void configure(CLI::App& app, Invocation& call) {
   app.add_option("--credit", options.credit, "Whom to name when the weights or samples are used")->type_name("TEXT");
   add_plugin_dir_option(app, call);
   add_json_option(app, call);
-  add_message_options(app, call);
   add_progress_options(app, call);
   app.callback([arguments, &call] { import(*arguments, call); });
 }

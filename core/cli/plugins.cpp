@@ -39,7 +39,7 @@ void plugins(const PluginsOptions& options, const Invocation& call) {
   if (registry.plugins().empty())
     reporter.log(LogLevel::Warning, "no plugins were found; see `medgen plugins --why ID`");
   for (const Rejected& rejected : registry.rejected()) {
-    reporter.log(LogLevel::Warning, fmt::format("plugin '{}' was not taken: {}", rejected.id, rejected.reason));
+    reporter.log(LogLevel::Warning, fmt::format("{} was not taken: {}", rejected.manifest.string(), rejected.reason));
   }
 }
 
@@ -48,7 +48,6 @@ void configure(CLI::App& app, Invocation& call) {
   app.add_option("--why", options->why, "Say where ID was looked for, and why it was taken or not")->type_name("ID");
   add_plugin_dir_option(app, call);
   add_json_option(app, call);
-  add_message_options(app, call);
   app.callback([options, &call] { plugins(*options, call); });
 }
 

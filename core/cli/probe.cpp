@@ -185,7 +185,6 @@ void configure(CLI::App& app, Invocation& invocation) {
       ->transform(CLI::CheckedTransformer(precisions).description("{fp32,bf16}"));
   add_plugin_dir_option(app, invocation);
   add_json_option(app, invocation);
-  add_message_options(app, invocation);
   add_progress_options(app, invocation);
   app.callback([options, &invocation] { probe(*options, invocation); });
 }

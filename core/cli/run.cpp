@@ -104,7 +104,6 @@ void add_pipeline_options(CLI::App& app, RunOptions& options, Invocation& call) 
   app.add_option("--device", options.device, "Where networks compute: auto, cpu, cuda:0")->type_name("DEVICE");
   add_plugin_dir_option(app, call);
   add_json_option(app, call);
-  add_message_options(app, call);
 }
 
 void configure_run(CLI::App& app, Invocation& call) {

@@ -126,7 +126,6 @@ void configure(CLI::App& app, Invocation& call) {
   add_set_option(app, options->settings, "Override a value of the pipelines first");
   add_plugin_dir_option(app, call);
   add_json_option(app, call);
-  add_message_options(app, call);
   app.callback([options, &call] { validate(*options, call); });
 }
 

@@ -95,6 +95,7 @@ Json component_document(const ComponentInfo& component, const PluginInfo& plugin
   const bool scheduler = component.kind == MEDGEN_SCHEDULER_1;
   document["functions"] = scheduler ? Json::parse(kSchedulerFunctions) : io.value("functions", Json::object());
   document["config"] = embedded(component.config_schema);
+  if (!component.train_options.empty()) document["train_options"] = embedded(component.train_options);
   return document;
 }
 

@@ -189,6 +189,8 @@ std::shared_ptr<SampleSource> StepGraph::generate(const std::string& name) {
   options.step = name;
   options.seed = seed();
   options.count = node.get<int>("count");
+  if (node.contains("steps") && node.contains("timesteps"))
+    node.at("timesteps").fail("stands in place of \"steps\"; give one of the two");
   options.steps = node.get<int>("steps", package.default_steps());
   options.guidance = node.get<double>("guidance", package.default_guidance());
   options.batched_guidance = node.get<bool>("batched_guidance");

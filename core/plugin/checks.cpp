@@ -7,6 +7,8 @@
 #include "core/plugin/elf_file.h"
 #include "core/plugin/invoke.h"
 
+#include <medgen/abi/draft/train.h>
+
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -75,10 +77,21 @@ void compare_plugin(const PluginInfo& info, const medgen_plugin_t& plugin) {
   }
 }
 
+medgen_str_t train_options(const medgen_component_t& base) {
+  if (!MEDGEN_HAS_FN(medgen_component_t, &base, get_extension)) return {};
+  const auto* train =
+      static_cast<const medgen_train_t*>(call_plugin("get_extension", base.get_extension, MEDGEN_TRAIN_1));
+  return train == nullptr ? medgen_str_t{} : train->options_schema_json;
+}
+
 void compare_component(const ComponentInfo& info, const medgen_component_desc_t& description) {
   expect_text("summary", description.summary, info.summary);
   expect_json("config_schema", description.config_schema_json, info.config_schema);
   expect_json("io", description.io_json, info.io);
+  const medgen_str_t options = train_options(*description.base);
+  if ((options.len == 0) != info.train_options.empty())
+    throw CheckFailure("train_options is in one of library and manifest only: write the manifest anew");
+  if (options.len > 0) expect_json("train_options", options, info.train_options);
   if (info.summary.empty()) throw CheckFailure("it has no summary: one sentence helps its users");
 }
 

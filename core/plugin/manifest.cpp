@@ -50,7 +50,8 @@ constexpr const char* kManifestSchema = R"({
           "kind": {"type": "string", "pattern": "^[a-z0-9_.-]+/[0-9]+$", "maxLength": 200},
           "summary": {"type": "string", "default": ""},
           "config_schema": {"type": "object", "default": {"type": "object", "additionalProperties": false}},
-          "io": {"type": "object", "default": {}}
+          "io": {"type": "object", "default": {}},
+          "train_options": {"type": "object"}
         }
       }
     },
@@ -70,6 +71,7 @@ ComponentInfo read_component(const ConfigNode& node) {
   info.summary = node.get<std::string>("summary");
   info.config_schema = dump_compact(node.at("config_schema").json());
   info.io = dump_compact(node.at("io").json());
+  if (node.contains("train_options")) info.train_options = dump_compact(node.at("train_options").json());
   return info;
 }
 

@@ -14,7 +14,8 @@ struct ComponentInfo {
   std::string kind;  ///< "medgen.denoiser/1"
   std::string summary;
   std::string config_schema;
-  std::string io;  ///< {"functions": {"predict": {"in": {...}, "out": {...}}}}
+  std::string io;             ///< {"functions": {"predict": {"in": {...}, "out": {...}}}}
+  std::string train_options;  ///< schema of its training's options; empty when it cannot be trained
 
   /// False for a kind this medgen does not know: listed, but cannot be created.
   bool usable() const;

@@ -21,13 +21,15 @@ std::string environment(const char* name) {
   return value == nullptr ? std::string() : std::string(value);
 }
 
-void append_path_list(std::vector<fs::path>& folders, std::string_view list) {
+/// The folders of a list joined by ':', empty ones left out.
+std::vector<fs::path> path_list(std::string_view list) {
+  std::vector<fs::path> folders;
   while (!list.empty()) {
     const std::size_t end = std::min(list.find(':'), list.size());
-    // A relative folder would depend on where the program is started.
-    if (const fs::path folder = list.substr(0, end); folder.is_absolute()) folders.push_back(folder);
+    if (end > 0) folders.emplace_back(list.substr(0, end));
     list.remove_prefix(std::min(end + 1, list.size()));
   }
+  return folders;
 }
 
 void append_user_folder(std::vector<fs::path>& folders) {
@@ -89,10 +91,21 @@ const ComponentInfo* find_component(const PluginInfo& plugin, std::string_view i
 Registry Registry::scan(const std::vector<fs::path>& extra) {
   std::vector<fs::path> folders;
   for (const fs::path& folder : extra) folders.push_back(fs::absolute(folder));
-  append_path_list(folders, environment("MEDGEN_PLUGIN_PATH"));
+  std::vector<Rejected> relative;
+  for (const fs::path& folder : path_list(environment("MEDGEN_PLUGIN_PATH"))) {
+    if (folder.is_absolute()) {
+      folders.push_back(folder);
+    } else {
+      relative.push_back({folder, "",
+                          "MEDGEN_PLUGIN_PATH wants absolute folders; a relative one would mean another "
+                          "wherever a program is started"});
+    }
+  }
   append_user_folder(folders);
   append_installed_folders(folders);
-  return scan_only(folders);
+  Registry registry = scan_only(folders);
+  registry.rejected_.insert(registry.rejected_.begin(), relative.begin(), relative.end());
+  return registry;
 }
 
 Registry Registry::scan_only(const std::vector<fs::path>& folders) {
@@ -177,7 +190,7 @@ std::string Registry::why(std::string_view id) const {
       text += fmt::format("  it offers {}component '{}'\n", by_component == &plugin ? "" : "no ", id);
   }
   for (const Rejected& rejected : rejected_) {
-    if (concerns(rejected.id))
+    if (rejected.id.empty() || concerns(rejected.id))
       text += fmt::format("not taken: {}\n  {}\n", rejected.manifest.string(), rejected.reason);
   }
   if (text.empty()) text = fmt::format("no manifest tells of '{}'\n", id);

@@ -5,10 +5,10 @@
 
 namespace medgen {
 
-/// A manifest that was found and not taken.
+/// A manifest that was found and not taken, or a folder that was not searched.
 struct Rejected {
   std::filesystem::path manifest;
-  std::string id;      ///< as far as it is known, from the file name
+  std::string id;      ///< as far as it is known, from the file name; empty for a folder
   std::string reason;  ///< one sentence, and what to do
 };
 

@@ -198,6 +198,9 @@ TEST_CASE("folders of the environment are searched, relative ones are not", "[un
   CHECK(registry.searched()[1] == folder.path());
   CHECK(registry.searched()[2] == data.path() / "medgen/plugins");
   CHECK(registry.plugin("tests") != nullptr);
+  REQUIRE_FALSE(registry.rejected().empty());
+  CHECK(registry.rejected().front().manifest == "relative");
+  CHECK_THAT(registry.why("tests"), Catch::Contains("not taken: relative"));
 }
 
 TEST_CASE("scanning twenty plugins is quick", "[unit][plugin]") {

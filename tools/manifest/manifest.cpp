@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/manifest/manifest.h"
 
+#include <medgen/abi/draft/train.h>
+
 #include <dlfcn.h>
 #include <nlohmann/json.hpp>
 
@@ -35,6 +37,14 @@ Json object_of(medgen_str_t text, const std::string& field) {
   return value;
 }
 
+/// The options of a component's training, where it can be trained.
+void describe_training(const medgen_component_t& base, const std::string& id, Json& description) {
+  if (!MEDGEN_HAS_FN(medgen_component_t, &base, get_extension)) return;
+  const auto* train = static_cast<const medgen_train_t*>(base.get_extension(MEDGEN_TRAIN_1));
+  if (train == nullptr || !MEDGEN_HAS(medgen_train_t, train, options_schema_json)) return;
+  description["train_options"] = object_of(train->options_schema_json, id + ".train options_schema_json");
+}
+
 Json describe_component(const medgen_component_desc_t* component, const std::string& where) {
   if (component == nullptr) throw std::runtime_error(where + " is NULL");
   if (!MEDGEN_HAS(medgen_component_desc_t, component, interface)) {
@@ -46,11 +56,13 @@ Json describe_component(const medgen_component_desc_t* component, const std::str
     throw std::runtime_error(id + ": `base` with `create` and `destroy` is required");
   }
   if (component->interface == nullptr) throw std::runtime_error(id + ": `interface`, the table of its kind, is NULL");
-  return {{"id", id},
-          {"kind", required_text(component->kind, id + ".kind")},
-          {"summary", required_text(component->summary, id + ".summary")},
-          {"config_schema", object_of(component->config_schema_json, id + ".config_schema_json")},
-          {"io", object_of(component->io_json, id + ".io_json")}};
+  Json description = {{"id", id},
+                      {"kind", required_text(component->kind, id + ".kind")},
+                      {"summary", required_text(component->summary, id + ".summary")},
+                      {"config_schema", object_of(component->config_schema_json, id + ".config_schema_json")},
+                      {"io", object_of(component->io_json, id + ".io_json")}};
+  describe_training(*component->base, id, description);
+  return description;
 }
 
 Json describe_components(const medgen_plugin_t& plugin) {

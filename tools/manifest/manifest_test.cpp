@@ -3,6 +3,8 @@
 
 #include "core/base/file.h"
 
+#include <medgen/abi/draft/train.h>
+
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
@@ -47,6 +49,21 @@ std::filesystem::path temporary(const std::string& name) {
 }
 
 }  // namespace
+
+TEST_CASE("manifest: holds the options of a training where there is one", "[unit][manifest]") {
+  Example example;
+  CHECK_FALSE(manifest::describe(example.plugin)["components"][0].contains("train_options"));
+  static medgen_train_t train{};
+  train.struct_size = sizeof train;
+  train.options_schema_json = str(R"({"type":"object"})");
+  example.base.get_extension = [](const char* id) noexcept -> const void* {
+    return std::string_view(id) == MEDGEN_TRAIN_1 ? &train : nullptr;
+  };
+  const nlohmann::json json = manifest::describe(example.plugin);
+  CHECK(json["components"][0]["train_options"]["type"] == "object");
+  train.options_schema_json = str("[]");
+  CHECK_THROWS_WITH(manifest::describe(example.plugin), Catch::Contains("x.a.train options_schema_json"));
+}
 
 TEST_CASE("manifest: says what the plugin says", "[unit][manifest]") {
   const Example example;
