@@ -16,6 +16,7 @@ if(NOT MEDGEN_CUDA STREQUAL "OFF")
     set(CMAKE_CUDA_STANDARD 20)
     # No contraction of a*b+c, as on the CPU.
     set(CMAKE_CUDA_FLAGS "${CMAKE_CUDA_FLAGS} --fmad=false")
+    find_package(CUDAToolkit REQUIRED)
     set(MEDGEN_HAS_CUDA ON)
   elseif(MEDGEN_CUDA STREQUAL "ON")
     message(FATAL_ERROR "MEDGEN_CUDA=ON, but no CUDA compiler was found. Put nvcc on PATH, or use MEDGEN_CUDA=auto or OFF.")

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/maisi/conditioners.h"
 
+#include "kernels/label_planes.h"
 #include "plugins/maisi/modality.h"
+#include "plugins/support/nn/planes.h"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <array>
 #include <set>
+#include <type_traits>
 
 namespace medgen::maisi {
 namespace {
@@ -172,11 +175,6 @@ LabelPlanes::LabelPlanes(const sdk::Create& create)
   output_ = config.value("output", "controlnet_cond");
 }
 
-bool LabelPlanes::plane(std::int64_t label, std::int64_t k) const {
-  if (bits_) return ((label >> k) & 1) != 0;
-  return label == classes_[static_cast<std::size_t>(k)];
-}
-
 void LabelPlanes::check_labels(const std::vector<std::int64_t>& labels) const {
   const std::int64_t most = bits_ ? (std::int64_t{1} << planes_) - 1 : std::int64_t{1} << 62;
   for (const std::int64_t label : labels) {
@@ -207,21 +205,12 @@ void LabelPlanes::encode(const sdk::Context& context, const sdk::Binds& in, sdk:
   }
   const std::array<std::int64_t, 5> shape{mask.size(0), planes_ * n * n * n, size[0] / n, size[1] / n, size[2] / n};
   const auto values = out.allocate<float>(output_, sdk::ShapeView(shape)).values<float>();
-  std::size_t i = 0;
-  for (std::int64_t row = 0; row < shape[0]; ++row) {
-    for (std::int64_t channel = 0; channel < shape[1]; ++channel) {
-      const std::int64_t k = channel / (n * n * n);
-      const std::array<std::int64_t, 3> offset{channel / (n * n) % n, channel / n % n, channel % n};
-      for (std::int64_t x = offset[0]; x < size[0]; x += n) {
-        for (std::int64_t y = offset[1]; y < size[1]; y += n) {
-          const std::int64_t line = ((row * size[0] + x) * size[1] + y) * size[2];
-          for (std::int64_t z = offset[2]; z < size[2]; z += n) {
-            values[i++] = plane(labels[static_cast<std::size_t>(line + z)], k) ? 1.0F : 0.0F;
-          }
-        }
-      }
-    }
-  }
+  const auto fill = [&]<bool kBits>(std::bool_constant<kBits>) {
+    launch(nn::on_torch_threads(),
+           kernels::LabelPlanes<kBits>{
+               labels.data(), classes_.data(), shape[0], planes_, n, {size[0], size[1], size[2]}, values.data()});
+  };
+  bits_ ? fill(std::true_type{}) : fill(std::false_type{});
 }
 
 }  // namespace medgen::maisi

@@ -60,8 +60,6 @@ class LabelPlanes {
   void encode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out);
 
  private:
-  /// Plane k of a label is 1 or 0.
-  bool plane(std::int64_t label, std::int64_t k) const;
   void check_labels(const std::vector<std::int64_t>& labels) const;
   /// Label maps of this size, one after the other, as the null condition of guidance has them.
   void make_null(std::span<std::int64_t> labels, const std::array<std::int64_t, 3>& size) const;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/maisi/window_decode.h"
 
+#include "plugins/support/nn/planes.h"
+
 #include <ATen/ops/arange.h>
-#include <ATen/ops/ones.h>
 #include <ATen/ops/repeat_interleave.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/TensorOperators.h>
@@ -14,7 +15,7 @@ namespace medgen::maisi {
 namespace {
 
 constexpr double kSigmaScale = 0.125;  // of the window
-constexpr double kSmallestWeight = 1e-3;
+constexpr float kSmallestWeight = 1e-3F;
 
 /// First voxels of the windows along one axis; the last one is shifted back so that it fits.
 std::vector<std::int64_t> starts(std::int64_t length, std::int64_t roi, double overlap) {
@@ -28,26 +29,26 @@ std::vector<std::int64_t> starts(std::int64_t length, std::int64_t roi, double o
   }
 }
 
-/// exp(-x^2 / 2 sigma^2) on each axis, multiplied, on the voxel grid of a decoded window: (1, 1, x, y, z).
-at::Tensor gaussian(const std::array<std::int64_t, 3>& roi, std::int64_t factor) {
-  at::Tensor weight = at::ones({1, 1, 1, 1, 1});
+/// exp(-x^2 / 2 sigma^2) on each axis, on the voxel grid of a decoded window.
+nn::BlendWeights gaussian(const std::array<std::int64_t, 3>& roi, std::int64_t factor, at::Device device) {
+  nn::BlendWeights weights;
+  float smallest = 1;
   for (std::size_t axis = 0; axis < 3; ++axis) {
     const double sigma = kSigmaScale * static_cast<double>(roi[axis]);
     const at::Tensor x = at::arange(roi[axis], at::kFloat) - static_cast<double>(roi[axis] - 1) / 2;
-    std::array<std::int64_t, 5> shape{1, 1, 1, 1, 1};
-    shape[2 + axis] = roi[axis];
-    weight = weight * (x.square() / (-2 * sigma * sigma)).exp().reshape(shape);
+    const at::Tensor weight = (x.square() / (-2 * sigma * sigma)).exp();
+    smallest *= weight.min().item<float>();
+    weights.axis[axis] = weight.repeat_interleave(factor).to(device);
   }
-  weight = weight.clamp_min(std::max(weight.min().item<double>(), kSmallestWeight));
-  for (std::int64_t axis = 2; axis < 5; ++axis) weight = weight.repeat_interleave(factor, axis);
-  return weight;
+  weights.smallest = std::max(smallest, kSmallestWeight);
+  return weights;
 }
 
 at::Tensor box(const at::Tensor& tensor, const std::array<std::int64_t, 3>& start,
-               const std::array<std::int64_t, 3>& size, std::int64_t factor) {
+               const std::array<std::int64_t, 3>& size) {
   at::Tensor view = tensor;
   for (std::size_t axis = 0; axis < 3; ++axis) {
-    view = view.narrow(static_cast<std::int64_t>(2 + axis), start[axis] * factor, size[axis] * factor);
+    view = view.narrow(static_cast<std::int64_t>(2 + axis), start[axis], size[axis]);
   }
   return view;
 }
@@ -65,22 +66,23 @@ at::Tensor decode_in_windows(const at::Tensor& z, const WindowOptions& options, 
     roi[axis] = std::min(options.roi[axis], length);
     origins[axis] = starts(length, roi[axis], options.overlap);
   }
-  const at::Tensor weight = gaussian(roi, factor).to(z.device());
+  const nn::BlendWeights weights = gaussian(roi, factor, z.device());
   at::Tensor sum;
-  at::Tensor count = at::zeros({1, 1, z.size(2) * factor, z.size(3) * factor, z.size(4) * factor}, weight.options());
+  const at::TensorOptions options_of_sum = at::TensorOptions(at::kFloat).device(z.device());
+  const at::Tensor count =
+      at::zeros({1, 1, z.size(2) * factor, z.size(3) * factor, z.size(4) * factor}, options_of_sum);
   for (const std::int64_t i : origins[0]) {
     for (const std::int64_t j : origins[1]) {
       for (const std::int64_t k : origins[2]) {
-        const std::array<std::int64_t, 3> start{i, j, k};
-        const at::Tensor decoded = decode(box(z, start, roi, 1));
+        const at::Tensor decoded = decode(box(z, {i, j, k}, roi));
         if (!sum.defined())
-          sum = at::zeros({1, decoded.size(1), count.size(2), count.size(3), count.size(4)}, weight.options());
-        box(sum, start, roi, factor).add_(decoded * weight);
-        box(count, start, roi, factor).add_(weight);
+          sum = at::zeros({1, decoded.size(1), count.size(2), count.size(3), count.size(4)}, options_of_sum);
+        nn::blend_window(decoded, weights, {i * factor, j * factor, k * factor}, sum);
+        nn::blend_weights(weights, {i * factor, j * factor, k * factor}, count);
       }
     }
   }
-  return sum / count;
+  return sum.div_(count);
 }
 
 }  // namespace medgen::maisi

@@ -22,7 +22,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')
 MODULE = re.compile(r"medgen_core_module\s*\(\s*(\w+)([^)]*)\)")
 TORCH = re.compile(r"^(torch|ATen|c10|caffe2)/")
 C_STANDARD = re.compile(r"^(stddef|stdint)\.h$")
-STANDARD = re.compile(r"^[a-z_0-9]+(\.h)?$")
+STANDARD = re.compile(r"^(?!cuda)[a-z_0-9]+(\.h)?$")
 # Paths of somebody's machine, and of folders beside the repository.
 FOREIGN_PATH = re.compile(r"(?<![\w.~$}])/(?:work|root|opt)/|\.\./" + "shared")
 
@@ -78,6 +78,17 @@ def check_sdk(path, included, _tree):
     return None
 
 
+def check_kernels(path, included, _tree):
+    if included.startswith(("kernels/", "medgen/abi/")) or included == "medgen/sdk/noise.hpp" \
+            or STANDARD.match(included):
+        return None
+    if included.startswith("cuda_runtime") and path.startswith("kernels/cuda/"):
+        return None
+    if is_test(path) and included == "catch2/catch.hpp":
+        return None
+    return "a kernel includes kernels/, the ABI, medgen/sdk/noise.hpp and the standard library only"
+
+
 def check_core(path, included, tree):
     module = path.split("/")[1]
     if included.startswith("plugins/"):
@@ -101,6 +112,7 @@ def check_plugin(path, included, _tree):
 AREAS = (
     ("abi/include/", check_abi),
     ("abi/sdk/include/", check_sdk),
+    ("kernels/", check_kernels),
     ("core/", check_core),
     ("plugins/", check_plugin),
 )

@@ -45,6 +45,16 @@ class Rules(unittest.TestCase):
         self.assert_clean("abi/sdk/include/medgen/sdk/a.hpp", "<string_view>")
         self.assert_refused("abi/sdk/include/medgen/sdk/a.hpp", "<nlohmann/json_fwd.hpp>", "an SDK header")
 
+    def test_kernels_include_no_library(self):
+        self.assert_clean("kernels/a.h", '"kernels/numeric.h"')
+        self.assert_clean("kernels/noise.h", "<medgen/sdk/noise.hpp>")
+        self.assert_clean("kernels/cuda/a.cu", "<cuda_runtime.h>")
+        self.assert_clean("kernels/a_test.cpp", "<catch2/catch.hpp>")
+        self.assert_clean("core/io/a.cpp", '"kernels/launch.h"')
+        self.assert_refused("kernels/a.h", "<cuda_runtime.h>", "a kernel")
+        self.assert_refused("kernels/a.h", '"core/base/error.h"', "a kernel")
+        self.assert_refused("kernels/cpu/a.cpp", "<fmt/format.h>", "a kernel")
+
     def test_core_modules_include_only_what_they_depend_on(self):
         self.assert_clean("core/io/a.h", '"core/base/error.h"')
         self.assert_refused("core/base/a.h", '"core/io/nifti.h"', "does not name 'io'")

@@ -1,15 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/support/nn/planes.h"
 
-#include "plugins/support/kernels/launch.h"
+#include "kernels/blend.h"
+#include "kernels/group_norm.h"
+#include "kernels/upsample.h"
 
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/Parallel.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <c10/core/Stream.h>
 #include <c10/util/Exception.h>
+
+#include <type_traits>
 
 namespace medgen::nn {
 namespace {
 
 using kernels::Bf16;
 using kernels::Planes;
+
+#ifdef MEDGEN_CUDA_KERNELS
+constexpr bool kCudaKernels = true;
+#else
+constexpr bool kCudaKernels = false;
+#endif
+
+void parallel(unsigned, std::int64_t n, std::int64_t grain, kernels::Cpu::Part part, const void* kernel) {
+  at::parallel_for(0, n, grain, [=](std::int64_t from, std::int64_t to) { part(kernel, from, to); });
+}
+
+bool has_kernels(at::Device device) {
+  return device.is_cpu() || (kCudaKernels && device.is_cuda());
+}
+
+/// On the device of the kernel's tensors; on CUDA in the order of LibTorch's current stream.
+template <typename Kernel>
+void run(at::Device device, const Kernel& kernel) {
+  TORCH_CHECK(has_kernels(device), "medgen's kernels were built for the CPU", kCudaKernels ? " and CUDA" : "",
+              ", not for ", device.str());
+  if (device.is_cpu()) return launch(on_torch_threads(), kernel);
+  if constexpr (kCudaKernels) {
+    const c10::impl::VirtualGuardImpl cuda(device.type());
+    const c10::Device before = cuda.exchangeDevice(device);
+    launch(kernels::Cuda{cuda.getStream(device).native_handle()}, kernel);
+    cuda.exchangeDevice(before);
+  }
+}
 
 template <typename T>
 Planes<const T> planes_of(const at::Tensor& x) {
@@ -19,7 +56,7 @@ Planes<const T> planes_of(const at::Tensor& x) {
 /// Calls `call` with a null pointer of the element type.
 template <typename Call>
 void by_type(const at::Tensor& x, const Call& call) {
-  TORCH_CHECK(x.is_cpu() && x.is_contiguous(), "planes must be contiguous and on the CPU");
+  TORCH_CHECK(x.is_contiguous(), "planes must be contiguous");
   if (x.scalar_type() == at::kFloat) return call(static_cast<float*>(nullptr));
   TORCH_CHECK(x.scalar_type() == at::kBFloat16, "planes must be float32 or bfloat16");
   call(static_cast<Bf16*>(nullptr));
@@ -30,25 +67,98 @@ T* values_of(const at::Tensor& y) {
   return static_cast<T*>(y.mutable_data_ptr());
 }
 
+/// `count` numbers of the host on `device`; borrowed where that is the CPU.
+template <typename T>
+at::Tensor lend(const T* values, std::int64_t count, at::Device device) {
+  return at::from_blob(const_cast<T*>(values), {count}, c10::CppTypeToScalarType<T>::value).to(device);
+}
+
+template <template <typename> class Upsample>
+void upsample(const at::Tensor& x, std::int64_t first_plane, std::int64_t all_planes, std::int64_t first_result,
+              const at::Tensor& y) {
+  by_type(x, [&]<typename T>(T*) {
+    run(x.device(), Upsample<T>{{planes_of<T>(x), first_plane, all_planes, values_of<T>(y), first_result, y.size(0)}});
+  });
+}
+
+template <bool kValues>
+void blend(const at::Tensor& values, const BlendWeights& weights, std::array<std::int64_t, 3> origin,
+           const at::Tensor& sum) {
+  TORCH_CHECK(sum.is_contiguous() && sum.scalar_type() == at::kFloat && sum.size(0) == 1,
+              "a float32 sum of one sample");
+  kernels::BlendWindow<kValues> kernel{};
+  if (kValues) kernel.values = values.const_data_ptr<float>();
+  kernel.smallest = weights.smallest;
+  kernel.channels = sum.size(1);
+  kernel.sum = values_of<float>(sum);
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    kernel.weight[axis] = weights.axis[axis].const_data_ptr<float>();
+    kernel.size[axis] = weights.axis[axis].size(0);
+    kernel.origin[axis] = origin[axis];
+    kernel.whole[axis] = sum.size(static_cast<std::int64_t>(2 + axis));
+    TORCH_CHECK(origin[axis] >= 0 && origin[axis] + kernel.size[axis] <= kernel.whole[axis], "a window inside the sum");
+  }
+  run(sum.device(), kernel);
+}
+
 at::MemoryFormat channels_last_of(const at::Tensor& x) {
   return x.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::ChannelsLast3d;
 }
 
 }  // namespace
 
+kernels::Cpu on_torch_threads() {
+  return {parallel, 0};
+}
+
 void channel_sums(const at::Tensor& x, double* sum, double* squares) {
-  by_type(x, [&]<typename T>(T*) { kernels::channel_sums(planes_of<T>(x), sum, squares); });
+  const std::int64_t count = x.size(0) * x.size(3);
+  const auto run_into = [&](double* sums, double* squared) {
+    by_type(x, [&]<typename T>(T*) { run(x.device(), kernels::ChannelSums<T>{planes_of<T>(x), sums, squared}); });
+  };
+  if (x.is_cpu()) return run_into(sum, squares);
+  const at::Tensor made = at::zeros({2, count}, x.options().dtype(at::kDouble));
+  run_into(values_of<double>(made), values_of<double>(made) + count);
+  const at::Tensor back = made.cpu();
+  const auto* const values = back.const_data_ptr<double>();
+  for (std::int64_t i = 0; i < count; ++i) {
+    sum[i] += values[i];
+    squares[i] += values[count + i];
+  }
 }
 
 void normalize(const at::Tensor& x, const float* factor, const float* offset, bool with_silu, const at::Tensor& y) {
-  by_type(x, [&]<typename T>(T*) { kernels::normalize(planes_of<T>(x), factor, offset, with_silu, values_of<T>(y)); });
+  const at::Tensor factors = lend(factor, x.size(3), x.device());
+  const at::Tensor offsets = lend(offset, x.size(3), x.device());
+  by_type(x, [&]<typename T>(T*) {
+    const auto run_with = [&]<bool kSilu>(std::bool_constant<kSilu>) {
+      run(x.device(), kernels::Normalize<T, kSilu>{planes_of<T>(x), factors.const_data_ptr<float>(),
+                                                   offsets.const_data_ptr<float>(), values_of<T>(y)});
+    };
+    with_silu ? run_with(std::true_type{}) : run_with(std::false_type{});
+  });
 }
 
 void upsample_linear(const at::Tensor& x, std::int64_t first_plane, std::int64_t all_planes, std::int64_t first_result,
                      const at::Tensor& y) {
-  by_type(x, [&]<typename T>(T*) {
-    kernels::upsample_linear(planes_of<T>(x), first_plane, all_planes, first_result, y.size(0), values_of<T>(y));
-  });
+  upsample<kernels::UpsampleLinear>(x, first_plane, all_planes, first_result, y);
+}
+
+void upsample_nearest(const at::Tensor& x, std::int64_t first_plane, std::int64_t all_planes, std::int64_t first_result,
+                      const at::Tensor& y) {
+  upsample<kernels::UpsampleNearest>(x, first_plane, all_planes, first_result, y);
+}
+
+void blend_window(const at::Tensor& values, const BlendWeights& weights, std::array<std::int64_t, 3> origin,
+                  const at::Tensor& sum) {
+  const auto size = [&](std::size_t axis) { return weights.axis[axis].size(0); };
+  TORCH_CHECK(values.sizes() == at::IntArrayRef({1, sum.size(1), size(0), size(1), size(2)}),
+              "a window of the size of its weights");
+  blend<true>(values.to(at::kFloat).contiguous(), weights, origin, sum);
+}
+
+void blend_weights(const BlendWeights& weights, std::array<std::int64_t, 3> origin, const at::Tensor& sum) {
+  blend<false>({}, weights, origin, sum);
 }
 
 at::Tensor as_planes(const at::Tensor& x) {
@@ -58,7 +168,7 @@ at::Tensor as_planes(const at::Tensor& x) {
 
 bool has_planes(const at::Tensor& x) {
   const bool known = x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
-  return x.is_cpu() && known && (x.dim() == 4 || x.dim() == 5) && x.is_contiguous(channels_last_of(x));
+  return has_kernels(x.device()) && known && (x.dim() == 4 || x.dim() == 5) && x.is_contiguous(channels_last_of(x));
 }
 
 }  // namespace medgen::nn

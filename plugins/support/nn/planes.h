@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernels on tensors of (planes, rows, columns, channels), float32 or bfloat16, contiguous, on the CPU.
+// The kernels (kernels/) on tensors: on LibTorch's threads, or on the current stream of a CUDA device where they were
+// built for it. Planes are (planes, rows, columns, channels), float32 or bfloat16, contiguous.
 #pragma once
+
+#include "kernels/launch.h"
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <cstdint>
 
 namespace medgen::nn {
+
+/// The CPU, on as many threads as LibTorch uses.
+kernels::Cpu on_torch_threads();
 
 /// Adds the sums of each plane's channels: [plane][channel].
 void channel_sums(const at::Tensor& x, double* sum, double* squares);
@@ -19,11 +26,29 @@ void normalize(const at::Tensor& x, const float* factor, const float* offset, bo
 void upsample_linear(const at::Tensor& x, std::int64_t first_plane, std::int64_t all_planes, std::int64_t first_result,
                      const at::Tensor& y);
 
+/// The same by repetition of voxels.
+void upsample_nearest(const at::Tensor& x, std::int64_t first_plane, std::int64_t all_planes, std::int64_t first_result,
+                      const at::Tensor& y);
+
+/// How much each voxel of a window counts: the product of the weights of its place on the three axes (float32, on the
+/// device of the sums), but not less than `smallest`.
+struct BlendWeights {
+  std::array<at::Tensor, 3> axis;
+  float smallest = 0;
+};
+
+/// Adds weight x values (1, C, x, y, z) to `sum` (1, C, X, Y, Z), float32 and contiguous, from voxel `origin` on.
+void blend_window(const at::Tensor& values, const BlendWeights& weights, std::array<std::int64_t, 3> origin,
+                  const at::Tensor& sum);
+
+/// Adds the weights themselves.
+void blend_weights(const BlendWeights& weights, std::array<std::int64_t, 3> origin, const at::Tensor& sum);
+
 /// A feature map (1, channels, planes, rows, columns) or (1, channels, planes, columns) that is channels-last in
 /// memory, as (planes, rows, columns, channels), sharing memory.
 at::Tensor as_planes(const at::Tensor& x);
 
-/// Whether the kernels can read it: on the CPU, float32 or bfloat16, channels-last.
+/// Whether the kernels can read it: on a device of theirs, float32 or bfloat16, channels-last.
 bool has_planes(const at::Tensor& x);
 
 }  // namespace medgen::nn

@@ -26,6 +26,17 @@
 #define MEDGEN_HD
 #endif
 
+// Short loops are unrolled, so that loops around them can become vector code.
+#if defined(__CUDACC__)
+#define MEDGEN_UNROLL
+#elif defined(__clang__)
+#define MEDGEN_UNROLL _Pragma("unroll")
+#elif defined(__GNUC__)
+#define MEDGEN_UNROLL _Pragma("GCC unroll 16")
+#else
+#define MEDGEN_UNROLL
+#endif
+
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -51,6 +62,7 @@ constexpr std::uint32_t purpose_hash(std::string_view purpose) noexcept {
 MEDGEN_HD inline Words philox(Words counter, std::uint64_t key) noexcept {
   auto k0 = static_cast<std::uint32_t>(key);
   auto k1 = static_cast<std::uint32_t>(key >> 32);
+  MEDGEN_UNROLL
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * counter.w[0];
     const std::uint64_t p1 = std::uint64_t{0xCD9E8D57u} * counter.w[2];
@@ -103,6 +115,7 @@ MEDGEN_HD inline double sqrt(double a) {
 template <int N>
 MEDGEN_HD inline double polynomial(const double (&c)[N], double x) {
   double sum = c[N - 1];
+  MEDGEN_UNROLL
   for (int i = N - 2; i >= 0; --i) sum = add(mul(sum, x), c[i]);
   return sum;
 }
@@ -110,7 +123,8 @@ MEDGEN_HD inline double polynomial(const double (&c)[N], double x) {
 /// ln((w + 1/2) 2^-32), for any word; error below 2^-51 relative.
 /// (2w + 1) 2^-33 = 2^e m with m in [sqrt(1/2), sqrt(2)); ln m = 2 atanh(s), s = (m - 1) / (m + 1), |s| < 0.172.
 MEDGEN_HD inline double log_uniform(std::uint32_t w) {
-  const double odd = static_cast<double>(2 * std::uint64_t{w} + 1);
+  // By way of a signed integer, which every instruction set converts; all of it is exact.
+  const double odd = 2.0 * (static_cast<double>(static_cast<std::int32_t>(w ^ 0x80000000u)) + 2147483648.0) + 1.0;
   std::uint64_t bits = 0;
   std::memcpy(&bits, &odd, sizeof bits);
   // Adding the distance from sqrt(1/2) to 1 carries into the exponent exactly when the fraction is at least sqrt(2).

@@ -5,10 +5,11 @@
 #include <cstdint>
 #include <cstring>
 
+// Marks what runs on the CPU and on CUDA devices.
 #if defined(__CUDACC__)
-#define MEDGEN_HD __host__ __device__ inline
+#define MEDGEN_KERNEL __host__ __device__ inline
 #else
-#define MEDGEN_HD inline __attribute__((always_inline))
+#define MEDGEN_KERNEL inline __attribute__((always_inline))
 #endif
 
 namespace medgen::kernels {
@@ -18,32 +19,36 @@ struct Bf16 {
   std::uint16_t bits;
 };
 
-MEDGEN_HD float bits_to_float(std::uint32_t bits) {
+MEDGEN_KERNEL float bits_to_float(std::uint32_t bits) {
   float value;
   memcpy(&value, &bits, sizeof value);
   return value;
 }
 
-MEDGEN_HD std::uint32_t float_to_bits(float value) {
+MEDGEN_KERNEL std::uint32_t float_to_bits(float value) {
   std::uint32_t bits;
   memcpy(&bits, &value, sizeof bits);
   return bits;
 }
 
-MEDGEN_HD float load(float value) {
+MEDGEN_KERNEL float load(float value) {
   return value;
 }
 
-MEDGEN_HD float load(Bf16 value) {
+MEDGEN_KERNEL float load(Bf16 value) {
   return bits_to_float(static_cast<std::uint32_t>(value.bits) << 16);
 }
 
-MEDGEN_HD void store(float value, float* to) {
+MEDGEN_KERNEL void store(float value, float* to) {
   *to = value;
 }
 
+MEDGEN_KERNEL void store(Bf16 value, Bf16* to) {
+  to->bits = value.bits;
+}
+
 /// To the nearest, ties to even; NaN stays NaN.
-MEDGEN_HD void store(float value, Bf16* to) {
+MEDGEN_KERNEL void store(float value, Bf16* to) {
   const std::uint32_t bits = float_to_bits(value);
   const std::uint32_t rounded = (bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16;
   // All ones for a NaN; a comparison that selects would keep loops from becoming vector code.
@@ -53,7 +58,7 @@ MEDGEN_HD void store(float value, Bf16* to) {
 
 /// exp(x) without branches, so that loops over it become vector code; within 2 units in the last place between -87 and
 /// 88, and clamped to that range. Cephes' polynomial.
-MEDGEN_HD float exponential(float x) {
+MEDGEN_KERNEL float exponential(float x) {
   x = x < -87.0F ? -87.0F : x;
   x = x > 88.0F ? 88.0F : x;
   constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it leaves the nearest integer in the last bits
@@ -70,8 +75,38 @@ MEDGEN_HD float exponential(float x) {
   return p * bits_to_float((float_to_bits(shifted) << 23) + 0x3F800000U);
 }
 
+/// exp(x) of doubles, of operations that IEEE 754 defines to the last bit: the same on every device. Relative error
+/// below 2^-50 between -700 and 700, and clamped to that range.
+MEDGEN_KERNEL double exponential(double x) {
+  x = x < -700.0 ? -700.0 : x;
+  x = x > 700.0 ? 700.0 : x;
+  constexpr double kRound = 0x1.8p52;  // adding it leaves the nearest integer in the last bits
+  const double shifted = x * 0x1.71547652b82fep0 + kRound;
+  const double n = shifted - kRound;
+  const double r = (x - n * 0x1.62e42feep-1) - n * 0x1.a39ef35793c76p-33;
+  double p = 1.0 / 6227020800.0;
+  p = p * r + 1.0 / 479001600.0;
+  p = p * r + 1.0 / 39916800.0;
+  p = p * r + 1.0 / 3628800.0;
+  p = p * r + 1.0 / 362880.0;
+  p = p * r + 1.0 / 40320.0;
+  p = p * r + 1.0 / 5040.0;
+  p = p * r + 1.0 / 720.0;
+  p = p * r + 1.0 / 120.0;
+  p = p * r + 1.0 / 24.0;
+  p = p * r + 1.0 / 6.0;
+  p = p * r + 0.5;
+  p = p * r * r + r + 1.0;
+  std::uint64_t bits;
+  memcpy(&bits, &shifted, sizeof bits);
+  bits = (bits << 52) + 0x3FF0000000000000U;
+  double scale;
+  memcpy(&scale, &bits, sizeof scale);
+  return p * scale;
+}
+
 /// x / (1 + exp(-x))
-MEDGEN_HD float silu(float x) {
+MEDGEN_KERNEL float silu(float x) {
   return x / (1.0F + exponential(-x));
 }
 

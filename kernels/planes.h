@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "plugins/support/kernels/numeric.h"
+#include "kernels/numeric.h"
 
 namespace medgen::kernels {
 
@@ -14,9 +14,9 @@ struct Planes {
   std::int64_t columns = 0;
   std::int64_t channels = 0;
 
-  MEDGEN_HD std::int64_t voxels_per_plane() const { return rows * columns; }
+  MEDGEN_KERNEL std::int64_t voxels_per_plane() const { return rows * columns; }
 
-  MEDGEN_HD std::int64_t voxels() const { return planes * rows * columns; }
+  MEDGEN_KERNEL std::int64_t voxels() const { return planes * rows * columns; }
 };
 
 }  // namespace medgen::kernels
