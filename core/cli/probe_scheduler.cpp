@@ -47,7 +47,7 @@ TensorMap step(Scheduler& scheduler, const Inputs& in, const ConfigNode& params)
 
 /// Row by row, because every row may have a time of its own.
 TensorMap at_levels(Scheduler& scheduler, const Inputs& in, const std::string& result,
-                    Tensor (*function)(const NoiseLevel&, const Tensor&, const Tensor&)) {
+                    Tensor (*function)(const NoiseLevel&, const Tensor&, const Tensor&, unsigned)) {
   const Tensor x0 = input(in, "x0");
   const Tensor noise = input(in, "noise");
   check_same_shape(noise, "noise", x0, "x0");
@@ -59,7 +59,7 @@ TensorMap at_levels(Scheduler& scheduler, const Inputs& in, const std::string& r
   std::vector<Tensor> results;
   for (std::int64_t row = 0; row < rows; ++row) {
     const double t = timesteps.values<double>()[static_cast<std::size_t>(timesteps.size() == 1 ? 0 : row)];
-    results.push_back(function(scheduler.level(t), x0.rows(row, 1), noise.rows(row, 1)));
+    results.push_back(function(scheduler.level(t), x0.rows(row, 1), noise.rows(row, 1), 0));
   }
   return {{result, concat_rows(results)}};
 }

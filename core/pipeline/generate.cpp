@@ -158,6 +158,7 @@ SampleRequest GenerateSource::request(const std::vector<Case>& batch) const {
   request.guidance = options_.guidance;
   request.batched_guidance = options_.batched_guidance;
   request.timesteps = options_.timesteps;
+  request.threads = static_cast<unsigned>(host_.options().threads);
   Json params = options_.conditions_json.empty() ? Json::object() : Json::parse(options_.conditions_json);
   params["spacing_mm"] = grid.oriented().affine.spacing_mm();
   params["size"] = grid.oriented().size;

@@ -2,14 +2,11 @@
 #include "core/random/noise.h"
 
 #include "core/base/error.h"
-
-#include <medgen/sdk/noise.hpp>
+#include "core/base/threads.h"
+#include "kernels/noise.h"
 
 #include <algorithm>
 #include <limits>
-#include <thread>
-#include <type_traits>
-#include <vector>
 
 namespace medgen {
 namespace {
@@ -56,68 +53,45 @@ Runs runs_of(const Shape& whole, const Shape& origin, const Shape& extent) {
   return runs;
 }
 
-/// The values of the four elements of one block.
-template <typename T>
-void block_values(const noise::Stream& stream, Distribution distribution, std::uint32_t block, T (&out)[4]) {
-  if (distribution == Distribution::Normal) {
-    double values[4];
-    noise::normals(stream, block, values);
-    for (int lane = 0; lane < 4; ++lane) out[lane] = static_cast<T>(values[lane]);
-    return;
-  }
-  const noise::Words words = noise::words(stream, block);
-  if constexpr (std::is_same_v<T, float>) {
-    for (int lane = 0; lane < 4; ++lane) out[lane] = noise::uniform_float(words.w[lane]);
-  } else {
-    const noise::Words fine = noise::fine_words(stream, block);
-    for (int lane = 0; lane < 4; ++lane) out[lane] = noise::uniform_double(words.w[lane], fine.w[lane]);
-  }
-}
-
-/// Elements [first, first + count) of one sample.
+/// Elements [first, first + count) of one sample, on this thread.
 template <typename T>
 void fill_run(const noise::Stream& stream, Distribution distribution, std::int64_t first, std::int64_t count, T* out) {
-  T values[4];
-  const std::int64_t end = first + count;
-  for (std::int64_t element = first; element < end;) {
-    block_values(stream, distribution, static_cast<std::uint32_t>(element >> 2), values);
-    const std::int64_t lane = element & 3;
-    const std::int64_t lanes = std::min<std::int64_t>(4 - lane, end - element);
-    std::copy_n(values + lane, lanes, out);
-    element += lanes;
-    out += lanes;
+  if (distribution == Distribution::Normal) {
+    launch(kernels::Cpu{}, kernels::NoiseRun<T, true>{stream, first, count, out});
+  } else {
+    launch(kernels::Cpu{}, kernels::NoiseRun<T, false>{stream, first, count, out});
   }
 }
 
-/// Calls body(i) for i in [0, n), split into one range per thread.
-template <typename Body>
-void for_each_piece(std::int64_t n, unsigned threads, Body body) {
-  if (threads == 0) threads = std::max(1u, std::thread::hardware_concurrency());
-  const std::int64_t workers = std::min<std::int64_t>(threads, n);
-  const auto range = [&](std::int64_t worker) {
-    for (std::int64_t i = n * worker / workers; i < n * (worker + 1) / workers; ++i) body(i);
-  };
-  std::vector<std::jthread> team;
-  for (std::int64_t worker = 1; worker < workers; ++worker) team.emplace_back(range, worker);
-  if (workers > 0) range(0);
-}
-
+/// The runs of every row of a patch, cut into pieces.
 template <typename T>
-void fill_box(Tensor& patch, const Runs& runs, const NoiseKey& key, Distribution distribution, unsigned threads) {
-  const std::int64_t pieces_per_run = (runs.length + kPiece - 1) / kPiece;
-  const std::int64_t pieces_per_row = runs.number * pieces_per_run;
-  const std::uint32_t purpose = noise::purpose_hash(key.purpose);
-  T* const out = patch.values<T>().data();
-  // Short runs would make one piece a handful of elements; threads pay off from a few thousand elements on.
-  if (patch.size() < kPiece) threads = 1;
-  for_each_piece(patch.shape()[0] * pieces_per_row, threads, [&](std::int64_t piece) {
-    const std::int64_t row = piece / pieces_per_row;
-    const std::int64_t run = piece % pieces_per_row / pieces_per_run;
-    const std::int64_t offset = piece % pieces_per_run * kPiece;
+struct Pieces {
+  const Runs& runs;
+  const NoiseKey& key;
+  Distribution distribution;
+  T* out;
+  std::uint32_t purpose = noise::purpose_hash(key.purpose);
+  std::int64_t per_run = (runs.length + kPiece - 1) / kPiece;
+
+  void fill(std::int64_t piece) const {
+    const std::int64_t row = piece / (runs.number * per_run);
+    const std::int64_t run = piece / per_run % runs.number;
+    const std::int64_t offset = piece % per_run * kPiece;
     const noise::Stream stream{key.seed, purpose, key.step, key.sample + static_cast<std::uint32_t>(row)};
     fill_run(stream, distribution, runs.start(run) + offset, std::min(kPiece, runs.length - offset),
              out + (row * runs.number + run) * runs.length + offset);
-  });
+  }
+};
+
+template <typename T>
+void fill_box(Tensor& patch, const Runs& runs, const NoiseKey& key, Distribution distribution, unsigned threads) {
+  const Pieces<T> pieces{runs, key, distribution, patch.values<T>().data()};
+  const auto part = [](const void* of, std::int64_t from, std::int64_t to) {
+    for (std::int64_t i = from; i < to; ++i) static_cast<const Pieces<T>*>(of)->fill(i);
+  };
+  // Short runs make short pieces; a thread pays off from a few thousand elements on.
+  const std::int64_t grain = std::max<std::int64_t>(1, kPiece / runs.length);
+  run_in_parts(threads, patch.shape()[0] * runs.number * pieces.per_run, grain, part, &pieces);
 }
 
 void check_box(const Tensor& patch, const Shape& whole, const Shape& origin, const Shape& extent) {

@@ -139,7 +139,8 @@ class SamplingRun {
         window.noise_stream == 0 ? std::string(purpose) : fmt::format("{}.{}", purpose, window.noise_stream);
     Shape origin = window.origin;
     origin.insert(origin.begin(), 0);
-    fill_noise_box(tensor, request_.latent, origin, {request_.seed, request_.first_sample, stream, step});
+    fill_noise_box(tensor, request_.latent, origin, {request_.seed, request_.first_sample, stream, step},
+                   Distribution::Normal, request_.threads);
     return permute_last(tensor, window.order);
   }
 
@@ -200,17 +201,18 @@ class SamplingRun {
     const Tensor known_mask = stack(batch.windows, &Window::known_mask);
     const auto& t = plan->timesteps();
     Tensor x = noise(window, "initial", 0);
-    if (batch.starts_from_known()) x = add_noise(plan->level(t.at(0)), known, x);
+    if (batch.starts_from_known()) x = add_noise(plan->level(t.at(0)), known, x, request_.threads);
 
     History history;
     for (std::size_t i = 0; i < t.size(); ++i) {
       context_.step = static_cast<std::uint32_t>(i);
       if (batch.has_known()) impose(x, known, known_mask, window, *plan, t[i], i);
-      const Tensor m = evaluate(x, t[i], with, without);
-      if (hooks_.preview) hooks_.preview(i, clean_estimate(plan->level(t[i]), x, m));
+      const Prediction m = evaluate(x, t[i], with, without);
+      if (hooks_.preview) hooks_.preview(i, clean_estimate(plan->level(t[i]), x, m, request_.threads));
       const Update update = plan->update(i);
       const bool noisy = (update.flags & MEDGEN_UPDATE_NOISE) != 0;
-      x = apply_update(update, x, m, noisy ? noise(window, "step", context_.step) : Tensor{}, history);
+      const Tensor eps = noisy ? noise(window, "step", context_.step) : Tensor{};
+      x = apply_update(update, x, m, eps, history, request_.threads);
       check_finite(x, i, t[i]);
       ++done_;
       if (hooks_.progress && !hooks_.progress(done_, total_))
@@ -229,11 +231,9 @@ class SamplingRun {
         parts_.denoiser->id(), parts_.scheduler->id(), i, t, request_.guidance);
   }
 
-  Tensor evaluate(const Tensor& x, double t, const TensorMap& with, const TensorMap& without) {
+  Prediction evaluate(const Tensor& x, double t, const TensorMap& with, const TensorMap& without) {
     if (!guided()) return predict(x, t, with);
-    const std::int64_t channels = x.shape()[1];
-    if (!request_.batched_guidance)
-      return guide(predict(x, t, with), predict(x, t, without), request_.guidance, channels);
+    if (!request_.batched_guidance) return {predict(x, t, with), predict(x, t, without), request_.guidance};
     TensorMap both;
     for (const auto& [name, tensor] : with) {
       const auto other = without.find(name);
@@ -241,7 +241,7 @@ class SamplingRun {
       both[name] = concat_rows(std::vector{rows_for_all(tensor), rows_for_all(other->second)});
     }
     const Tensor m = predict(concat_rows(std::vector{x, x}), t, both);
-    return guide(m.rows(0, request_.batch), m.rows(request_.batch, request_.batch), request_.guidance, channels);
+    return {m.rows(0, request_.batch), m.rows(request_.batch, request_.batch), request_.guidance};
   }
 
   /// A condition with one row for the whole batch, repeated.
@@ -266,7 +266,8 @@ class SamplingRun {
   void impose(Tensor& x, const Tensor& known, const Tensor& mask, const Window& window, const Schedule& plan, double t,
               std::size_t i) const {
     if (window.known_rule == MEDGEN_KNOWN_CLEAN) return replace_known(x, known, mask);
-    replace_known(x, add_noise(plan.level(t), known, noise(window, "known", static_cast<std::uint32_t>(i))), mask);
+    const Tensor eps = noise(window, "known", static_cast<std::uint32_t>(i));
+    replace_known(x, add_noise(plan.level(t), known, eps, request_.threads), mask);
   }
 
   void replace_known(Tensor& x, const Tensor& known, const Tensor& mask) const {
@@ -274,14 +275,14 @@ class SamplingRun {
       throw PluginError("{}: the known part has shape {} and its mask {}, the window {}", parts_.propagator->id(),
                         to_string(known.shape()), to_string(mask.shape()), to_string(x.shape()));
     }
-    const auto to = x.values<float>();
-    const auto from = known.values<float>();
-    const auto flags = mask.values<std::uint8_t>();
-    const auto per_channel = static_cast<std::size_t>(mask.size() / x.shape()[0]);
-    const auto channels = static_cast<std::size_t>(x.shape()[1]);
-    for (std::size_t i = 0; i < to.size(); ++i) {
-      const std::size_t sample = i / (per_channel * channels);
-      if (flags[sample * per_channel + i % per_channel] != 0) to[i] = from[i];
+    const std::int64_t samples = std::max<std::int64_t>(x.shape()[0], 1);
+    const std::int64_t voxels = mask.size() / samples;
+    const std::int64_t rows = samples * x.shape()[1];
+    for (std::int64_t row = 0; row < rows; ++row) {
+      float* const to = x.values<float>().data() + row * voxels;
+      const float* const from = known.values<float>().data() + row * voxels;
+      const std::uint8_t* const flags = mask.values<std::uint8_t>().data() + row / x.shape()[1] * voxels;
+      for (std::int64_t i = 0; i < voxels; ++i) to[i] = flags[i] != 0 ? from[i] : to[i];
     }
   }
 

@@ -34,6 +34,7 @@ struct SampleRequest {
   /// The user's inputs, one row per sample of the batch. Spatial ones are an integer multiple of the latent's grid.
   TensorMap inputs;
   std::string params_json;  ///< scalars for the conditioners
+  unsigned threads = 0;     ///< for noise and updates; 0: as many as the machine has
 };
 
 /// What the sampling loop tells, and asks.

@@ -140,16 +140,40 @@ TEST_CASE("the clean sample comes back from its noisy one and the target", "[uni
 }
 
 TEST_CASE("guidance is a line through both answers and leaves a learned variance alone", "[unit][sample]") {
-  const Tensor c = normal(kShape, "c"), u = normal(kShape, "u");
-  CHECK(same(guide(c, u, 0, 3), u));
-  const Tensor half = guide(c, u, 1, 2);
-  const Tensor three = guide(c, u, 3, 2);
-  for (std::size_t i = 0; i < 120; ++i) {
-    const double ci = c.values<float>()[i], ui = u.values<float>()[i];
-    CHECK(half.values<float>()[i] == Approx(ci).margin(1e-6));
-    const bool guided = i / 20 % 3 < 2;
-    REQUIRE(three.values<float>()[i] == Approx(guided ? ui + 3 * (ci - ui) : ci).margin(1e-6));
+  const Shape twice{2, 6, 4, 5};
+  const Tensor x = normal(kShape, "x"), c = normal(twice, "c"), u = normal(twice, "u"), noise = normal(kShape, "noise");
+  Update take = no_update();
+  take.m = 1;
+  take.keep_m = 0;
+  take.noise_scale = 1;
+  take.log_variance_min = -2;
+  take.flags = MEDGEN_UPDATE_NOISE | MEDGEN_UPDATE_LEARNED_RANGE;
+  History history;
+  const Tensor next = apply_update(take, x, {c, u, 3}, noise, history);
+  const std::size_t sample = 60;
+  for (std::size_t i = 0; i < 2 * sample; ++i) {
+    const std::size_t at = i / sample * 2 * sample + i % sample;
+    const double ci = c.values<float>()[at], ui = u.values<float>()[at];
+    REQUIRE(history[0].values<float>()[i] == Approx(ui + 3 * (ci - ui)).margin(1e-6));
+    const double f = (c.values<float>()[at + sample] + 1.0) / 2.0;
+    const double eps = std::exp(-(1 - f)) * noise.values<float>()[i];
+    REQUIRE(next.values<float>()[i] == Approx(ui + 3 * (ci - ui) + eps).margin(1e-5));
   }
+  NoiseLevel level{};
+  level.x0_m = 1;
+  CHECK(same(clean_estimate(level, x, {c, u, 3}), history[0]));
+}
+
+TEST_CASE("what was kept does not change when the next sample is written to", "[unit][sample]") {
+  Tensor x = normal(kShape, "x");
+  const Tensor m = normal(kShape, "m"), before = x.clone();
+  Update keep = no_update();
+  keep.x = 1;
+  keep.keep_x = 0;
+  History history;
+  x = apply_update(keep, x, m, {}, history);
+  std::ranges::fill(x.values<float>(), 7.0F);
+  CHECK(same(history[0], before));
 }
 
 TEST_CASE("updates that cannot be computed are plugin errors", "[unit][sample]") {
@@ -159,7 +183,7 @@ TEST_CASE("updates that cannot be computed are plugin errors", "[unit][sample]")
   for (const Shape& wrong : {Shape{1, 3, 4, 5}, Shape{2, 4, 4, 5}, Shape{2, 3, 4, 6}, Shape{2, 3, 4}, Shape{}}) {
     CHECK_THROWS_AS(apply_update(u, x, Tensor::zeros(DType::F32, wrong), {}, history), PluginError);
     CHECK_THROWS_AS(add_noise({}, x, Tensor::zeros(DType::F32, wrong)), PluginError);
-    CHECK_THROWS_AS(guide(x, Tensor::zeros(DType::F32, wrong), 2, 3), PluginError);
+    CHECK_THROWS_AS(apply_update(u, x, {x, Tensor::zeros(DType::F32, wrong), 2}, {}, history), PluginError);
   }
   u.flags = MEDGEN_UPDATE_LEARNED_RANGE;
   CHECK_THROWS_AS(apply_update(u, x, x, {}, history), PluginError);
