@@ -168,7 +168,7 @@ at::Tensor as_planes(const at::Tensor& x) {
 
 bool has_planes(const at::Tensor& x) {
   const bool known = x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
-  return has_kernels(x.device()) && known && (x.dim() == 4 || x.dim() == 5) && x.is_contiguous(channels_last_of(x));
+  return x.is_cpu() && known && (x.dim() == 4 || x.dim() == 5) && x.is_contiguous(channels_last_of(x));
 }
 
 }  // namespace medgen::nn

@@ -48,7 +48,8 @@ void blend_weights(const BlendWeights& weights, std::array<std::int64_t, 3> orig
 /// memory, as (planes, rows, columns, channels), sharing memory.
 at::Tensor as_planes(const at::Tensor& x);
 
-/// Whether the kernels can read it: on a device of theirs, float32 or bfloat16, channels-last.
+/// Whether normalisation goes through the kernels: float32 or bfloat16, channels-last, and on the CPU, as the layers
+/// make factors and offsets there.
 bool has_planes(const at::Tensor& x);
 
 }  // namespace medgen::nn
