@@ -5,6 +5,7 @@
 #include "core/base/file.h"
 #include "core/config/json.h"
 #include "core/config/parse.h"
+#include "core/dicom/dicom.h"
 #include "core/io/volume_file.h"
 
 #include <nlohmann/json.hpp>
@@ -46,12 +47,17 @@ class Problems {
 };
 
 std::vector<fs::path> volume_files(const fs::path& folder) {
-  return files_in(folder, is_volume_name);
+  return files_in(folder, is_volume);
 }
 
 bool is_file(const fs::path& path) {
   std::error_code ignored;
   return fs::is_regular_file(path, ignored);
+}
+
+/// A file, or a folder with a DICOM series.
+bool is_there(const fs::path& path) {
+  return is_file(path) || is_dicom_folder(path);
 }
 
 std::string without_suffix(std::string name, std::string_view suffix) {
@@ -118,9 +124,9 @@ std::vector<fs::path> listed_images(const fs::path& listed, std::size_t channels
 
 void require_files(const Case& one, Problems& problems) {
   for (const fs::path& image : one.images) {
-    if (!is_file(image)) problems.add("case '{}': the image {} is missing", one.name, image.string());
+    if (!is_there(image)) problems.add("case '{}': the image {} is missing", one.name, image.string());
   }
-  if (one.label && !is_file(*one.label))
+  if (one.label && !is_there(*one.label))
     problems.add("case '{}': the label map {} is missing", one.name, one.label->string());
 }
 
@@ -130,7 +136,7 @@ void read_list(const ConfigNode& training, Dataset& dataset, Problems& problems)
   for (const ConfigNode& item : training.items()) {
     const fs::path image = file(item.is_string() ? item : item.at("image"));
     if (image.filename().string().starts_with("._")) continue;
-    if (!is_volume_name(image)) {
+    if (!is_volume(image)) {
       problems.add("{}: {} is no volume; supported are {}", item.where(), image.string(), supported_volume_formats());
       continue;
     }

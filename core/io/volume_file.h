@@ -11,11 +11,16 @@
 
 namespace medgen {
 
-/// The format is told by the name; this lists those there are, for messages: ".nii, .nii.gz".
+/// What can be read, for messages: ".nii, .nii.gz, DICOM series".
 std::string supported_volume_formats();
+/// By the name alone: what write_volume takes.
 bool is_volume_name(const std::filesystem::path& path);
-/// The file name without folder and volume extension: "a/case_1.nii.gz" is "case_1".
-/// @throws DataError when the extension is none of a volume, listing those there are.
+/// Also a folder that holds a DICOM series: what stands for one volume among the entries of a folder. Single DICOM
+/// files do not count, though read_volume takes them: they are slices.
+bool is_volume(const std::filesystem::path& path);
+/// The name without folder and volume extension: "a/case_1.nii.gz" is "case_1", the series "a/scan 3/" is "scan 3", and
+/// so is "a/scan 3.dcm".
+/// @throws DataError when the path is none of a volume, listing what is.
 std::string volume_stem(const std::filesystem::path& path);
 
 /// Files of a folder whose name `wanted` accepts, sorted; hidden ones and macOS' "._" companions are passed over.
@@ -26,7 +31,8 @@ std::vector<std::filesystem::path> files_in(const std::filesystem::path& folder,
 /// Told of every oddity of a file that is usable all the same.
 using WarningSink = std::function<void(const std::string& message)>;
 
-/// @throws DataError for an extension that is not known and everything that the format's reader refuses.
+/// A volume file, a folder with one DICOM series, or one file of a DICOM series, whose others lie in the same folder.
+/// @throws DataError for anything else and everything that the format's reader refuses.
 Volume read_volume(const std::filesystem::path& path, const WarningSink& warn = {});
 
 /// Grid, type and channels without reading voxels.
