@@ -42,6 +42,8 @@ class Problems {
                     fmt::join(list_.begin(), list_.begin() + static_cast<std::ptrdiff_t>(shown), "\n  "), more);
   }
 
+  const std::vector<std::string>& list() const { return list_; }
+
  private:
   std::vector<std::string> list_;
 };
@@ -65,13 +67,19 @@ std::string without_suffix(std::string name, std::string_view suffix) {
   return name;
 }
 
-void finish(Dataset& dataset, const Problems& problems, const std::string& where) {
+/// Sorts the cases.
+void finish(Dataset& dataset, Problems& problems) {
+  auto& cases = dataset.cases;
+  std::stable_sort(cases.begin(), cases.end(), [](const Case& a, const Case& b) { return a.name < b.name; });
+  for (std::size_t i = 1; i < cases.size(); ++i) {
+    if (cases[i].name == cases[i - 1].name) problems.add("the case '{}' comes twice", cases[i].name);
+  }
+  if (cases.empty()) problems.add("the data set has no cases");
+}
+
+Dataset required(Dataset dataset, const Problems& problems, const std::string& where) {
   problems.require_none(where);
-  if (dataset.cases.empty()) throw DataError("{}: the data set has no cases", where);
-  std::sort(dataset.cases.begin(), dataset.cases.end(), [](const Case& a, const Case& b) { return a.name < b.name; });
-  const auto twice = std::adjacent_find(dataset.cases.begin(), dataset.cases.end(),
-                                        [](const Case& a, const Case& b) { return a.name == b.name; });
-  if (twice != dataset.cases.end()) throw DataError("{}: the case '{}' comes twice", where, twice->name);
+  return dataset;
 }
 
 std::int64_t id_of_text(const ConfigNode& node, std::string_view text) {
@@ -80,21 +88,6 @@ std::int64_t id_of_text(const ConfigNode& node, std::string_view text) {
   if (error != std::errc{} || end != text.data() + text.size())
     node.fail("must be the id of a label, got \"{}\"", text);
   return id;
-}
-
-/// Both ways round are in use: {"1": "liver"} and {"liver": 1}. Regions, {"tumour": [1, 2]}, name no single id.
-LabelTable read_labels(const ConfigNode& labels, std::vector<std::string>& warnings) {
-  LabelTable table;
-  for (const auto& [key, value] : labels.members()) {
-    if (value.is_array()) {
-      warnings.push_back(fmt::format("{}: the region '{}' is more than one label and is left out", value.where(), key));
-    } else if (value.is_string()) {
-      table.add(id_of_text(value, key), value.as<std::string>());
-    } else {
-      table.add(value.as<std::int64_t>(), key);
-    }
-  }
-  return table;
 }
 
 /// {"0": "T1", "1": "T2"} in the order of the numbers.
@@ -173,15 +166,14 @@ void read_folders(const ConfigNode& description, Dataset& dataset, Problems& pro
   }
 }
 
-Dataset read_description(const fs::path& file) {
+Dataset read_description(const fs::path& file, Problems& problems) {
   const ConfigNode description = read_config(file);
   Dataset dataset;
-  Problems problems;
   dataset.name = description.get<std::string>("name", fs::absolute(file).parent_path().filename().string());
   for (const char* key : {"channel_names", "modality"}) {
     if (dataset.channels.empty() && description.contains(key)) dataset.channels = read_channels(description.at(key));
   }
-  if (description.contains("labels")) dataset.labels = read_labels(description.at("labels"), dataset.warnings);
+  if (description.contains("labels")) dataset.labels = read_label_table(description.at("labels"), dataset.warnings);
   if (description.contains("training")) {
     read_list(description.at("training"), dataset, problems);
   } else if (!dataset.channels.empty()) {
@@ -189,7 +181,7 @@ Dataset read_description(const fs::path& file) {
   } else {
     description.fail("has neither \"training\" (Medical Segmentation Decathlon) nor \"channel_names\" (nnU-Net)");
   }
-  finish(dataset, problems, file.string());
+  finish(dataset, problems);
   return dataset;
 }
 
@@ -206,9 +198,8 @@ std::map<std::string, fs::path> by_name(const std::vector<fs::path>& files, std:
 }
 
 Dataset paired(const std::vector<fs::path>& images, const std::vector<fs::path>& labels, bool need_labels,
-               const std::string& where) {
+               Problems& problems) {
   Dataset dataset;
-  Problems problems;
   dataset.channels = {"image"};
   const auto image_of = by_name(images, "_image", problems);
   const auto label_of = by_name(labels, "_label", problems);
@@ -220,38 +211,95 @@ Dataset paired(const std::vector<fs::path>& images, const std::vector<fs::path>&
   for (const auto& [name, label] : label_of) {
     if (!image_of.contains(name)) problems.add("the label map {} has no image", label.string());
   }
-  finish(dataset, problems, where);
+  finish(dataset, problems);
   return dataset;
 }
 
-Dataset open_plain(const fs::path& folder) {
-  if (!fs::is_directory(folder / "images")) {
-    throw DataError("{}: is no data set: it holds neither {} nor a folder images/", folder.string(), kDescription);
-  }
+std::string name_of_folder(const fs::path& folder) {
+  return fs::absolute(folder / "").lexically_normal().parent_path().filename().string();
+}
+
+Dataset read_plain(const fs::path& folder, Problems& problems) {
   const bool labelled = fs::is_directory(folder / "labels");
   const auto labels = labelled ? volume_files(folder / "labels") : std::vector<fs::path>();
-  Dataset dataset = paired(volume_files(folder / "images"), labels, labelled, folder.string());
-  dataset.name = fs::absolute(folder).lexically_normal().filename().string();
+  Dataset dataset = paired(volume_files(folder / "images"), labels, labelled, problems);
+  dataset.name = name_of_folder(folder);
   return dataset;
 }
 
-}  // namespace
-
-Dataset open_dataset(const fs::path& path) {
+/// The dataset.json that a path names or holds.
+std::optional<fs::path> description_of(const fs::path& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (!fs::exists(status)) throw DataError("{}: the data set does not exist", path.string());
   const fs::path description = fs::is_directory(status) ? path / kDescription : path;
-  if (fs::is_directory(status) && !is_file(description)) return open_plain(path);
+  if (fs::is_directory(status) && !is_file(description)) return std::nullopt;
+  return description;
+}
+
+Dataset described(const fs::path& description, Problems& problems) {
   try {
-    return read_description(description);
+    return read_description(description, problems);
   } catch (const ConfigError& wrong) {
     throw DataError("{}", wrong.what());  // the place is in the message; what is wrong is the data set
   }
 }
 
+/// Names that end in "_label" are label maps.
+Dataset read_loose(const std::vector<fs::path>& files, Problems& problems) {
+  std::vector<fs::path> images, labels;
+  for (const fs::path& file : files) (volume_stem(file).ends_with("_label") ? labels : images).push_back(file);
+  return paired(images, labels, false, problems);
+}
+
+Dataset read_path(const fs::path& path, Problems& problems) {
+  if (const auto description = description_of(path)) return described(*description, problems);
+  if (fs::is_directory(path / "images")) return read_plain(path, problems);
+  Dataset dataset = read_loose(volume_files(path), problems);
+  dataset.name = name_of_folder(path);
+  return dataset;
+}
+
+}  // namespace
+
+LabelTable read_label_table(const ConfigNode& labels, std::vector<std::string>& warnings) {
+  LabelTable table;
+  for (const auto& [key, value] : labels.members()) {
+    if (value.is_array()) {
+      warnings.push_back(fmt::format("{}: the region '{}' is more than one label and is left out", value.where(), key));
+    } else if (value.is_string()) {
+      table.add(id_of_text(value, key), value.as<std::string>());
+    } else {
+      table.add(value.as<std::int64_t>(), key);
+    }
+  }
+  return table;
+}
+
+Dataset open_dataset(const fs::path& path) {
+  Problems problems;
+  if (const auto description = description_of(path))
+    return required(described(*description, problems), problems, description->string());
+  if (!fs::is_directory(path / "images")) {
+    throw DataError("{}: is no data set: it holds neither {} nor a folder images/", path.string(), kDescription);
+  }
+  return required(read_plain(path, problems), problems, path.string());
+}
+
+FoundCases find_cases(const std::vector<fs::path>& paths) {
+  Problems problems;
+  if (paths.size() == 1 && !(is_file(paths[0]) && is_volume_name(paths[0])))
+    return {read_path(paths[0], problems), problems.list()};
+  for (const fs::path& path : paths) {
+    if (is_file(path) && is_volume_name(path)) continue;
+    throw DataError("{}: of several paths each must be a volume file ({})", path.string(), supported_volume_formats());
+  }
+  return {read_loose(paths, problems), problems.list()};
+}
+
 Dataset pair_files(const std::vector<fs::path>& images, const std::vector<fs::path>& labels) {
-  return paired(images, labels, !labels.empty(), "the list of images and label maps");
+  Problems problems;
+  return required(paired(images, labels, !labels.empty(), problems), problems, "the list of images and label maps");
 }
 
 NnUnetFiles nnunet_files(const std::string& name) {

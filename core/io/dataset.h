@@ -2,6 +2,7 @@
 // Folders of images and label maps, as the Medical Segmentation Decathlon and nnU-Net keep them, or plain ones.
 #pragma once
 
+#include "core/config/node.h"
 #include "core/volume/labels.h"
 #include "core/volume/volume.h"
 
@@ -38,6 +39,22 @@ Dataset open_dataset(const std::filesystem::path& path);
 /// Without labels the cases have images only. @throws DataError that lists every file without partner and every name
 /// that comes twice.
 Dataset pair_files(const std::vector<std::filesystem::path>& images, const std::vector<std::filesystem::path>& labels);
+
+/// What is there, whatever its state: for looking at data, where `open_dataset` is for using it.
+struct FoundCases {
+  Dataset dataset;                    ///< cases with missing files too; perhaps none
+  std::vector<std::string> problems;  ///< all that `open_dataset` would throw
+};
+
+/// One path as for `open_dataset`, or a folder of volumes (paired as by `pair_files`: those ending in "_label" are
+/// label maps), or volume files.
+/// @throws DataError when a path does not exist, several are not all volume files, or dataset.json cannot be
+/// understood.
+FoundCases find_cases(const std::vector<std::filesystem::path>& paths);
+
+/// {"1": "liver"} or {"liver": 1}; regions ({"tumour": [1, 2]}) name no single id and are warned of.
+/// @throws ConfigError, or DataError as LabelTable::add.
+LabelTable read_label_table(const ConfigNode& labels, std::vector<std::string>& warnings);
 
 /// Where an nnU-Net v2 folder keeps a case of one channel, relative to the folder.
 struct NnUnetFiles {

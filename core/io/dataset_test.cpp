@@ -63,6 +63,21 @@ TEST_CASE("dataset: every missing file is listed", "[unit][io]") {
                                                      Catch::Contains("labelsTr/a_1.nii.gz"));
 }
 
+TEST_CASE("dataset: looking for cases keeps them all and lists what opening would refuse", "[unit][io]") {
+  const TestFolder folder;
+  decathlon(folder.path);
+  const FoundCases whole = find_cases({folder.path});
+  REQUIRE(whole.problems.empty());
+  REQUIRE(whole.dataset.cases.size() == open_dataset(folder.path).cases.size());
+  REQUIRE(whole.dataset.labels == open_dataset(folder.path).labels);
+  fs::remove(folder.path / "imagesTr/b_2.nii.gz");
+  fs::remove(folder.path / "labelsTr/a_1.nii.gz");
+  const FoundCases found = find_cases({folder.path / "dataset.json"});
+  REQUIRE(found.dataset.cases.size() == 2);
+  REQUIRE(found.problems.size() == 2);
+  REQUIRE_THAT(found.problems[0], Catch::Contains("b_2.nii.gz is missing"));
+}
+
 TEST_CASE("dataset: nnU-Net v2 cases have one file a channel and names with ids", "[unit][io]") {
   const TestFolder folder;
   for (const char* name : {"x_0000", "x_0001", "y_0000", "y_0001"}) {

@@ -7,7 +7,6 @@
 #include <png.h>
 
 #include <algorithm>
-#include <span>
 
 namespace medgen {
 
@@ -28,20 +27,23 @@ void Picture::paste(const Picture& other, std::size_t x, std::size_t y) {
   }
 }
 
-void write_png(const std::filesystem::path& path, const Picture& picture) {
+std::string encode_png(const Picture& picture) {
   png_image image{};
   image.version = PNG_IMAGE_VERSION;
   image.width = static_cast<png_uint_32>(picture.width);
   image.height = static_cast<png_uint_32>(picture.height);
   image.format = PNG_FORMAT_RGB;
-  std::vector<std::byte> bytes(PNG_IMAGE_PNG_SIZE_MAX(image));
+  std::string bytes(PNG_IMAGE_PNG_SIZE_MAX(image), '\0');
   png_alloc_size_t size = bytes.size();
   if (png_image_write_to_memory(&image, bytes.data(), &size, 0, picture.pixels.data(), 0, nullptr) == 0) {
-    throw RuntimeError("{}: the picture cannot be written: {}", path.string(), image.message);
+    throw RuntimeError("the picture cannot be encoded: {}", image.message);
   }
-  AtomicFile file(path);
-  file.write(std::span<const std::byte>(bytes).first(size));
-  file.commit();
+  bytes.resize(size);
+  return bytes;
+}
+
+void write_png(const std::filesystem::path& path, const Picture& picture) {
+  write_file(path, encode_png(picture));
 }
 
 }  // namespace medgen

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <string>
 #include <vector>
 
 namespace medgen {
@@ -28,7 +29,10 @@ struct Picture {
   void paste(const Picture& other, std::size_t x, std::size_t y);
 };
 
-/// 8-bit RGB PNG, completely or not at all. @throws RuntimeError when writing fails.
+/// An 8-bit RGB PNG file in memory. @throws RuntimeError when there is no memory for it.
+std::string encode_png(const Picture& picture);
+
+/// The same as a file, completely or not at all. @throws RuntimeError when writing fails.
 void write_png(const std::filesystem::path& path, const Picture& picture);
 
 }  // namespace medgen
