@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/survey/suggestion.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cmath>
+#include <set>
+
+namespace medgen {
+namespace {
+
+/// Lists of a number of each usable case.
+struct Measured {
+  std::array<std::vector<double>, 3> size, spacing;  // along x, y, z of RAS
+  std::vector<double> minimum, high;                 // of the first channel: smallest value, highest percentile
+
+  explicit Measured(const Survey& survey) {
+    for (const CaseFacts& one : survey.cases) {
+      if (!one.usable || one.images.empty() || one.intensities.empty()) continue;
+      const Geometry grid = in_ras(one.images.front().geometry);
+      const Vec3 sides = grid.affine.spacing_mm();
+      for (std::size_t axis = 0; axis < 3; ++axis) {
+        size[axis].push_back(static_cast<double>(grid.size[axis]));
+        spacing[axis].push_back(sides[axis]);
+      }
+      minimum.push_back(one.intensities.front().minimum);
+      high.push_back(one.intensities.front().percentiles.back());
+    }
+  }
+};
+
+/// As much of the middle case as networks that halve several times can take, at most 128^3 voxels in all.
+std::array<std::int64_t, 3> crop_of(const Measured& measured) {
+  constexpr std::int64_t kStep = 16, kSmallStep = 4, kMostVoxels = 128 * 128 * 128;
+  std::array<std::int64_t, 3> crop{};
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const auto middle = static_cast<std::int64_t>(spread_of(measured.size[axis]).median);
+    const std::int64_t step = middle >= kStep ? kStep : kSmallStep;
+    crop[axis] = std::max(middle / step * step, kSmallStep);
+  }
+  while (crop[0] * crop[1] * crop[2] > kMostVoxels) *std::max_element(crop.begin(), crop.end()) -= kStep;
+  return crop;
+}
+
+std::string lower(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
+/// "ct", "mr", or "" when neither the channel's name nor the values say so.
+std::string modality_of(const Survey& survey, const Measured& measured) {
+  const std::string channel = survey.channels.empty() ? "" : lower(survey.channels.front());
+  if (channel == "ct") return "ct";
+  for (const char* name : {"mr", "t1", "t2", "flair", "adc", "dwi", "pd"}) {
+    if (channel.starts_with(name)) return "mr";
+  }
+  // Air is about -1000 HU, and nothing but CT has values like that.
+  const double air = spread_of(measured.minimum).median;
+  return air <= -500 && air >= -5000 ? "ct" : "";
+}
+
+Json intensity_of(const std::string& modality) {
+  if (modality == "ct") return {{"kind", "window"}, {"low", -1000}, {"high", 1000}};
+  return {{"kind", "percentile"}, {"low", 0}, {"high", 99.5}};
+}
+
+double rounded(double value) {
+  return std::round(value * 1000) / 1000;
+}
+
+/// A tenth more than what was seen.
+Json spacing_of(const Measured& measured) {
+  Json minimum = Json::array();
+  Json maximum = Json::array();
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const Spread spread = spread_of(measured.spacing[axis]);
+    minimum.push_back(rounded(0.9 * spread.minimum));
+    maximum.push_back(rounded(1.1 * spread.maximum));
+  }
+  return {{"minimum", std::move(minimum)}, {"maximum", std::move(maximum)}};
+}
+
+/// Ids above 0 that every labelled usable case has, and those that any has.
+struct Ids {
+  std::set<std::int64_t> common, any;
+
+  explicit Ids(const Survey& survey) {
+    bool first = true;
+    for (const CaseFacts& one : survey.cases) {
+      if (!one.usable || one.labels.empty()) continue;
+      std::set<std::int64_t> ids;
+      for (const auto& [id, voxels] : one.labels) {
+        if (id > 0) ids.insert(id);
+      }
+      any.insert(ids.begin(), ids.end());
+      if (first) common = ids;
+      std::erase_if(common, [&](std::int64_t id) { return !ids.contains(id); });
+      first = false;
+    }
+  }
+};
+
+void add_labels(Json& data, const Survey& survey) {
+  const Ids ids(survey);
+  Json labels = Json::object();
+  for (const auto& [id, name] : survey.table.names()) {
+    if (id > 0) labels[name] = id;
+  }
+  for (const std::int64_t id : ids.any) {
+    if (!survey.table.names().contains(id)) labels[fmt::format("label_{}", id)] = id;
+  }
+  if (!labels.empty()) data["labels"] = std::move(labels);
+  if (!ids.common.empty()) data["expected_labels"] = ids.common;
+}
+
+}  // namespace
+
+Json suggestion(const Survey& survey) {
+  constexpr double kFractions = 50;  // below, whole numbers would be steps that one sees
+  const Measured measured(survey);
+  if (measured.minimum.empty()) return Json::object();
+  const std::string modality = modality_of(survey, measured);
+  Json data = Json::object();
+  if (!modality.empty()) data["modality"] = modality;
+  data["orientation"] = "RAS";
+  data["spacing_mm"] = spacing_of(measured);
+  data["intensity"] = intensity_of(modality);
+  add_labels(data, survey);
+  data["output"] = spread_of(measured.high).median < kFractions && modality != "ct" ? "float32" : "int16";
+  return {{"crop", crop_of(measured)}, {"crop_at", "random"}, {"data", std::move(data)}};
+}
+
+}  // namespace medgen
