@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <vector>
 
 namespace medgen {
 namespace {
@@ -67,33 +68,51 @@ bool on_grid(const std::array<Tap, 3>& taps) {
   return taps[0].fraction == 0 && taps[1].fraction == 0 && taps[2].fraction == 0;
 }
 
-/// Source positions along rows of the target: origin + i * step, where `step` is the map's column for i.
-struct RowMap {
-  explicit RowMap(const Matrix4& map) : matrix(map), rows_are_straight(map[4] == 0 && map[8] == 0) {}
+/// Source positions along rows of the target: origin + i * step, where `step` is the map's column for i; displaced
+/// where asked for.
+class RowMap {
+ public:
+  RowMap(const Matrix4& map, const Displacement* displacement, std::int64_t length)
+      : matrix_(map),
+        displacement_(displacement),
+        bent_(displacement == nullptr ? 0 : static_cast<std::size_t>(length)),
+        straight_(displacement == nullptr && map[4] == 0 && map[8] == 0) {}
 
-  Vec3 start(std::int64_t j, std::int64_t k) const {
-    return geometry::apply(matrix, {0, static_cast<double>(j), static_cast<double>(k)});
+  void start(std::int64_t j, std::int64_t k) {
+    origin_ = geometry::apply(matrix_, {0, static_cast<double>(j), static_cast<double>(k)});
+    if (displacement_ != nullptr) (*displacement_)(j, k, bent_);
   }
 
-  double at(const Vec3& row, std::size_t axis, std::int64_t i) const {
-    return row[axis] + matrix[4 * axis] * static_cast<double>(i);
+  double at(std::size_t axis, std::int64_t i) const {
+    const double place = origin_[axis] + matrix_[4 * axis] * static_cast<double>(i);
+    if (displacement_ == nullptr) return place;
+    const double* row = matrix_.data() + 4 * axis;
+    const Vec3& bent = bent_[static_cast<std::size_t>(i)];
+    return place + row[0] * bent[0] + row[1] * bent[1] + row[2] * bent[2];
   }
 
-  Matrix4 matrix;
-  bool rows_are_straight;  ///< y and z of the source stay the same along a row
+  /// y and z of the source stay the same along a row.
+  bool is_straight() const { return straight_; }
+
+ private:
+  Matrix4 matrix_;
+  const Displacement* displacement_;
+  std::vector<Vec3> bent_;
+  Vec3 origin_{};
+  bool straight_;
 };
 
 template <typename T>
-void resample_channel(const T* source, const Size3& from, T* target, const Size3& to, const RowMap& map,
+void resample_channel(const T* source, const Size3& from, T* target, const Size3& to, RowMap& map,
                       Interpolation interpolation, T outside) {
   std::array<Tap, 3> taps;
   for (std::int64_t k = 0; k < to[2]; ++k) {
     for (std::int64_t j = 0; j < to[1]; ++j) {
-      const Vec3 row = map.start(j, k);
+      map.start(j, k);
       for (std::int64_t i = 0; i < to[0]; ++i) {
-        taps[0] = tap_at(map.at(row, 0, i), from[0], interpolation);
-        for (std::size_t axis = 1; axis < 3 && (i == 0 || !map.rows_are_straight); ++axis) {
-          taps[axis] = tap_at(map.at(row, axis, i), from[axis], interpolation);
+        taps[0] = tap_at(map.at(0, i), from[0], interpolation);
+        for (std::size_t axis = 1; axis < 3 && (i == 0 || !map.is_straight()); ++axis) {
+          taps[axis] = tap_at(map.at(axis, i), from[axis], interpolation);
         }
         const bool inside = taps[0].inside && taps[1].inside && taps[2].inside;
         // A voxel met exactly is copied, which also keeps 64-bit integers whole.
@@ -116,28 +135,33 @@ Matrix4 index_map(const Affine<Ras>& source, const Affine<Ras>& target) {
 
 }  // namespace
 
-Volume resample(const Volume& volume, const Geometry& target, Interpolation interpolation, double outside) {
+Tensor resample(const Volume& volume, const Size3& size, const Matrix4& map, const Displacement* displacement,
+                Interpolation interpolation, double outside) {
   const DType dtype = volume.dtype();
   if (interpolation == Interpolation::Linear && dtype == DType::Bool) {
     throw DataError("a boolean volume cannot be interpolated linearly; resample it with the nearest voxel");
   }
   if (is_half(dtype)) {
-    const Volume wide = resample(volume.with_voxels(volume.voxels().to(DType::F32)), target, interpolation, outside);
-    return wide.with_voxels(wide.voxels().to(dtype));
+    const Volume wide = volume.with_voxels(volume.voxels().to(DType::F32));
+    return resample(wide, size, map, displacement, interpolation, outside).to(dtype);
   }
-  const Size3 from = volume.size();
-  const RowMap map(index_map(volume.affine(), target.affine));
-  Tensor voxels(dtype, volume.has_channels() ? zyx_of(Shape{volume.channels()}, target.size) : zyx_of(target.size));
+  RowMap rows(map, displacement, size[0]);
+  Tensor voxels(dtype, volume.has_channels() ? zyx_of(Shape{volume.channels()}, size) : zyx_of(size));
   with_element_type(dtype, [&]<typename T>(T) {
     const T fill = element_of<T>(outside, "the value outside the field of view");
     const std::int64_t in = volume.voxels().size() / volume.channels();
     const std::int64_t out = voxels.size() / volume.channels();
     for (std::int64_t c = 0; c < volume.channels(); ++c) {
-      resample_channel(static_cast<const T*>(volume.voxels().data()) + c * in, from,
-                       static_cast<T*>(voxels.data()) + c * out, target.size, map, interpolation, fill);
+      resample_channel(static_cast<const T*>(volume.voxels().data()) + c * in, volume.size(),
+                       static_cast<T*>(voxels.data()) + c * out, size, rows, interpolation, fill);
     }
   });
-  return Volume(std::move(voxels), target.affine);
+  return voxels;
+}
+
+Volume resample(const Volume& volume, const Geometry& target, Interpolation interpolation, double outside) {
+  const Matrix4 map = index_map(volume.affine(), target.affine);
+  return Volume(resample(volume, target.size, map, nullptr, interpolation, outside), target.affine);
 }
 
 Volume resample_to_spacing(const Volume& volume, const Vec3& spacing_mm, Interpolation interpolation) {

@@ -4,6 +4,8 @@
 #include "core/tensor/tensor.h"
 #include "core/volume/geometry.h"
 
+#include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -63,6 +65,13 @@ enum class Interpolation {
 /// exactly the old ones. Linear does not smooth before it thins out. @throws DataError for Linear on a boolean volume,
 /// or when `outside` does not fit the element type. O(voxels of the result).
 Volume resample(const Volume& volume, const Geometry& target, Interpolation interpolation, double outside = 0);
+/// Fills `row` with displacements of the target voxels (0.., j, k), in target voxels.
+using Displacement = std::function<void(std::int64_t j, std::int64_t k, std::span<Vec3> row)>;
+
+/// The same by a map of indices, for deformations: target voxel v (x, y, z) of `size` is read at voxel
+/// map (v + displacement) of `volume`. @param displacement  may be null.
+Tensor resample(const Volume& volume, const Size3& size, const Matrix4& map, const Displacement* displacement,
+                Interpolation interpolation, double outside = 0);
 /// On the grid that `with_spacing` gives: same field of view, exact spacing.
 Volume resample_to_spacing(const Volume& volume, const Vec3& spacing_mm, Interpolation interpolation);
 
