@@ -105,7 +105,9 @@ void CodecSource::produce(const std::vector<std::size_t>& wanted, const RunObser
   if (!model_) model_ = Model::open(package_, host_);
   model_->require_compressor(package_);
   input_->produce(wanted, observer, [&](std::size_t index, Sample sample) {
+    std::optional<TraceRange> range(std::in_place, observer.trace, "convert " + sample.name, "step");
     convert(*model_, index, observer, sample);
+    range.reset();
     sink(index, std::move(sample));
   });
 }

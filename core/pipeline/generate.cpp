@@ -174,6 +174,7 @@ SampleRequest GenerateSource::request(const std::vector<Case>& batch) const {
 void GenerateSource::make_batch(const std::vector<Case>& batch, const RunObserver& observer, const Sink& sink) {
   const std::string item = name(batch.front().index);
   SampleHooks hooks;
+  hooks.trace = observer.trace;
   hooks.progress = [&](std::uint64_t done, std::uint64_t total) {
     observer.report({options_.step, "sampling", item, done, total, {}});
     return !observer.cancelled();
@@ -181,6 +182,7 @@ void GenerateSource::make_batch(const std::vector<Case>& batch, const RunObserve
   if (observer.preview) {
     hooks.preview = [&](std::uint64_t, const Tensor& x0) { observer.preview(options_.step, item, x0); };
   }
+  const TraceRange range(observer.trace, "generate " + item, "step");
   const Tensor latents = sample_latents(model_->parts, request(batch), hooks);
   for (std::size_t n = 0; n < batch.size(); ++n) {
     observer.check_cancelled();

@@ -137,6 +137,7 @@ std::vector<std::filesystem::path> Pipeline::run(Host& host, const RunObserver& 
   std::vector<std::filesystem::path> folders;
   for (const std::string& name : steps()) {
     observer.check_cancelled();
+    const TraceRange range(observer.trace, "step " + name, "step");
     if (const auto folder = graph.run(name, observer)) folders.push_back(*folder);
   }
   return folders;

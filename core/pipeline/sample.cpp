@@ -50,6 +50,7 @@ void FileSource::produce(const std::vector<std::size_t>& wanted, const RunObserv
   for (const std::size_t index : wanted) {
     observer.check_cancelled();
     const auto& file = files_.at(index);
+    std::optional<TraceRange> range(std::in_place, observer.trace, "read " + file.filename().string(), "file");
     Sample sample;
     sample.name = names_[index];
     sample.facts = dump_compact(Json{{"source", file.filename().string()}});
@@ -64,6 +65,7 @@ void FileSource::produce(const std::vector<std::size_t>& wanted, const RunObserv
         read_latent(file, sample);
         break;
     }
+    range.reset();
     sink(index, std::move(sample));
   }
 }

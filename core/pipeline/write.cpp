@@ -99,6 +99,7 @@ class Writer {
   }
 
   void write(std::size_t index, const Sample& sample) {
+    const TraceRange range(observer_.trace, "write " + sample.name, "file");
     const Names names = names_of(sample.name, options_.layout);
     Json files = Json::object();
     const auto written = [&](const std::string& name) { files[name] = sha256_file(folder_.path() / name); };

@@ -131,6 +131,9 @@ std::vector<CheckResult> check_plugin(const std::filesystem::path& manifest,
               [&] { compare_component(component, checked.description); });
     if (component.usable()) check_component(run, checked);
   }
+  run.check("plugin: ranges nest", [&] {
+    if (const std::string defect = host->range_defect(); !defect.empty()) throw CheckFailure("{}", defect);
+  });
   return run.take_results();
 }
 

@@ -17,6 +17,7 @@
 namespace medgen {
 
 class ConfigNode;
+class Trace;
 class WeightStore;
 
 enum class Precision : std::uint32_t { Fp32 = MEDGEN_PRECISION_FP32, Bf16 = MEDGEN_PRECISION_BF16 };
@@ -30,6 +31,7 @@ struct HostOptions {
   medgen_device_t device = {MEDGEN_DEVICE_CPU, 0};  ///< where components compute; tensors are handed over on the CPU
   std::uint64_t memory_budget = 0;                  ///< bytes, 0 = none
   LogSink log;                                      ///< may be empty
+  Trace* trace = nullptr;                           ///< where calls and layers are noted; outlives the host
 };
 
 /// Loads plugins when a component of theirs is first wanted, creates components, and offers the services of

@@ -155,6 +155,7 @@ const medgen_outputs_t* PluginCall::outputs() const {
 void PluginCall::run(const std::function<medgen_status_t()>& function) {
   const PluginObject& object = *component_.plugin_object();
   const auto held = object.lock();
+  const CallRange range(object.services(), object.name_of(function_));
   set_error_text({});
   frame_->run([&] {
     if (const medgen_status_t status = function(); status != MEDGEN_OK) throw_status(object.name_of(function_), status);

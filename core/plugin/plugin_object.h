@@ -5,6 +5,7 @@
 #include "core/plugin/call_frame.h"
 #include "core/plugin/invoke.h"
 #include "core/plugin/plugin_session.h"
+#include "core/plugin/ranges.h"
 
 #include <medgen/abi/component.h>
 
@@ -58,7 +59,9 @@ class PluginObject {
   template <typename... Parameters, typename... Arguments>
   void call(std::string_view function, medgen_status_t (*entry)(Parameters...) noexcept, Arguments... arguments) const {
     const auto held = lock();
-    check_plugin_call(name_of(function), entry, arguments...);
+    const std::string name = name_of(function);
+    const CallRange range(services(), name);
+    check_plugin_call(name, entry, arguments...);
   }
 
   /// @throws PluginError "maisi.unet offers no 'prior'"

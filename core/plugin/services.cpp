@@ -3,6 +3,7 @@
 
 #include "core/plugin/abi_text.h"
 #include "core/plugin/call_frame.h"
+#include "core/plugin/ranges.h"
 
 #include <medgen/abi/version.h>
 
@@ -51,10 +52,17 @@ std::uint32_t host_thread_count(medgen_hobj_t* host) noexcept {
   return host == nullptr ? 1 : HostHandle::of(host).services->host().threads();
 }
 
-// Ranges end up in traces; a host that writes none has nothing to do.
-void host_range_push(medgen_hobj_t*, medgen_str_t) noexcept {}
+void host_range_push(medgen_hobj_t* host, medgen_str_t name) noexcept {
+  if (host == nullptr) return;
+  try {
+    push_range(*HostHandle::of(host).services, message_text(name));
+  } catch (const std::exception&) {  // no memory: the pop that follows is left out as well
+  }
+}
 
-void host_range_pop(medgen_hobj_t*) noexcept {}
+void host_range_pop(medgen_hobj_t* host) noexcept {
+  if (host != nullptr) pop_range(*HostHandle::of(host).services);
+}
 
 }  // namespace
 
@@ -67,6 +75,20 @@ HostServices::HostServices(HostOptions options) : options_(std::move(options)) {
 void HostServices::set_log(LogSink log) {
   const std::lock_guard lock(log_mutex_);
   options_.log = std::move(log);
+}
+
+void HostServices::note_range_defect(const std::string& text) {
+  {
+    const std::lock_guard lock(log_mutex_);
+    if (!range_defect_.empty()) return;
+    range_defect_ = text;
+  }
+  log(MEDGEN_LOG_WARN, text);
+}
+
+std::string HostServices::range_defect() const {
+  const std::lock_guard lock(log_mutex_);
+  return range_defect_;
 }
 
 void HostServices::log(int level, std::string_view message) {

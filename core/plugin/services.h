@@ -36,6 +36,14 @@ class HostServices {
 
   unsigned threads() const { return threads_; }
 
+  /// Where calls and the ranges of plugins are noted, or null.
+  Trace* trace() const { return options_.trace; }
+
+  /// A plugin's ranges do not nest; the first is told as a warning.
+  void note_range_defect(const std::string& text);
+  /// The first one noted, or empty.
+  std::string range_defect() const;
+
   void set_log(LogSink log);
   /// A warning is told once: every batch would repeat it.
   void log(int level, std::string_view message);
@@ -43,7 +51,8 @@ class HostServices {
  private:
   HostOptions options_;
   unsigned threads_;
-  std::mutex log_mutex_;
+  mutable std::mutex log_mutex_;
+  std::string range_defect_;
   std::set<std::string, std::less<>> warnings_;  // that have been told
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/base/error.h"
+#include "core/base/trace.h"
 #include "core/tensor/tensor.h"
 
 #include <atomic>
@@ -47,6 +48,7 @@ struct RunObserver {
   /// The current estimate of what is being sampled: a latent, (N, C, spatial...). May be empty: previews cost time.
   std::function<void(std::string_view step, std::string_view item, const Tensor& x0)> preview;
   CancelToken* cancel = nullptr;
+  Trace* trace = nullptr;  ///< where the time of the run's parts is noted
 
   void report(const Progress& p) const {
     if (progress) progress(p);

@@ -132,6 +132,7 @@ class SamplingRun {
   }
 
   Tensor noise(const Window& window, std::string_view purpose, std::uint32_t step) const {
+    const TraceRange range(hooks_.trace, "noise", "loop");
     Shape shape{request_.batch, request_.latent[0]};
     shape.insert(shape.end(), window.extent.begin(), window.extent.end());
     Tensor tensor(DType::F32, shape);
@@ -189,6 +190,7 @@ class SamplingRun {
   bool guided() const { return request_.guidance != 1.0; }
 
   Tensor sample_window(const WindowBatch& batch) {
+    const TraceRange whole(hooks_.trace, "window", "loop");
     context_.step = 0;
     const Window& window = batch.front();
     const auto plan = schedule(window.extent);
@@ -206,13 +208,17 @@ class SamplingRun {
     History history;
     for (std::size_t i = 0; i < t.size(); ++i) {
       context_.step = static_cast<std::uint32_t>(i);
+      const TraceRange evaluation(hooks_.trace, "evaluation", "loop");
       if (batch.has_known()) impose(x, known, known_mask, window, *plan, t[i], i);
       const Prediction m = evaluate(x, t[i], with, without);
       if (hooks_.preview) hooks_.preview(i, clean_estimate(plan->level(t[i]), x, m, request_.threads));
       const Update update = plan->update(i);
       const bool noisy = (update.flags & MEDGEN_UPDATE_NOISE) != 0;
       const Tensor eps = noisy ? noise(window, "step", context_.step) : Tensor{};
-      x = apply_update(update, x, m, eps, history, request_.threads);
+      {
+        const TraceRange range(hooks_.trace, "update", "loop");
+        x = apply_update(update, x, m, eps, history, request_.threads);
+      }
       check_finite(x, i, t[i]);
       ++done_;
       if (hooks_.progress && !hooks_.progress(done_, total_))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "core/base/trace.h"
 #include "core/component/conditioner.h"
 #include "core/component/denoiser.h"
 #include "core/component/propagator.h"
@@ -39,6 +40,7 @@ struct SampleRequest {
 
 /// What the sampling loop tells, and asks.
 struct SampleHooks {
+  Trace* trace = nullptr;  ///< where the time of its parts is noted
   /// After every evaluation. Returning false cancels.
   std::function<bool(std::uint64_t done, std::uint64_t total)> progress;
   /// The current estimate of the clean latent, (N, C, spatial...); called when set.

@@ -85,6 +85,7 @@ TEST_CASE("misbehaviour of components is found", "[conformance][plugin]") {
                                  {"misbehaving.propagator", "medgen.propagator/1"}});
   const std::string found = fmt::format("{}", fmt::join(failures(check_plugin(manifest)), "\n"));
   CHECK_THAT(found, Contains("misbehaving.nan: gives finite numbers: predict gives 'out' with 2 values NaN"));
+  CHECK_THAT(found, Contains("plugin: ranges nest: misbehaving.nan: predict leaves 1 ranges open"));
   CHECK_THAT(found, Contains("misbehaving.scheduler: levels invert the training target"));
   CHECK_THAT(found, Contains("misbehaving.scheduler: impossible requests are refused: a run of no steps is begun"));
   CHECK_THAT(found, Contains("misbehaving.propagator: a gap is an error"));

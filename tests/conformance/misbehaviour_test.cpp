@@ -2,14 +2,19 @@
 // What becomes of components that fail, throw, or give back nonsense.
 
 #include "core/base/error.h"
+#include "core/base/trace.h"
+#include "core/config/json.h"
 #include "core/plugin/plugin_call.h"
 #include "core/random/noise.h"
 #include "plugin_folder.h"
 
 #include <catch2/catch.hpp>
 
+#include <nlohmann/json.hpp>
+
 #include <cmath>
 #include <cstring>
+#include <map>
 
 using namespace medgen;
 using namespace medgen::test;
@@ -41,6 +46,8 @@ class Fixture {
 
   const std::vector<std::string>& log() const { return log_; }
 
+  const TemporaryFolder& folder() const { return folder_; }
+
   std::shared_ptr<Denoiser> denoiser(const std::string& defect) {
     return host().create_denoiser("misbehaving.denoiser", config(defect));
   }
@@ -53,9 +60,11 @@ class Fixture {
     return host().create_propagator("misbehaving.propagator", config(defect));
   }
 
+ protected:
+  std::vector<std::string> log_;
+
  private:
   TemporaryFolder folder_;
-  std::vector<std::string> log_;
   std::unique_ptr<Host> host_;
 };
 
@@ -198,6 +207,44 @@ TEST_CASE_METHOD(Fixture, "the host's services do what the header says", "[confo
   REQUIRE(log().size() == 2);
   CHECK(log()[0] == "misbehaving: a warning");
   CHECK(log()[1] == "misbehaving: a warning through the context");
+}
+
+TEST_CASE_METHOD(Fixture, "ranges of a plugin nest in the trace, whatever it does", "[conformance][plugin]") {
+  const std::filesystem::path file = folder().path() / "trace.json";
+  Trace trace(file);
+  HostOptions options;
+  options.trace = &trace;
+  options.log = [this](int, std::string_view line) { log_.emplace_back(line); };
+  Host host(Registry::scan_only({folder().path()}), options);
+  const auto predict = [&](const char* defect) {
+    const TraceRange around(&trace, defect, "loop");
+    host.create_denoiser("misbehaving.denoiser", config(defect))->predict({}, batch());
+  };
+  predict("ranges");
+  CHECK(log().empty());
+  predict("ranges left open");
+  predict("ranges closed twice");
+  predict("ranges");
+  REQUIRE(log().size() == 1);
+  CHECK_THAT(log()[0], Contains("misbehaving.denoiser: predict leaves 2 ranges open and closes 0"));
+  trace.finish();
+  const Json document = Json::parse(read_file(file, 1 << 20));
+  std::map<std::string, int> counts;
+  double predict_end = 0, inner_end = 0;
+  for (const Json& event : document.at("traceEvents")) {
+    const std::string name = event.at("name");
+    ++counts[name];
+    if (event.at("ph") != "X") continue;
+    const double end = event.at("ts").get<double>() + event.at("dur").get<double>();
+    if (name == "one") inner_end = end;
+    if (name == "misbehaving.denoiser: predict" && counts[name] == 2) predict_end = end;
+  }
+  CHECK(counts["misbehaving.denoiser: predict"] == 4);
+  CHECK(counts["ranges closed twice"] == 1);
+  CHECK(counts["layer"] == 2);
+  CHECK(counts["one"] == 1);
+  CHECK(counts["two"] == 1);
+  CHECK(inner_end <= predict_end);
 }
 
 TEST_CASE_METHOD(Fixture, "a scheduler's numbers are checked", "[conformance][plugin]") {

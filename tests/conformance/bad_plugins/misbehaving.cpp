@@ -137,6 +137,16 @@ medgen_status_t predict(const medgen_context_t* ctx, medgen_obj_t* self, const m
   if (object.has("progress") && host->progress(ctx, text("working"), 1, 2) == 0) {
     return fail(MEDGEN_E_CANCELLED, "stopped");
   }
+  if (object.has("ranges left open")) {
+    for (const char* name : {"one", "two"}) host->range_push(host->host, text(name));
+  }
+  if (object.has("ranges closed twice")) {
+    for (int i = 0; i < 3; ++i) host->range_pop(host->host);
+  }
+  if (object.has("ranges")) {
+    host->range_push(host->host, text("layer"));
+    host->range_pop(host->host);
+  }
   if (const medgen_status_t status = bad_allocation(object, out); status <= 0) return status;
   medgen_tensor_t result{};
   if (const auto status = double_x(*x, out, "out", &result); status != MEDGEN_OK) return status;
@@ -147,6 +157,7 @@ medgen_status_t predict(const medgen_context_t* ctx, medgen_obj_t* self, const m
 
 medgen_status_t predict_nan(const medgen_context_t*, medgen_obj_t*, const medgen_binds_t*,
                             const medgen_outputs_t* out) {
+  host->range_push(host->host, text("never closed"));
   medgen_tensor_t result{};
   const medgen_status_t status = allocate(out, "out", {2}, &result);
   if (status == MEDGEN_OK) std::fill_n(static_cast<float*>(result.data), 2, std::nanf(""));
