@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "core/component/cost.h"
 #include "core/tensor/tensor.h"
 
 #include <medgen/abi/component.h>
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -42,6 +44,11 @@ class Component {
   /// Runs the computing function of that name ("predict", "encode" ...): the door of `medgen probe`.
   /// @throws ConfigError when the component has no such function.
   virtual TensorMap call(std::string_view function, const CallContext& context, const Inputs& in) = 0;
+
+  /// What a call of that function with inputs of these shapes would cost; nothing when the component cannot tell.
+  /// @throws PluginError when its estimate fails or makes no sense.
+  virtual std::optional<CallCost> estimate(std::string_view, const ShapeMap&) const { return std::nullopt; }
+
   /// Extension table by id, nullptr when there is none, and the object it takes.
   virtual const void* extension(const char* extension_id) const = 0;
   virtual medgen_obj_t* object() const = 0;

@@ -4,6 +4,7 @@
 #include "core/base/error.h"
 #include "core/base/text.h"
 #include "core/config/parse.h"
+#include "core/plugin/call_cost.h"
 #include "core/plugin/plugin_call.h"
 #include "core/tensor/finite.h"
 
@@ -31,6 +32,18 @@ struct TextSink {
     }
     return static_cast<std::int64_t>(n);
   }
+
+  /// What `call` has written to the writer that it was given.
+  template <typename Call>
+  static std::string collect(const Call& call) {
+    TextSink sink;
+    medgen_writer_t writer{};
+    writer.struct_size = sizeof writer;
+    writer.host = reinterpret_cast<medgen_hobj_t*>(&sink);
+    writer.write = TextSink::write;
+    call(&writer);
+    return std::move(sink.text);
+  }
 };
 
 const PluginComponent& plugin_component(const Component& component) {
@@ -49,18 +62,26 @@ std::string PluginComponent::id() const {
 
 std::string PluginComponent::describe() const {
   if (!MEDGEN_HAS_FN(medgen_component_t, &self().base(), describe)) return "{}";
-  TextSink sink;
-  medgen_writer_t writer{};
-  writer.struct_size = sizeof writer;
-  writer.host = reinterpret_cast<medgen_hobj_t*>(&sink);
-  writer.write = TextSink::write;
-  self().call("describe", self().base().describe, self().get(), &writer);
+  const std::string text =
+      TextSink::collect([&](auto* writer) { self().call("describe", self().base().describe, self().get(), writer); });
   try {
-    if (!parse_config(sink.text, "description").is_object()) throw ConfigError("it is no object");
+    if (!parse_config(text, "description").is_object()) throw ConfigError("it is no object");
   } catch (const ConfigError& error) {
     self().fail_defect("describe", "gave no JSON object: {}", error.what());
   }
-  return sink.text;
+  return text;
+}
+
+std::optional<CallCost> PluginComponent::estimate(std::string_view function, const ShapeMap& inputs) const {
+  if (!MEDGEN_HAS_FN(medgen_component_t, &self().base(), estimate)) return std::nullopt;
+  const std::string request = estimate_request(function, inputs);
+  const std::string reply = TextSink::collect(
+      [&](auto* writer) { self().call("estimate", self().base().estimate, self().get(), abi_text(request), writer); });
+  try {
+    return read_call_cost(reply);
+  } catch (const ConfigError& error) {
+    self().fail_defect("estimate", "gave no cost: {}", error.what());
+  }
 }
 
 TensorMap PluginComponent::call(std::string_view function, const CallContext& context, const Inputs& in) {

@@ -17,6 +17,7 @@ class PluginComponent : public virtual Component {
   std::string id() const override;
   std::string describe() const override;
   TensorMap call(std::string_view function, const CallContext& context, const Inputs& in) override;
+  std::optional<CallCost> estimate(std::string_view function, const ShapeMap& inputs) const override;
   const void* extension(const char* extension_id) const override;
   medgen_obj_t* object() const override;
 

@@ -12,6 +12,7 @@ enum { kMaxAxes = 8 };
 
 typedef struct compressor {
   null_fault fault;
+  null_cost cost;
   int64_t factor;
   int64_t prior_size;
 } compressor;
@@ -20,6 +21,7 @@ static medgen_status_t create_compressor(const medgen_create_t* create, medgen_o
   compressor* self = calloc(1, sizeof *self);
   if (self == NULL) return null_error(MEDGEN_E_OUT_OF_MEMORY, "out of memory");
   null_read_fault(create->config_json, &self->fault);
+  null_read_cost(create->config_json, create->memory_budget, &self->cost);
   self->factor = (int64_t)null_config_number(create->config_json, "factor", 1);
   self->prior_size = (int64_t)null_config_number(create->config_json, "prior_size", 4);
   if (self->factor < 1 || self->factor > 64 || self->prior_size < 1 || self->prior_size > 512) {
@@ -142,12 +144,19 @@ static medgen_status_t prior(const medgen_context_t* context, medgen_obj_t* obje
   return MEDGEN_OK;
 }
 
+static medgen_status_t estimate(medgen_obj_t* object, medgen_str_t request, const medgen_writer_t* json) {
+  const compressor* self = (const compressor*)object;
+  (void)request;
+  return null_estimate(&self->fault, &self->cost, json);
+}
+
 static const medgen_component_t base = {
     .struct_size = sizeof(medgen_component_t),
     .flags = MEDGEN_THREADS_INSTANCE | MEDGEN_THREADS_REENTRANT | MEDGEN_BITWISE,
     .create = create_compressor,
     .destroy = destroy_compressor,
     .describe = describe_compressor,
+    .estimate = estimate,
 };
 
 static const medgen_compressor_t interface = {
@@ -162,7 +171,8 @@ const medgen_component_desc_t null_compressor_desc = {
         NULL_STR("{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {"
                  "\"factor\": {\"type\": \"integer\", \"minimum\": 1, \"maximum\": 64, \"default\": 1},"
                  "\"prior_size\": {\"type\": \"integer\", \"minimum\": 1, \"maximum\": 512, \"default\": 4,"
-                 "  \"description\": \"voxels along each axis of what prior gives\"}," NULL_FAULT_SCHEMA "}}"),
+                 "  \"description\": \"voxels along each axis of what prior gives\"}," NULL_COST_SCHEMA
+                 "," NULL_FAULT_SCHEMA "}}"),
     .io_json = NULL_STR("{\"functions\": {"
                         "\"encode\": {\"in\": {\"x\": {\"dtype\": \"float32\", \"shape\": [\"N\", \"C\", \"...\"]}},"
                         "  \"out\": {\"mean\": {\"dtype\": \"float32\", \"shape\": [\"N\", \"C\", \"...\"]}}},"

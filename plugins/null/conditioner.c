@@ -7,12 +7,14 @@
 
 typedef struct conditioner {
   null_fault fault;
+  null_cost cost;
 } conditioner;
 
 static medgen_status_t create_conditioner(const medgen_create_t* create, medgen_obj_t** out) {
   conditioner* self = calloc(1, sizeof *self);
   if (self == NULL) return null_error(MEDGEN_E_OUT_OF_MEMORY, "out of memory");
   null_read_fault(create->config_json, &self->fault);
+  null_read_cost(create->config_json, create->memory_budget, &self->cost);
   *out = (medgen_obj_t*)self;
   return MEDGEN_OK;
 }
@@ -48,11 +50,18 @@ static medgen_status_t encode(const medgen_context_t* context, medgen_obj_t* obj
   return MEDGEN_OK;
 }
 
+static medgen_status_t estimate(medgen_obj_t* object, medgen_str_t request, const medgen_writer_t* json) {
+  const conditioner* self = (const conditioner*)object;
+  (void)request;
+  return null_estimate(&self->fault, &self->cost, json);
+}
+
 static const medgen_component_t base = {
     .struct_size = sizeof(medgen_component_t),
     .flags = MEDGEN_THREADS_INSTANCE | MEDGEN_THREADS_REENTRANT | MEDGEN_BITWISE,
     .create = create_conditioner,
     .destroy = destroy_conditioner,
+    .estimate = estimate,
 };
 
 /* `step` stays NULL: there is nothing to do at every evaluation. */
@@ -64,7 +73,8 @@ const medgen_component_desc_t null_conditioner_desc = {
     .kind = NULL_STR(MEDGEN_CONDITIONER_1),
     .summary = NULL_STR("Gives the mask on as a condition."),
     .config_schema_json =
-        NULL_STR("{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {" NULL_FAULT_SCHEMA "}}"),
+        NULL_STR("{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {" NULL_COST_SCHEMA
+                 "," NULL_FAULT_SCHEMA "}}"),
     .io_json = NULL_STR("{\"functions\": {\"encode\": {"
                         "\"in\": {\"mask\": {\"shape\": [\"N\", \"C\", \"...\"]}},"
                         "\"out\": {\"mask\": {\"shape\": [\"N\", \"C\", \"...\"]}}}}}"),

@@ -8,6 +8,7 @@
 /* The object. The host sees a pointer to it as medgen_obj_t, and never looks inside. */
 typedef struct denoiser {
   null_fault fault;
+  null_cost cost;
   float scale;
 } denoiser;
 
@@ -17,6 +18,7 @@ static medgen_status_t create_denoiser(const medgen_create_t* create, medgen_obj
   denoiser* self = calloc(1, sizeof *self);
   if (self == NULL) return null_error(MEDGEN_E_OUT_OF_MEMORY, "out of memory");
   null_read_fault(create->config_json, &self->fault);
+  null_read_cost(create->config_json, create->memory_budget, &self->cost);
   self->scale = (float)null_config_number(create->config_json, "scale", 1.0);
   if (null_mode_in(&self->fault, "create") == NULL_MODE_FAIL) {
     free(self);
@@ -60,12 +62,19 @@ static medgen_status_t predict(const medgen_context_t* context, medgen_obj_t* ob
   return MEDGEN_OK;
 }
 
+static medgen_status_t estimate(medgen_obj_t* object, medgen_str_t request, const medgen_writer_t* json) {
+  const denoiser* self = (const denoiser*)object;
+  (void)request;
+  return null_estimate(&self->fault, &self->cost, json);
+}
+
 static const medgen_component_t base = {
     .struct_size = sizeof(medgen_component_t),
     .flags = MEDGEN_THREADS_INSTANCE | MEDGEN_THREADS_REENTRANT | MEDGEN_BITWISE,
     .create = create_denoiser,
     .destroy = destroy_denoiser,
     .describe = describe_denoiser,
+    .estimate = estimate,
 };
 
 /* `prepare` is optional and stays NULL. */
@@ -76,8 +85,9 @@ const medgen_component_desc_t null_denoiser_desc = {
     .id = NULL_STR("null.denoiser"),
     .kind = NULL_STR(MEDGEN_DENOISER_1),
     .summary = NULL_STR("Multiplies its input."),
-    .config_schema_json = NULL_STR("{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {"
-                                   "\"scale\": {\"type\": \"number\", \"default\": 1}," NULL_FAULT_SCHEMA "}}"),
+    .config_schema_json =
+        NULL_STR("{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {"
+                 "\"scale\": {\"type\": \"number\", \"default\": 1}," NULL_COST_SCHEMA "," NULL_FAULT_SCHEMA "}}"),
     .io_json = NULL_STR("{\"functions\": {\"predict\": {"
                         "\"in\": {\"x\": {\"dtype\": \"float32\", \"shape\": [\"N\", \"C\", \"...\"]}},"
                         "\"out\": {\"out\": {\"dtype\": \"float32\", \"shape\": [\"N\", \"C\", \"...\"]}}}}}"),

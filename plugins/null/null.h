@@ -34,6 +34,23 @@ typedef struct null_fault {
   "  \"default\": \"ok\", \"description\": \"how it misbehaves\"},"                                               \
   "\"slow_ms\": {\"type\": \"number\", \"minimum\": 0, \"default\": 10000, \"description\": \"how slow is slow\"}"
 
+/* What "estimate" writes, from the config: the tests' way to make a step as large as they like. */
+typedef struct null_cost {
+  double peak_bytes; /* is less with a memory budget: half of it, if that suffices */
+  double weights_bytes;
+  double scratch_bytes;
+  double flops;
+  char reply[128]; /* written in place of it all when it is not empty */
+} null_cost;
+
+/* Part of the config schemas of denoiser, conditioner and compressor. */
+#define NULL_COST_SCHEMA                                                                                            \
+  "\"peak_bytes\": {\"type\": \"number\", \"default\": 0, \"description\": \"what estimate says a call takes\"},"   \
+  "\"weights_bytes\": {\"type\": \"number\", \"default\": 0, \"description\": \"what it says it holds\"},"          \
+  "\"scratch_bytes\": {\"type\": \"number\", \"default\": 0, \"description\": \"what it says it writes\"},"         \
+  "\"flops\": {\"type\": \"number\", \"default\": 0, \"description\": \"what it says it computes; 1e9 a second\"}," \
+  "\"estimate\": {\"type\": \"string\", \"default\": \"\", \"description\": \"what it writes instead\"}"
+
 /* A string constant as the ABI wants it; usable in initialisers of static tables. */
 #define NULL_STR(literal) \
   { literal, sizeof(literal) - 1 }
@@ -89,6 +106,14 @@ null_mode null_mode_in(const null_fault* fault, const char* function);
  * *mode says what is left to spoil: OK, GARBAGE_SHAPE or NAN. `context` may be NULL. */
 medgen_status_t null_enter(const medgen_context_t* context, const null_fault* fault, const char* function,
                            null_mode* mode, int* done);
+
+/* --- cost.c: predicting --- */
+
+/* `budget` is the host's, 0 for none. */
+void null_read_cost(medgen_str_t config, uint64_t budget, null_cost* cost);
+
+/* What every `estimate` does. */
+medgen_status_t null_estimate(const null_fault* fault, const null_cost* cost, const medgen_writer_t* json);
 
 /* --- config.c: reading a flat JSON object that the host has validated --- */
 

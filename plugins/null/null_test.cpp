@@ -320,3 +320,29 @@ TEST_CASE("null: a broken config never leads out of bounds", "[unit][null]") {
     CHECK(call(host, object->predict, object.self, "x", x) == MEDGEN_OK);
   }
 }
+
+namespace {
+
+std::string estimated(const std::string& config) {
+  const Host host;  // before the object: it takes errors
+  const Object<medgen_denoiser_t> object("null.denoiser", config);
+  std::string text;
+  medgen_writer_t writer{};
+  writer.struct_size = sizeof writer;
+  writer.host = reinterpret_cast<medgen_hobj_t*>(&text);
+  writer.write = [](medgen_hobj_t* sink, const void* bytes, std::uint64_t n) noexcept -> std::int64_t {
+    reinterpret_cast<std::string*>(sink)->append(static_cast<const char*>(bytes), n);
+    return static_cast<std::int64_t>(n);
+  };
+  const medgen_status_t status = object.desc->base->estimate(object.self, sdk::to_abi(std::string_view("{}")), &writer);
+  return status == MEDGEN_OK ? text : "failed";
+}
+
+}  // namespace
+
+TEST_CASE("null: estimate says what the config says, or fails as it says", "[unit][null]") {
+  CHECK_THAT(estimated(R"({"peak_bytes": 3000000000, "flops": 5})"), Catch::Contains("\"peak_bytes\": 3000000000"));
+  CHECK(estimated(R"({"estimate": "garbage"})") == "garbage");
+  CHECK(estimated(R"({"fail": "estimate", "mode": "fail"})") == "failed");
+  CHECK(estimated(R"({"fail": "estimate", "mode": "no-output"})").empty());
+}
