@@ -221,8 +221,8 @@ medgen_status_t medgen_plan_json(medgen_session_t* session, const medgen_pipelin
     require(json, "json");
     medgen::capi::Caller caller(*session, {});
     medgen::Host host(session->registry, medgen::capi::host_options(*session, pipeline->pipeline, caller));
-    pipeline->pipeline.check(host);
-    *json = lend(medgen::dump_pretty(medgen::plan_document(pipeline->pipeline, host)));
+    const medgen::Pipeline& planned = pipeline->pipeline;
+    *json = lend(medgen::dump_pretty(medgen::plan_document(planned.plan(host), planned.seed())));
   });
 }
 

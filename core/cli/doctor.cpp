@@ -8,6 +8,7 @@
 #include "core/inspect/failure.h"
 #include "core/plugin/cuda_driver.h"
 #include "core/plugin/host.h"
+#include "core/run/resources.h"
 
 #include <medgen/abi/version.h>
 
@@ -44,7 +45,7 @@ void look_at_machine(Findings& findings) {
   findings.push_back({"cpu", features.empty() ? Health::Note : Health::Ok,
                       cpu_name() + ';' + (features.empty() ? " no AVX2: computing will be slow" : features)});
   findings.push_back({"threads", Health::Ok, fmt::format("{} cores may be used", usable_cores())});
-  const Memory found = memory();
+  const Memory found = machine_memory();
   constexpr std::uint64_t kLittle = 2ull << 30;
   findings.push_back({"memory", found.available < kLittle ? Health::Note : Health::Ok,
                       fmt::format("{} of {} available", gib(found.available), gib(found.total))});

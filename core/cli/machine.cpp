@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <fstream>
-#include <limits>
 #include <sstream>
 #include <thread>
 
@@ -25,18 +24,6 @@ std::string proc_value(const char* file, const std::string& key) {
     return start == std::string::npos ? "" : line.substr(start);
   }
   return "";
-}
-
-std::uint64_t kibibytes(const std::string& text) {
-  std::uint64_t number = 0;
-  std::istringstream(text) >> number;
-  return number * 1024;
-}
-
-/// A number in a file of the control group; the largest one when there is no limit.
-std::uint64_t cgroup_number(const char* file) {
-  std::uint64_t number = 0;
-  return std::ifstream(file) >> number ? number : std::numeric_limits<std::uint64_t>::max();
 }
 
 }  // namespace
@@ -60,15 +47,6 @@ int usable_cores() {
   cpu_set_t cores;
   if (sched_getaffinity(0, sizeof(cores), &cores) == 0) return CPU_COUNT(&cores);
   return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-}
-
-Memory memory() {
-  Memory memory{kibibytes(proc_value("/proc/meminfo", "MemTotal")),
-                kibibytes(proc_value("/proc/meminfo", "MemAvailable"))};
-  const std::uint64_t limit = cgroup_number("/sys/fs/cgroup/memory.max");
-  if (limit >= memory.total) return memory;
-  const std::uint64_t used = std::min(cgroup_number("/sys/fs/cgroup/memory.current"), limit);
-  return {limit, std::min(memory.available, limit - used)};
 }
 
 }  // namespace medgen::cli

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -13,12 +12,5 @@ std::vector<std::string> cpu_features();
 std::string cpu_name();
 /// Cores this process may use.
 int usable_cores();
-
-struct Memory {
-  std::uint64_t total = 0;      ///< of the machine, or the limit of the container when that is less
-  std::uint64_t available = 0;  ///< without swapping
-};
-
-Memory memory();
 
 }  // namespace medgen::cli

@@ -3,6 +3,7 @@
 
 #include "core/cli/command.h"
 #include "core/cli/console.h"
+#include "core/cli/plan_text.h"
 #include "core/cli/signals.h"
 #include "core/inspect/inspect.h"
 #include "core/pipeline/pipeline.h"
@@ -50,14 +51,9 @@ HostOptions host_options(const Pipeline& pipeline, Reporter& reporter) {
 }
 
 void print_plan(const Pipeline& pipeline, Host& host, const Invocation& call) {
-  pipeline.check(host);
-  if (call.json) return print_json(plan_document(pipeline, host));
-  std::vector<std::vector<std::string>> rows = {{"STEP", "VERB", "SAMPLES", ""}};
-  for (const Pipeline::StepPlan& step : pipeline.plan(host)) {
-    rows.push_back({step.step, step.verb, step.samples > 0 ? std::to_string(step.samples) : "-", step.text});
-    for (const std::string& warning : step.warnings) rows.push_back({"", "", "", "warning: " + warning});
-  }
-  print(table(rows));
+  const Plan plan = pipeline.plan(host);
+  if (call.json) return print_json(plan_document(plan, pipeline.seed()));
+  print(printable(plan_text(plan)));
 }
 
 void print_result(const Pipeline& pipeline, const std::vector<std::filesystem::path>& outputs, double seconds,

@@ -193,16 +193,38 @@ Json describe_document(const Registry& registry, const std::string& subject) {
   fail_unknown(registry, subject);
 }
 
-Json plan_document(const Pipeline& pipeline, Host& host) {
+Json plan_document(const Plan& plan, std::uint64_t seed) {
+  const auto known = [](const auto& value) { return value ? Json(*value) : Json(nullptr); };
   Json steps = Json::array();
-  for (const Pipeline::StepPlan& step : pipeline.plan(host)) {
+  for (const StepPlan& step : plan.steps) {
     steps.push_back({{"step", step.step},
                      {"verb", step.verb},
                      {"samples", step.samples},
                      {"text", step.text},
-                     {"warnings", step.warnings}});
+                     {"warnings", step.warnings},
+                     {"memory_bytes", step.memory > 0 ? Json(step.memory) : Json(nullptr)},
+                     {"device_memory_bytes", step.device_memory},
+                     {"weights_bytes", step.weights},
+                     {"scratch_bytes", step.scratch},
+                     {"output_bytes", step.output},
+                     {"seconds", known(step.seconds)},
+                     {"precision", step.precision},
+                     {"notes", step.notes},
+                     {"unknown", step.unknown},
+                     {"folder", step.folder},
+                     {"files", step.files},
+                     {"more_files", step.more_files}});
   }
-  return {{"seed", pipeline.seed()}, {"steps", std::move(steps)}};
+  return {{"seed", seed},
+          {"memory_bytes", plan.memory},
+          {"device_memory_bytes", plan.device_memory},
+          {"allowed_bytes", plan.allowed},
+          {"budget_bytes", known(plan.budget)},
+          {"component_budget_bytes", plan.component_budget},
+          {"disk_bytes", plan.disk},
+          {"seconds", known(plan.seconds)},
+          {"complete", plan.complete},
+          {"steps", std::move(steps)}};
 }
 
 }  // namespace medgen

@@ -9,7 +9,7 @@
 #include <string>
 
 // What is installed and what a pipeline would do, as JSON documents (docs/cli.md lists their keys). The tools print
-// them or make tables of them; the C API hands them out. Nothing here loads a plugin.
+// them or make tables of them; the C API hands them out.
 
 namespace medgen {
 
@@ -23,7 +23,7 @@ Json catalogue_document(const Registry& registry);
 /// @throws ConfigError when it is none of these; it suggests what was probably meant.
 Json describe_document(const Registry& registry, const std::string& subject);
 
-/// {"seed": ..., "steps": [{"step", "verb", "samples", "text"}]}. Creates no component.
-Json plan_document(const Pipeline& pipeline, Host& host);
+/// {"seed", "memory_bytes", ..., "steps": [{"step", "verb", "samples", "text", ...}]}
+Json plan_document(const Plan& plan, std::uint64_t seed);
 
 }  // namespace medgen

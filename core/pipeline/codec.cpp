@@ -6,6 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <map>
+
 namespace medgen {
 namespace {
 
@@ -91,14 +93,48 @@ Tensor decode_latent(const Model& model, const Tensor& latent, std::uint64_t see
                                   {{"z", scaled_by(latent, 1.0 / model.latent_scale)}});
 }
 
-CodecSource::CodecSource(std::string step, ModelPackage package, Host& host, std::shared_ptr<SampleSource> input,
+CodecSource::CodecSource(std::string step, const ModelPackage& package, Host& host, std::shared_ptr<SampleSource> input,
                          std::uint64_t seed)
-    : step_(std::move(step)), package_(std::move(package)), host_(host), input_(std::move(input)), seed_(seed) {}
+    : step_(std::move(step)),
+      package_(package.compressor_alone()),
+      host_(host),
+      input_(std::move(input)),
+      seed_(seed) {}
 
 std::vector<std::string> CodecSource::check_inputs() const {
   for (std::size_t i = 0; i < input_->count(); ++i) input_->grid(i);
   input_->check_inputs();
   return {};  // the warnings of the input are told by its own step
+}
+
+const Model* CodecSource::outline() const {
+  if (!outlined_) {
+    outlined_ = true;
+    try {
+      outline_ = Model::open(package_.without_weights(), host_);
+    } catch (const PluginError&) {  // what is wrong, if anything is, shows when it is opened with its weights
+      return nullptr;
+    }
+    outline_->require_compressor(package_);
+  }
+  return outline_ ? &*outline_ : nullptr;
+}
+
+Demand CodecSource::demand(Host& planner, const WhatIf& what_if) const {
+  const Model model = Model::open(package_.without_weights(), planner);
+  model.require_compressor(package_);
+  std::map<std::pair<Shape, std::uint64_t>, std::pair<std::size_t, double>> alike;  // first sample, how many
+  for (std::size_t i = 0; i < count(); ++i) {
+    const auto grid = this->grid(i);
+    const auto latent = input_->latent(i);
+    Shape shape = latent.value_or(Shape{});
+    if (grid) shape.insert(shape.end(), grid->size.begin(), grid->size.end());
+    ++alike.try_emplace({shape, input_->bytes(i).total()}, i, 0.0).first->second.second;
+  }
+  Demand all;
+  for (const auto& [shape, samples] : alike)
+    all.then(demand_of(model, samples.first, on_device(planner), what_if, samples.second));
+  return all;
 }
 
 void CodecSource::produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) {
@@ -120,6 +156,31 @@ CallContext CodecSource::call(const RunObserver& observer, const char* task, std
   });
 }
 
+std::optional<Shape> EncodeSource::latent(std::size_t index) const {
+  const auto grid = this->grid(index);
+  const Model* model = outline();
+  if (!grid || model == nullptr) return std::nullopt;
+  Shape shape{1, model->latent_channels};
+  for (const std::int64_t axis : ModelGrid(*grid, model->contract, model->compression).shape())
+    shape.push_back(axis / model->compression);
+  return shape;
+}
+
+SampleBytes EncodeSource::bytes(std::size_t index) const {
+  SampleBytes bytes = input().bytes(index);
+  const auto shape = latent(index);
+  return {0, bytes.label, shape ? 2 * bytes_of(*shape) : 0};  // mean and sigma
+}
+
+Demand EncodeSource::demand_of(const Model& model, std::size_t index, bool on_device, const WhatIf& what_if,
+                               double samples) const {
+  auto grid = this->grid(index);
+  if (!grid) return {};
+  for (std::int64_t& axis : grid->size) axis = scaled_axis(axis, what_if.scale, model.compression);
+  return demand_to_encode(model, package_, on_device, ModelGrid(*grid, model.contract, model.compression).shape(),
+                          input().bytes(index).image, samples);
+}
+
 void EncodeSource::convert(const Model& model, std::size_t index, const RunObserver& observer, Sample& sample) const {
   if (!sample.image) throw DataError("steps.{}: '{}' has no image to encode", step_, sample.name);
   if (const auto bad = count_non_finite(sample.image->voxels()); bad > 0) {
@@ -136,6 +197,29 @@ void EncodeSource::convert(const Model& model, std::size_t index, const RunObser
   facts["grid"] = grid_record(*sample.image, intensity);
   sample.facts = dump_compact(facts);
   sample.image.reset();
+}
+
+SampleBytes DecodeSource::bytes(std::size_t index) const {
+  const std::uint64_t label = input().bytes(index).label;
+  const std::uint64_t voxel = sizeof(float);  // at most: it gets the type of the image that was encoded
+  if (const auto grid = this->grid(index)) return {voxels_of(*grid) * voxel, label, 0};
+  const auto shape = input().latent(index);
+  const Model* model = outline();
+  if (!shape || shape->size() < 3 || model == nullptr) return {0, label, 0};
+  std::uint64_t voxels = 1;
+  for (std::size_t axis = 2; axis < shape->size(); ++axis)
+    voxels *= static_cast<std::uint64_t>((*shape)[axis] * model->compression);
+  return {voxels * voxel, label, 0};
+}
+
+Demand DecodeSource::demand_of(const Model& model, std::size_t index, bool on_device, const WhatIf& what_if,
+                               double samples) const {
+  auto shape = input().latent(index);
+  if (!shape || shape->size() < 3) return {};
+  for (std::size_t axis = 2; axis < shape->size(); ++axis)
+    (*shape)[axis] = scaled_axis((*shape)[axis], what_if.scale, 1);
+  shape->at(0) = 1;
+  return demand_to_decode(model, package_, on_device, *shape, samples);
 }
 
 void DecodeSource::convert(const Model& model, std::size_t index, const RunObserver& observer, Sample& sample) const {

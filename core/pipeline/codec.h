@@ -27,7 +27,7 @@ Tensor decode_latent(const Model& model, const Tensor& latent, std::uint64_t see
 /// A step that puts every sample of another through a compressor, which is opened when the first sample is wanted.
 class CodecSource : public SampleSource {
  public:
-  CodecSource(std::string step, ModelPackage package, Host& host, std::shared_ptr<SampleSource> input,
+  CodecSource(std::string step, const ModelPackage& package, Host& host, std::shared_ptr<SampleSource> input,
               std::uint64_t seed);
 
   std::size_t count() const override { return input_->count(); }
@@ -38,23 +38,36 @@ class CodecSource : public SampleSource {
 
   std::vector<std::string> check_inputs() const override;
 
+  Demand demand(Host& planner, const WhatIf& what_if) const override;
+
   void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
 
  protected:
   /// Context of the compressor's call on one sample; `task` is told with its progress.
   CallContext call(const RunObserver& observer, const char* task, std::size_t index, const Sample& sample) const;
 
+  /// The compressor without its weights; null when it does not exist without them.
+  const Model* outline() const;
+
+  const SampleSource& input() const { return *input_; }
+
   std::string step_;
+  ModelPackage package_;
 
  private:
+  /// What samples with this one's shape take, `samples` of them; nothing when its shape is not known.
+  virtual Demand demand_of(const Model& model, std::size_t index, bool on_device, const WhatIf& what_if,
+                           double samples) const = 0;
+
   /// Replaces what the sample holds by what the compressor makes of it.
   virtual void convert(const Model& model, std::size_t index, const RunObserver& observer, Sample& sample) const = 0;
 
-  ModelPackage package_;
   Host& host_;
   std::shared_ptr<SampleSource> input_;
   std::uint64_t seed_;
   std::optional<Model> model_;
+  mutable std::optional<Model> outline_;
+  mutable bool outlined_ = false;
 };
 
 /// Images to latents: each sample keeps "mean" and "sigma" (unscaled), and in its facts what decoding needs to give an
@@ -63,7 +76,12 @@ class EncodeSource final : public CodecSource {
  public:
   using CodecSource::CodecSource;
 
+  std::optional<Shape> latent(std::size_t index) const override;
+  SampleBytes bytes(std::size_t index) const override;
+
  private:
+  Demand demand_of(const Model& model, std::size_t index, bool on_device, const WhatIf& what_if,
+                   double samples) const override;
   void convert(const Model& model, std::size_t index, const RunObserver& observer, Sample& sample) const override;
 };
 
@@ -72,7 +90,11 @@ class DecodeSource final : public CodecSource {
  public:
   using CodecSource::CodecSource;
 
+  SampleBytes bytes(std::size_t index) const override;
+
  private:
+  Demand demand_of(const Model& model, std::size_t index, bool on_device, const WhatIf& what_if,
+                   double samples) const override;
   void convert(const Model& model, std::size_t index, const RunObserver& observer, Sample& sample) const override;
 };
 

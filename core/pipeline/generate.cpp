@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 namespace medgen {
@@ -56,6 +57,49 @@ Geometry GenerateSource::resampled(const Geometry& grid, const std::string& orig
   if (voxels <= kMostVoxels) return with_spacing(grid, wanted);
   throw DataError("{}: steps.{}.resample_mm ({}) makes {:.3g} voxels of it; choose larger ones", origin, options_.step,
                   fmt::join(wanted, ", "), voxels);
+}
+
+SampleBytes GenerateSource::bytes(std::size_t index) const {
+  const auto grid = this->grid(index);
+  if (!grid) return {};
+  SampleBytes bytes;
+  bytes.image = voxels_of(*grid) * size_of(package_.contract().output);
+  if (!masks_) return bytes;
+  const std::size_t mask = index / static_cast<std::size_t>(options_.count);
+  const auto source = masks_->grid(mask);
+  if (source) bytes.label = masks_->bytes(mask).label / voxels_of(*source) * voxels_of(*grid);
+  return bytes;
+}
+
+Demand GenerateSource::demand(Host& planner, const WhatIf& what_if) const {
+  const Model model = Model::open(package_.without_weights(), planner);
+  model.require_sampler(package_);
+  const auto per_mask = static_cast<std::size_t>(options_.count);
+  std::map<Shape, GenerateShape> shapes;
+  for (std::size_t i = 0; i < count(); i += per_mask) {
+    auto grid = this->grid(i);
+    if (!grid) continue;
+    const SampleBytes bytes = this->bytes(i);
+    for (std::int64_t& axis : grid->size) axis = scaled_axis(axis, what_if.scale, model.multiple_of);
+    const Shape spatial = ModelGrid(*grid, model.contract, model.multiple_of).shape();
+    GenerateShape& shape = shapes[spatial];
+    if (shape.spatial.empty()) shape.samples = 0;
+    shape.spatial = spatial;
+    shape.kept = static_cast<std::uint64_t>(static_cast<double>(bytes.label) * std::pow(what_if.scale, 3));
+    shape.samples += static_cast<double>(std::min(per_mask, count() - i));
+  }
+  Demand all;
+  for (auto& [spatial, shape] : shapes) {
+    const double together = what_if.one_at_a_time ? 1 : std::min<double>(options_.batch, shape.samples);
+    shape.batch = static_cast<std::int64_t>(together);
+    shape.with_mask = masks_ != nullptr;
+    shape.steps = options_.steps;
+    shape.timesteps = options_.timesteps;
+    shape.guidance = options_.guidance;
+    shape.batched_guidance = options_.batched_guidance;
+    all.then(demand_to_generate(model, package_, on_device(planner), shape));
+  }
+  return all;
 }
 
 std::vector<std::string> GenerateSource::check_inputs() const {

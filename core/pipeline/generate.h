@@ -34,6 +34,8 @@ class GenerateSource : public SampleSource {
   std::size_t count() const override;
   std::string name(std::size_t index) const override;
   std::optional<Geometry> grid(std::size_t index) const override;
+  SampleBytes bytes(std::size_t index) const override;
+  Demand demand(Host& planner, const WhatIf& what_if) const override;
   std::vector<std::string> check_inputs() const override;
   void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
 

@@ -65,11 +65,6 @@ ConfigNode config_of(const ComponentSpec& spec) {
   return spec.config ? *spec.config : ConfigNode::make(Json::object(), spec.component);
 }
 
-std::shared_ptr<const WeightStore> open_weights(const ComponentSpec& spec) {
-  if (spec.weights.empty()) return nullptr;
-  return std::make_shared<const WeightStore>(SafetensorsFile(spec.weights).tensors());
-}
-
 bool needs_weights(Host& host, const ComponentSpec& spec) {
   const std::string& kind = host.registry().component(spec.component).kind;
   if (kind == MEDGEN_SCHEDULER_1 || kind == MEDGEN_PROPAGATOR_1) return false;
@@ -77,15 +72,19 @@ bool needs_weights(Host& host, const ComponentSpec& spec) {
   return facts.contains("weights") && !facts["weights"].empty();
 }
 
-/// What `create(config, weights)` gives, with the weight file blamed where it is at fault.
+/// What `create(config, weights)` gives, with the weight file blamed where it is at fault. A component has copied what
+/// it wants by then; one that reads on gets the pages again.
 template <typename Create>
 auto created(Host& host, const ComponentSpec& spec, const Create& create) {
   const ConfigNode config = config_of(spec);
+  if (spec.weights.empty()) return create(config, nullptr);
   try {
-    return create(config, open_weights(spec));
+    const auto file = MappedFile::open(spec.weights);
+    auto component = create(config, std::make_shared<const WeightStore>(SafetensorsFile(file).tensors()));
+    file->drop_pages();
+    return component;
   } catch (const PluginError& error) {
-    if (!spec.weights.empty()) blame_weights(host, spec.component, config, spec.weights, error);
-    throw;
+    blame_weights(host, spec.component, config, spec.weights, error);
   }
 }
 
@@ -171,6 +170,24 @@ ModelPackage ModelPackage::with_scheduler(const ConfigNode& scheduler) const {
   return changed;
 }
 
+ModelPackage ModelPackage::without_weights() const {
+  ModelPackage changed = *this;
+  for (auto& [role, spec] : changed.parts_) {
+    if (spec) spec->weights.clear();
+  }
+  for (ComponentSpec& spec : changed.conditioners_) spec.weights.clear();
+  return changed;
+}
+
+ModelPackage ModelPackage::compressor_alone() const {
+  ModelPackage changed = *this;
+  for (auto& [role, spec] : changed.parts_) {
+    if (role != "compressor") spec.reset();
+  }
+  changed.conditioners_.clear();
+  return changed;
+}
+
 const std::optional<ComponentSpec>& ModelPackage::part(std::string_view role) const {
   static const std::optional<ComponentSpec> kNone;
   const auto found = std::find_if(parts_.begin(), parts_.end(), [&](const auto& part) { return part.first == role; });
@@ -221,7 +238,7 @@ Model Model::open(const ModelPackage& package, Host& host) {
   model.contract = package.contract();
   model.latent_scale = package.latent_scale();
   if (const auto& spec = package.part("compressor")) {
-    model.compressor = created(host, *spec, [&](const ConfigNode& config, auto weights) {
+    model.compressor = created(host, *spec, [&](const ConfigNode& config, std::shared_ptr<const WeightStore> weights) {
       return host.create_compressor(spec->component, config, std::move(weights));
     });
     model.compression = fact(*model.compressor, "compression", 1);
@@ -229,9 +246,10 @@ Model Model::open(const ModelPackage& package, Host& host) {
     model.multiple_of = model.compression;
   }
   if (const auto& spec = package.part("denoiser")) {
-    model.parts.denoiser = created(host, *spec, [&](const ConfigNode& config, auto weights) {
-      return host.create_denoiser(spec->component, config, std::move(weights));
-    });
+    model.parts.denoiser =
+        created(host, *spec, [&](const ConfigNode& config, std::shared_ptr<const WeightStore> weights) {
+          return host.create_denoiser(spec->component, config, std::move(weights));
+        });
     model.multiple_of = model.compression * fact(*model.parts.denoiser, "multiple_of", 1);
     if (!model.compressor) model.latent_channels = fact(*model.parts.denoiser, "out_channels", 1);
   }
@@ -239,16 +257,18 @@ Model Model::open(const ModelPackage& package, Host& host) {
     model.parts.scheduler = host.create_scheduler(spec->component, config_of(*spec));
   }
   if (const auto& spec = package.part("propagator")) {
-    model.parts.propagator = created(host, *spec, [&](const ConfigNode& config, auto weights) {
-      return host.create_propagator(spec->component, config, std::move(weights));
-    });
+    model.parts.propagator =
+        created(host, *spec, [&](const ConfigNode& config, std::shared_ptr<const WeightStore> weights) {
+          return host.create_propagator(spec->component, config, std::move(weights));
+        });
   } else if (model.parts.denoiser) {
     model.parts.propagator = host.create_propagator("propagator.whole", "{}");
   }
   for (const ComponentSpec& spec : package.conditioners()) {
-    model.parts.conditioners.push_back(created(host, spec, [&](const ConfigNode& config, auto weights) {
-      return host.create_conditioner(spec.component, config, std::move(weights));
-    }));
+    model.parts.conditioners.push_back(
+        created(host, spec, [&](const ConfigNode& config, std::shared_ptr<const WeightStore> weights) {
+          return host.create_conditioner(spec.component, config, std::move(weights));
+        }));
   }
   return model;
 }

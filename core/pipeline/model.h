@@ -37,6 +37,11 @@ class ModelPackage {
   /// The same with another scheduler: any scheduler drives any denoiser.
   ModelPackage with_scheduler(const ConfigNode& scheduler) const;
 
+  /// The same with its weights left out, for asking what it takes.
+  ModelPackage without_weights() const;
+  /// The same with nothing but its compressor, for steps that need no more.
+  ModelPackage compressor_alone() const;
+
   const std::string& name() const { return name_; }
 
   const std::filesystem::path& folder() const { return folder_; }  ///< empty for a model in line

@@ -7,6 +7,7 @@
 #include "core/config/override.h"
 #include "core/config/parse.h"
 #include "core/pipeline/conditions.h"
+#include "core/pipeline/planner.h"
 #include "core/pipeline/schema.h"
 #include "core/pipeline/steps.h"
 
@@ -118,22 +119,19 @@ void Pipeline::check_models(const Registry& registry) const {
   }
 }
 
-std::vector<Pipeline::StepPlan> Pipeline::plan(Host& host) const {
-  StepGraph graph(impl_->document, host);
-  return plan(graph);
-}
-
-std::vector<Pipeline::StepPlan> Pipeline::plan(StepGraph& graph) const {
-  std::vector<StepPlan> plans;
-  for (const std::string& name : steps()) plans.push_back(graph.plan(name));
-  return plans;
+Plan Pipeline::plan(Host& host) const {
+  return Planner(impl_->document, host).plan();
 }
 
 std::vector<std::filesystem::path> Pipeline::run(Host& host, const RunObserver& observer) const {
-  StepGraph graph(impl_->document, host);
-  for (const StepPlan& step : plan(graph)) {
+  const Plan plan = this->plan(host);
+  for (const StepPlan& step : plan.steps) {
     for (const std::string& warning : step.warnings) observer.say(LogLevel::Warning, warning);
   }
+  HostOptions options = host.options();
+  options.memory_budget = plan.component_budget;
+  Host worker(host.registry(), std::move(options));
+  StepGraph graph(impl_->document, worker);
   std::vector<std::filesystem::path> folders;
   for (const std::string& name : steps()) {
     observer.check_cancelled();

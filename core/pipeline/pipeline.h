@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "core/pipeline/plan.h"
 #include "core/plugin/host.h"
 #include "core/run/observer.h"
 
@@ -11,8 +12,6 @@
 #include <vector>
 
 namespace medgen {
-
-class StepGraph;
 
 /// A pipeline file that has been read, overridden and validated: every step's shape is known to be right, files it
 /// names may still be missing (see `check`).
@@ -38,29 +37,24 @@ class Pipeline {
   /// Whether the models that are written in line fit their plugins; opens no weights. @throws ConfigError
   void check_models(const Registry& registry) const;
 
-  /// Checks everything that can be checked without computing: plugins, models and the hashes of their weights, that
-  /// inputs exist. @throws the first problem found.
+  /// As `plan`, for those who only want to know whether it throws.
   void check(Host& host) const;
 
-  struct StepPlan {
-    std::string step;
-    std::string verb;
-    std::uint64_t samples = 0;
-    std::string text;  ///< one line: what will be done, with what
-    std::vector<std::string> warnings;
-  };
+  using StepPlan = medgen::StepPlan;
 
-  std::vector<StepPlan> plan(Host& host) const;
+  /// What a run would do and take. Everything that can be checked without computing is, the memory and the disk
+  /// included. @throws the first problem found; OutOfMemoryError for a run that needs more memory than `runtime.memory`
+  /// allows, or than there is.
+  Plan plan(Host& host) const;
 
-  /// Runs all steps; returns the folders that were written. Finished samples of an earlier, interrupted run of the same
-  /// pipeline are kept and not computed again.
+  /// Plans, then runs all steps, with components kept to what the plan gives them; returns the folders that were
+  /// written. Finished samples of an earlier, interrupted run of the same pipeline are kept and not computed again.
   /// @throws Cancelled after the files of finished samples and a manifest to resume from have been written.
   std::vector<std::filesystem::path> run(Host& host, const RunObserver& observer) const;
 
  private:
   struct Impl;
   explicit Pipeline(std::unique_ptr<Impl> impl);
-  std::vector<StepPlan> plan(StepGraph& graph) const;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -22,6 +22,12 @@ void read_latent(const std::filesystem::path& path, Sample& sample) {
 
 }  // namespace
 
+std::uint64_t voxels_of(const Geometry& grid) {
+  std::uint64_t voxels = 1;
+  for (const std::int64_t axis : grid.size) voxels *= static_cast<std::uint64_t>(axis);
+  return voxels;
+}
+
 Sample SampleSource::get(std::size_t index, const RunObserver& observer) {
   std::optional<Sample> made;
   produce({index}, observer, [&](std::size_t, Sample sample) { made = std::move(sample); });
@@ -44,6 +50,25 @@ FileSource::FileSource(std::vector<std::filesystem::path> files, Kind kind) : fi
 std::optional<Geometry> FileSource::grid(std::size_t index) const {
   if (kind_ == Kind::Latent) return std::nullopt;
   return read_volume_info(files_.at(index)).geometry;
+}
+
+std::optional<Shape> FileSource::latent(std::size_t index) const {
+  if (kind_ != Kind::Latent) return std::nullopt;
+  const SafetensorsFile file(files_.at(index));
+  const auto mean = file.tensors().find("mean");
+  return mean == file.tensors().end() ? std::nullopt : std::optional(mean->second.shape());
+}
+
+SampleBytes FileSource::bytes(std::size_t index) const {
+  SampleBytes bytes;
+  if (kind_ == Kind::Latent) {
+    bytes.latent = std::filesystem::file_size(files_.at(index));
+    return bytes;
+  }
+  const VolumeInfo info = read_volume_info(files_.at(index));
+  (kind_ == Kind::Image ? bytes.image : bytes.label) =
+      voxels_of(info.geometry) * static_cast<std::uint64_t>(info.channels) * size_of(info.dtype);
+  return bytes;
 }
 
 void FileSource::produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) {

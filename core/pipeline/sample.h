@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/config/json.h"
+#include "core/pipeline/demand.h"
 #include "core/run/observer.h"
 #include "core/tensor/tensor.h"
 #include "core/volume/volume.h"
@@ -27,6 +28,21 @@ struct Sample {
   std::string facts;  ///< a JSON object for the manifest: source file, seed, noise index ...
 };
 
+/// Bytes of a sample's parts in memory, and of their files before compression.
+struct SampleBytes {
+  std::uint64_t image = 0, label = 0, latent = 0;
+
+  std::uint64_t total() const { return image + label + latent; }
+};
+
+std::uint64_t voxels_of(const Geometry& grid);
+
+/// What a plan tries out, to say what would fit.
+struct WhatIf {
+  bool one_at_a_time = false;  ///< batch 1
+  double scale = 1.0;          ///< of every axis of the volumes
+};
+
 /// A step that makes samples, one after the other, when a later step wants them.
 class SampleSource {
  public:
@@ -41,6 +57,16 @@ class SampleSource {
 
   /// Grid of a sample's volume when it is known before the sample is made. @throws DataError for a file that has none.
   virtual std::optional<Geometry> grid(std::size_t) const { return std::nullopt; }
+
+  /// Shape of a sample's latent, (1, C, spatial...), when it has one and it is known before the sample is made.
+  virtual std::optional<Shape> latent(std::size_t) const { return std::nullopt; }
+
+  /// As far as it is known before the sample is made.
+  virtual SampleBytes bytes(std::size_t) const { return {}; }
+
+  /// What making all samples takes, that of the sources it reads not included. Nothing is computed.
+  /// @param planner  creates components, without their weights, to ask them.
+  virtual Demand demand(Host& /*planner*/, const WhatIf&) const { return {}; }
 
   /// Whether what the source reads can be used, without computing. @throws the first problem.
   /// @return what can be used, but had better be otherwise: whole sentences.
@@ -71,6 +97,10 @@ class FileSource : public SampleSource {
 
   std::optional<Geometry> grid(std::size_t index) const override;
 
+  std::optional<Shape> latent(std::size_t index) const override;
+
+  SampleBytes bytes(std::size_t index) const override;
+
   void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
 
  private:
@@ -92,6 +122,12 @@ class CachedSource : public SampleSource {
   std::string origin(std::size_t index) const override { return source_->origin(index); }
 
   std::optional<Geometry> grid(std::size_t index) const override { return source_->grid(index); }
+
+  std::optional<Shape> latent(std::size_t index) const override { return source_->latent(index); }
+
+  SampleBytes bytes(std::size_t index) const override { return source_->bytes(index); }
+
+  Demand demand(Host& planner, const WhatIf& what_if) const override { return source_->demand(planner, what_if); }
 
   std::vector<std::string> check_inputs() const override { return source_->check_inputs(); }
 

@@ -10,6 +10,7 @@
 #include "core/pipeline/conditions.h"
 #include "core/pipeline/generate.h"
 #include "core/pipeline/import.h"
+#include "core/pipeline/reference.h"
 #include "core/pipeline/relocate.h"
 #include "core/pipeline/schema.h"
 #include "core/pipeline/write.h"
@@ -23,16 +24,7 @@
 namespace medgen {
 namespace {
 
-const std::set<std::string_view> kSampleVerbs = {"generate", "encode", "decode"};
 const std::set<std::string_view> kModelVerbs = {"train", "import"};
-
-bool is_reference(const ConfigNode& node) {
-  return node.is_string() && node.as<std::string>().starts_with("@");
-}
-
-std::string referenced(const ConfigNode& node) {
-  return node.as<std::string>().substr(1);
-}
 
 /// One reference: it must name a step before this one, of one of these verbs.
 void check_reference(const ConfigNode& node, const std::vector<std::pair<std::string, std::string>>& earlier,
@@ -88,11 +80,6 @@ Json without_weights(Json description) {
   description.erase("weights");
   for (auto& [key, value] : description.items()) value = without_weights(value);
   return description;
-}
-
-Layout layout_of(const std::string& name) {
-  if (name == "pairs") return Layout::Pairs;
-  return name == "nnunet" ? Layout::NnUnet : Layout::Folders;
 }
 
 }  // namespace
@@ -215,36 +202,6 @@ TrainStep StepGraph::train_step(const std::string& name) const {
   ConfigNode data = node.at("data");
   while (is_reference(data)) data = step(referenced(data)).at("data");
   return {name, node, model_reference(node.at("train")), resolve_path(data), seed()};
-}
-
-Pipeline::StepPlan StepGraph::plan(const std::string& name) {
-  const ConfigNode node = step(name);
-  const std::string verb(verb_of(node));
-  Pipeline::StepPlan plan{name, verb, 0, "", {}};
-  if (kSampleVerbs.contains(verb)) {
-    if (model_is_made_here(node.at(verb))) {
-      plan.text = fmt::format("{} with the model that {} will make", verb, excerpt(node.at(verb).json()));
-      return plan;
-    }
-    const ModelPackage model = verb == "generate" ? generator_package(node) : package(node.at(verb));
-    model.verify_weights();
-    for (const ComponentSpec& spec : model.all()) host_.registry().component(spec.component);
-    require_weights(host_, model, verb == "generate" ? "" : "compressor");
-    const auto samples = source(name);
-    plan.warnings = samples->check_inputs();
-    plan.samples = samples->count();
-    plan.text = fmt::format("{} {} sample{} with {}", verb, plan.samples, plan.samples == 1 ? "" : "s", model.name());
-  } else if (verb == "train") {
-    if (!model_is_made_here(node.at("train"))) check_train_step(train_step(name), host_);
-    plan.text = fmt::format("train into '{}'", resolve_path(node.at("to")).string());
-  } else if (verb == "import") {
-    // Looked up here, where the place in the pipeline is known.
-    ModelPackage::load(node.with_value(Json{{"method", node.at("method").json()}}), host_.registry());
-    plan.text = fmt::format("import into '{}'", resolve_path(node.at("to")).string());
-  } else {
-    plan.text = fmt::format("write {} to '{}'", excerpt(node.at("write").json()), resolve_path(node.at("to")).string());
-  }
-  return plan;
 }
 
 std::optional<std::filesystem::path> StepGraph::run(const std::string& name, const RunObserver& observer) {

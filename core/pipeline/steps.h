@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/pipeline/model.h"
-#include "core/pipeline/pipeline.h"
+#include "core/pipeline/plan.h"
 #include "core/pipeline/sample.h"
 #include "core/pipeline/train_step.h"
 
@@ -23,7 +23,13 @@ class StepGraph {
   StepGraph(ConfigNode document, Host& host);
 
   /// What a step would do; checks everything that can be checked without computing. @throws the first problem.
-  Pipeline::StepPlan plan(const std::string& name);
+  StepPlan plan(const std::string& name);
+  /// Whether its samples are known before anything runs: not when a model that an earlier step will make is needed.
+  bool is_known(const std::string& name) const;
+  /// The samples of a step, made once.
+  std::shared_ptr<SampleSource> source(const std::string& name);
+  /// Of samples that stay in memory because several steps read them.
+  std::uint64_t kept_bytes();
   /// Runs a step that does something by itself (train, write, import): the folder it wrote. Others wait to be pulled.
   std::optional<std::filesystem::path> run(const std::string& name, const RunObserver& observer);
 
@@ -31,8 +37,7 @@ class StepGraph {
   ConfigNode step(const std::string& name) const { return document_.at("steps").at(name); }
 
   std::uint64_t seed() const;
-  /// The samples of a step, made once.
-  std::shared_ptr<SampleSource> source(const std::string& name);
+  void plan_samples(const ConfigNode& node, StepPlan& plan);
   std::shared_ptr<SampleSource> make_source(const std::string& name);
   /// Files, or the samples of another step.
   std::shared_ptr<SampleSource> inputs(const ConfigNode& node, FileSource::Kind kind);

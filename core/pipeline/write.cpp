@@ -6,6 +6,7 @@
 #include "core/io/contact_sheet.h"
 #include "core/io/dataset.h"
 #include "core/io/volume_file.h"
+#include "core/run/resources.h"
 #include "core/weights/safetensors.h"
 
 #include <nlohmann/json.hpp>
@@ -165,6 +166,31 @@ class Writer {
 };
 
 }  // namespace
+
+Layout layout_of(const std::string& name) {
+  if (name == "pairs") return Layout::Pairs;
+  return name == "nnunet" ? Layout::NnUnet : Layout::Folders;
+}
+
+void plan_writing(const SampleSource& source, const std::filesystem::path& to, Layout layout, StepPlan& plan) {
+  constexpr std::size_t kShown = 3;
+  plan.folder = to.lexically_normal().string();
+  const bool goes_on = std::filesystem::exists(to);
+  for (std::size_t i = 0; i < source.count(); ++i) {
+    const Names names = names_of(source.name(i), layout);
+    const SampleBytes bytes = source.bytes(i);
+    for (const auto& [file, size] : {std::pair{&names.label, bytes.label}, std::pair{&names.image, bytes.image},
+                                     std::pair{&names.latent, bytes.latent}}) {
+      if (size == 0) continue;
+      if (!goes_on || !std::filesystem::exists(to / *file)) plan.output += size;
+      if (plan.files.size() < kShown) {
+        plan.files.push_back(*file);
+      } else {
+        ++plan.more_files;
+      }
+    }
+  }
+}
 
 void write_samples(SampleSource& source, const WriteOptions& options, const RunObserver& observer) {
   Writer(source, options, observer).run();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "core/pipeline/plan.h"
 #include "core/pipeline/sample.h"
 #include "core/run/manifest.h"
 #include "core/volume/labels.h"
@@ -13,6 +14,9 @@ namespace medgen {
 
 enum class Layout { Folders, Pairs, NnUnet };
 
+/// By its name in a pipeline.
+Layout layout_of(const std::string& name);
+
 struct WriteOptions {
   std::string step;
   std::filesystem::path to;
@@ -23,6 +27,9 @@ struct WriteOptions {
   std::shared_ptr<const Json> manifest;  ///< the pipeline as run.json will hold it
   LabelTable labels;                     ///< names for dataset.json
 };
+
+/// Adds to a plan what writing all samples of a source makes: files, and bytes of those that are not there yet.
+void plan_writing(const SampleSource& source, const std::filesystem::path& to, Layout layout, StepPlan& plan);
 
 /// Writes all samples of a source that the folder does not hold already: each file under a temporary name first, then
 /// renamed; a sample counts as finished when all its files are in place. run.json is written at the end, also of a run

@@ -5,7 +5,6 @@
 #include "core/base/file.h"
 #include "core/config/json.h"
 
-#include <sys/resource.h>
 #include <nlohmann/json.hpp>
 
 #include <fcntl.h>
@@ -152,12 +151,6 @@ void RunFolder::discard() {
     if (entry.is_directory()) std::filesystem::remove(entry.path(), not_empty);
   }
   std::filesystem::remove(folder_, not_empty);
-}
-
-std::uint64_t peak_memory() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
 }
 
 std::string utc_now() {

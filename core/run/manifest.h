@@ -61,9 +61,6 @@ class RunFolder {
   FolderLock lock_;
 };
 
-/// Largest resident memory of this process so far, in bytes.
-std::uint64_t peak_memory();
-
 /// "2026-11-22T05:24:09Z"
 std::string utc_now();
 

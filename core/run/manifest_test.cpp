@@ -272,7 +272,6 @@ TEST_CASE("run: discarding touches nothing that was there before, and no file", 
   }
 }
 
-TEST_CASE("run: time and memory are plausible", "[unit][run]") {
+TEST_CASE("run: time is plausible", "[unit][run]") {
   CHECK(std::regex_match(utc_now(), std::regex("20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]Z")));
-  CHECK(peak_memory() > 1 << 20);
 }

@@ -51,6 +51,11 @@ std::shared_ptr<const MappedFile> MappedFile::of_bytes(std::string_view contents
   return file;
 }
 
+void MappedFile::drop_pages() const noexcept {
+  if (!memory_.empty() || bytes_.empty()) return;
+  ::madvise(const_cast<std::byte*>(bytes_.data()), bytes_.size(), MADV_DONTNEED);
+}
+
 MappedFile::~MappedFile() {
   if (memory_.empty() && !bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }

@@ -29,6 +29,9 @@ class MappedFile {
 
   const std::filesystem::path& path() const noexcept { return path_; }
 
+  /// Takes the pages out of this process's memory; they come back when they are touched. For who has copied them.
+  void drop_pages() const noexcept;
+
  private:
   explicit MappedFile(std::filesystem::path path) : path_(std::move(path)) {}
 

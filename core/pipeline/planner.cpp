@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/pipeline/planner.h"
+
+#include "core/base/error.h"
+#include "core/pipeline/reference.h"
+#include "core/pipeline/schema.h"
+#include "core/run/resources.h"
+
+#include <medgen/abi/medgen.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+namespace medgen {
+namespace {
+
+/// Components are never given less.
+constexpr std::uint64_t kLeastBudget = 1 << 20;
+constexpr int kAttempts = 4;
+
+bool fits(const Prediction& prediction, std::uint64_t allowed, bool device_too) {
+  return prediction.memory <= allowed && (!device_too || prediction.device_memory <= allowed);
+}
+
+/// A component that fails to tell what it takes stops nothing: what is wrong with it shows when it works.
+Demand demand_of(const SampleSource& source, Host& planner, const WhatIf& what_if, const std::string& step) {
+  try {
+    return source.demand(planner, what_if);
+  } catch (const PluginError& error) {
+    Demand unknown;
+    unknown.timed = false;
+    unknown.unknown.insert("the model of " + step);
+    unknown.complaints.emplace_back(error.what());
+    return unknown;
+  }
+}
+
+}  // namespace
+
+Prediction add_up(std::uint64_t process, const std::vector<std::pair<std::string, Demand>>& demands,
+                  std::uint64_t kept) {
+  Prediction all;
+  std::uint64_t host = process + kept;
+  std::uint64_t device = 0;
+  for (const auto& [name, demand] : demands) {
+    Prediction::Step step{name, demand, 0, 0};
+    step.memory = host + std::max(demand.loading, demand.held + demand.working);
+    step.device_memory = device + demand.device_held + demand.device_working;
+    host += demand.held;
+    device += demand.device_held;
+    if (step.memory > all.memory) all.largest = name;
+    all.memory = std::max(all.memory, step.memory);
+    all.device_memory = std::max(all.device_memory, step.device_memory);
+    all.steps.push_back(std::move(step));
+  }
+  return all;
+}
+
+Planner::Planner(ConfigNode document, Host& host)
+    : document_(std::move(document)), host_(host), graph_(document_, host) {}
+
+Prediction Planner::predict(const HostOptions& options, const WhatIf& what_if) {
+  HostOptions silent = options;
+  silent.log = {};  // the run will tell
+  Host planner(host_.registry(), std::move(silent));
+  std::vector<std::pair<std::string, Demand>> demands;
+  for (const auto& [name, step] : document_.at("steps").members()) {
+    if (!kSampleVerbs.contains(verb_of(step)) || !graph_.is_known(name)) continue;
+    demands.emplace_back(name, demand_of(*graph_.source(name), planner, what_if, name));
+  }
+  // Last, when the libraries of the plugins are loaded and have made their buffers.
+  return add_up(resident_memory(), demands, kept_);
+}
+
+/// Gives components less until it fits, or until that changes nothing.
+Prediction Planner::fitted(HostOptions& options, std::uint64_t allowed) {
+  const bool device_too = on_device(host_);
+  Prediction best = predict(options);
+  for (int i = 0; i < kAttempts && !fits(best, allowed, device_too); ++i) {
+    const std::uint64_t given = options.memory_budget > 0 ? options.memory_budget : allowed;
+    const std::uint64_t over = std::max(best.memory, device_too ? best.device_memory : 0) - allowed;
+    HostOptions less = options;
+    less.memory_budget = given > over + kLeastBudget ? given - over : kLeastBudget;
+    Prediction next = predict(less);
+    if (next.memory >= best.memory && next.device_memory >= best.device_memory && i > 0) break;
+    options = less;
+    best = std::move(next);
+    if (options.memory_budget == kLeastBudget) break;
+  }
+  return best;
+}
+
+Plan Planner::plan() {
+  Plan plan;
+  for (const auto& [name, step] : document_.at("steps").members()) plan.steps.push_back(graph_.plan(name));
+  kept_ = graph_.kept_bytes();
+
+  HostOptions options = host_.options();
+  if (options.memory_budget > 0) plan.budget = options.memory_budget;
+  plan.allowed = plan.budget.value_or(machine_memory().available + resident_memory());
+  const Prediction prediction = fitted(options, plan.allowed);
+  plan.component_budget = options.memory_budget;
+  plan.memory = prediction.memory;
+  plan.device_memory = prediction.device_memory;
+  if (!fits(prediction, plan.allowed, on_device(host_))) refuse(prediction, options, plan);
+  fill(prediction, plan);
+  check_disk(plan);
+  return plan;
+}
+
+void Planner::fill(const Prediction& prediction, Plan& plan) const {
+  plan.seconds = 0;
+  std::uint64_t scratch = 0;
+  for (StepPlan& step : plan.steps) {
+    const auto found = std::find_if(prediction.steps.begin(), prediction.steps.end(),
+                                    [&](const Prediction::Step& each) { return each.name == step.step; });
+    plan.disk += step.output;
+    if (found == prediction.steps.end()) {
+      if (step.verb != "write" && step.verb != "import") plan.seconds.reset();
+      continue;
+    }
+    const Demand& demand = found->demand;
+    step.memory = found->memory;
+    step.device_memory = found->device_memory;
+    step.weights = demand.held + demand.device_held;
+    step.scratch = demand.scratch;
+    step.precision = demand.precision;
+    step.notes.assign(demand.notes.begin(), demand.notes.end());
+    step.unknown.assign(demand.unknown.begin(), demand.unknown.end());
+    step.warnings.insert(step.warnings.end(), demand.complaints.begin(), demand.complaints.end());
+    if (demand.timed) step.seconds = demand.seconds;
+    if (!demand.timed) plan.seconds.reset();
+    if (plan.seconds) *plan.seconds += demand.seconds;
+    plan.complete = plan.complete && demand.unknown.empty();
+    scratch = std::max(scratch, demand.scratch);
+  }
+  plan.disk += scratch;
+}
+
+void Planner::refuse(const Prediction& least, const HostOptions& options, const Plan& plan) {
+  const std::uint64_t needed = std::max(least.memory, on_device(host_) ? least.device_memory : 0);
+  std::string text = fmt::format("steps.{} needs about {} of memory, {}; ", least.largest, size_text(needed),
+                                 plan.budget ? fmt::format("the budget (runtime.memory) is {}", size_text(*plan.budget))
+                                             : fmt::format("this machine has {} available", size_text(plan.allowed)));
+  text += "nothing was computed. What would fit:";
+  for (const std::string& alternative : alternatives(plan.allowed, options, least)) text += "\n  - " + alternative;
+  throw OutOfMemoryError("{}", text);
+}
+
+std::vector<std::string> Planner::alternatives(std::uint64_t allowed, const HostOptions& options,
+                                               const Prediction& least) {
+  const bool device_too = on_device(host_);
+  const auto fits_with = [&](const HostOptions& tried, const WhatIf& what_if) {
+    return fits(predict(tried, what_if), allowed, device_too);
+  };
+  std::vector<std::string> found;
+  const ConfigNode largest = document_.at("steps").at(least.largest);
+  if (largest.get<int>("batch", 1) > 1 && fits_with(options, {.one_at_a_time = true}))
+    found.push_back(fmt::format("--set steps.{}.batch=1 (the samples stay the same)", least.largest));
+  HostOptions half = options;
+  half.precision = Precision::Bf16;
+  if (options.precision == Precision::Fp32 && fits_with(half, {})) found.emplace_back("--precision bf16");
+  const std::uint64_t machine = machine_memory().available + resident_memory();
+  const std::uint64_t needed = std::max(least.memory, device_too ? least.device_memory : 0);
+  constexpr std::uint64_t kMiB = 1 << 20;
+  const std::uint64_t budget = (needed + needed / 50) / kMiB + 1;  // a process is not of one size to the byte
+  if (host_.options().memory_budget > 0 && needed <= machine)
+    found.push_back(fmt::format("a larger budget: --set runtime.memory={}MiB", budget));
+  for (const double scale : {0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125}) {
+    if (!fits_with(options, {.one_at_a_time = true, .scale = scale})) continue;
+    found.push_back(fmt::format("smaller volumes, of {:.3g} of the length along each axis, one at a time", scale));
+    break;
+  }
+  if (found.empty()) found.emplace_back("a machine with more memory, or a smaller model");
+  return found;
+}
+
+void Planner::check_disk(const Plan& plan) const {
+  std::map<std::string, std::uint64_t> wanted;  // by folder
+  const std::string temporary = std::filesystem::temp_directory_path().string();
+  for (const StepPlan& step : plan.steps) {
+    if (step.output > 0) wanted[step.folder] += step.output;
+    if (step.scratch > 0) wanted[temporary] = std::max(wanted[temporary], step.scratch);
+  }
+  for (const auto& [folder, bytes] : wanted) {
+    std::uint64_t together = 0;
+    for (const auto& [other, more] : wanted) together += same_disk(folder, other) ? more : 0;
+    const std::uint64_t free = free_disk(folder);
+    if (together <= free) continue;
+    throw RuntimeError(
+        "the run writes up to {} to the disk of '{}' ({} outputs before compression and temporary files), where {} are "
+        "free; nothing was computed. What would fit: fewer samples, another folder (\"to\", or TMPDIR for temporary "
+        "files), or more memory, so that less lies in temporary files",
+        size_text(together), folder, together == bytes ? "its" : "all", size_text(free));
+  }
+}
+
+}  // namespace medgen

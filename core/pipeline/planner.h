@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/pipeline/plan.h"
+#include "core/pipeline/steps.h"
+
+#include <string>
+#include <vector>
+
+namespace medgen {
+
+/// What all steps that make samples take together, beside the process itself.
+struct Prediction {
+  struct Step {
+    std::string name;
+    Demand demand;
+    std::uint64_t memory = 0, device_memory = 0;  ///< of the process while it works, earlier steps included
+  };
+
+  std::vector<Step> steps;
+  std::uint64_t memory = 0, device_memory = 0;
+  std::string largest;  ///< name of the step that takes most
+};
+
+/// Adds up steps in their order. Models stay loaded to the end of a run; `kept` are samples that stay in memory because
+/// several steps read them.
+/// @param process  what the process takes before any work
+Prediction add_up(std::uint64_t process, const std::vector<std::pair<std::string, Demand>>& demands,
+                  std::uint64_t kept);
+
+/// Plans a pipeline: what it does, takes, and how little memory components must be given so that it fits.
+class Planner {
+ public:
+  Planner(ConfigNode document, Host& host);
+
+  /// @throws the first problem that can be found without computing; OutOfMemoryError for a run that does not fit in
+  /// memory, RuntimeError for one that does not fit on the disk, both with what would fit.
+  Plan plan();
+
+ private:
+  /// What would fit instead, as sentences.
+  std::vector<std::string> alternatives(std::uint64_t allowed, const HostOptions& options, const Prediction& least);
+  Prediction predict(const HostOptions& options, const WhatIf& what_if = {});
+  Prediction fitted(HostOptions& options, std::uint64_t allowed);
+  void fill(const Prediction& prediction, Plan& plan) const;
+  void check_disk(const Plan& plan) const;
+  [[noreturn]] void refuse(const Prediction& least, const HostOptions& options, const Plan& plan);
+
+  ConfigNode document_;
+  Host& host_;
+  StepGraph graph_;
+  std::uint64_t kept_ = 0;
+};
+
+}  // namespace medgen

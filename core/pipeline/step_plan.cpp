@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// What steps would do, checked and told without computing.
+#include "core/config/json.h"
+#include "core/config/paths.h"
+#include "core/pipeline/reference.h"
+#include "core/pipeline/schema.h"
+#include "core/pipeline/steps.h"
+#include "core/pipeline/write.h"
+
+#include <nlohmann/json.hpp>
+
+namespace medgen {
+
+bool StepGraph::is_known(const std::string& name) const {
+  const ConfigNode node = step(name);
+  if (model_is_made_here(node.at(std::string(verb_of(node))))) return false;
+  for (const char* input : {"mask", "image", "latent"}) {
+    if (node.contains(input) && is_reference(node.at(input)) && !is_known(referenced(node.at(input)))) return false;
+  }
+  return true;
+}
+
+std::uint64_t StepGraph::kept_bytes() {
+  std::uint64_t bytes = 0;
+  for (const auto& [name, node] : document_.at("steps").members()) {
+    if (!kSampleVerbs.contains(verb_of(node)) || readers_of(name) < 2 || !is_known(name)) continue;
+    const auto samples = source(name);
+    for (std::size_t i = 0; i < samples->count(); ++i) bytes += samples->bytes(i).total();
+  }
+  return bytes;
+}
+
+void StepGraph::plan_samples(const ConfigNode& node, StepPlan& plan) {
+  if (!is_known(plan.step)) {
+    plan.text = fmt::format("{} with the model that {} will make", plan.verb, excerpt(node.at(plan.verb).json()));
+    return;
+  }
+  const ModelPackage model = plan.verb == "generate" ? generator_package(node) : package(node.at(plan.verb));
+  model.verify_weights();
+  // Here first, so that plugins talk to this host when others ask them.
+  for (const ComponentSpec& spec : model.all()) host_.load(host_.registry().plugin_of(spec.component).id);
+  require_weights(host_, model, plan.verb == "generate" ? "" : "compressor");
+  const auto samples = source(plan.step);
+  plan.warnings = samples->check_inputs();
+  plan.samples = samples->count();
+  plan.text =
+      fmt::format("{} {} sample{} with {}", plan.verb, plan.samples, plan.samples == 1 ? "" : "s", model.name());
+}
+
+StepPlan StepGraph::plan(const std::string& name) {
+  const ConfigNode node = step(name);
+  StepPlan plan;
+  plan.step = name;
+  plan.verb = verb_of(node);
+  const std::string folder = node.contains("to") ? resolve_path(node.at("to")).lexically_normal().string() : "";
+  if (kSampleVerbs.contains(plan.verb)) {
+    plan_samples(node, plan);
+  } else if (plan.verb == "train") {
+    if (!model_is_made_here(node.at("train"))) check_train_step(train_step(name), host_);
+    plan.text = fmt::format("train into '{}'", folder);
+  } else if (plan.verb == "import") {
+    // Looked up here, where the place in the pipeline is known.
+    ModelPackage::load(node.with_value(Json{{"method", node.at("method").json()}}), host_.registry());
+    plan.text = fmt::format("import into '{}'", folder);
+  } else {
+    const std::string written = referenced(node.at("write"));
+    plan.text = fmt::format("write {} to '{}'", excerpt(node.at("write").json()), folder);
+    if (is_known(written)) {
+      plan.samples = source(written)->count();
+      plan_writing(*source(written), resolve_path(node.at("to")), layout_of(node.get<std::string>("layout")), plan);
+    }
+  }
+  return plan;
+}
+
+}  // namespace medgen

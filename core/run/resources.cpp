@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/run/resources.h"
+
+#include <malloc.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <sstream>
+#include <string>
+
+namespace medgen {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t kUnlimited = std::numeric_limits<std::uint64_t>::max();
+
+/// A "Key:   123 kB" line of /proc/meminfo, in bytes.
+std::uint64_t meminfo(const std::string& key) {
+  std::ifstream in("/proc/meminfo");
+  for (std::string line; std::getline(in, line);) {
+    if (!line.starts_with(key + ':')) continue;
+    std::uint64_t kibibytes = 0;
+    std::istringstream(line.substr(key.size() + 1)) >> kibibytes;
+    return kibibytes * 1024;
+  }
+  return 0;
+}
+
+/// A number in a file of the control group; the largest one when there is no limit.
+std::uint64_t cgroup_number(const char* file) {
+  std::uint64_t number = 0;
+  return std::ifstream(file) >> number ? number : kUnlimited;
+}
+
+/// The part of a path that exists.
+fs::path existing(const fs::path& path) {
+  std::error_code error;
+  fs::path part = fs::absolute(path, error);
+  while (part.has_relative_path() && !fs::exists(part, error)) part = part.parent_path();
+  return part;
+}
+
+}  // namespace
+
+Memory machine_memory() {
+  const Memory memory{meminfo("MemTotal"), meminfo("MemAvailable")};
+  const std::uint64_t limit = cgroup_number("/sys/fs/cgroup/memory.max");
+  if (limit >= memory.total) return memory;
+  const std::uint64_t used = std::min(cgroup_number("/sys/fs/cgroup/memory.current"), limit);
+  return {limit, std::min(memory.available, limit - used)};
+}
+
+std::uint64_t peak_memory() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+std::uint64_t resident_memory() {
+  std::uint64_t pages = 0;
+  std::ifstream in("/proc/self/statm");
+  in >> pages >> pages;
+  return pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+std::uint64_t free_disk(const fs::path& path) {
+  std::error_code error;
+  const fs::space_info space = fs::space(existing(path), error);
+  return error ? kUnlimited : space.available;
+}
+
+bool same_disk(const fs::path& a, const fs::path& b) {
+  struct stat of_a {};
+
+  struct stat of_b {};
+
+  if (::stat(existing(a).c_str(), &of_a) != 0 || ::stat(existing(b).c_str(), &of_b) != 0) return true;
+  return of_a.st_dev == of_b.st_dev;
+}
+
+void return_freed_memory() {
+  constexpr int kLargeBlock = 32 << 20;
+  constexpr int kArenas = 2;
+  ::mallopt(M_MMAP_THRESHOLD, kLargeBlock);
+  ::mallopt(M_TRIM_THRESHOLD, 2 * kLargeBlock);
+  ::mallopt(M_ARENA_MAX, kArenas);
+}
+
+}  // namespace medgen

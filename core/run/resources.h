@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+
+namespace medgen {
+
+struct Memory {
+  std::uint64_t total = 0;      ///< of the machine, or the limit of the container when that is less
+  std::uint64_t available = 0;  ///< without swapping
+};
+
+Memory machine_memory();
+
+/// Largest resident memory of this process so far, and what is resident now, in bytes. @{
+std::uint64_t peak_memory();
+std::uint64_t resident_memory();
+/// @}
+
+/// Bytes that may be written below `path`, of which only a part need exist; very many when it cannot be told.
+std::uint64_t free_disk(const std::filesystem::path& path);
+
+/// Whether two places share their free space.
+bool same_disk(const std::filesystem::path& a, const std::filesystem::path& b);
+
+/// Makes glibc give large blocks back as soon as they are free, so that a process holds what it uses: its own threshold
+/// grows with every large block that is freed, and later blocks of that size then stay in the heap. For programs, once,
+/// before threads start.
+void return_freed_memory();
+
+}  // namespace medgen

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/run/resources.h"
+
+#include <catch2/catch.hpp>
+
+namespace medgen {
+namespace {
+
+TEST_CASE("this process takes memory, and the machine has some", "[unit][run]") {
+  CHECK(peak_memory() > 1 << 20);
+  CHECK(resident_memory() > 1 << 20);
+  CHECK(resident_memory() <= peak_memory() + (1 << 20));
+  const Memory memory = machine_memory();
+  CHECK(memory.available > 0);
+  CHECK(memory.total >= memory.available);
+}
+
+TEST_CASE("free disk is that of the part of a path that exists", "[unit][run]") {
+  CHECK(free_disk("/") > 0);
+  CHECK(same_disk("/no/such/folder", "/"));
+  CHECK(free_disk(std::filesystem::temp_directory_path() / "not" / "there") > 0);
+  CHECK_FALSE(same_disk("/proc/self", "/"));
+}
+
+}  // namespace
+}  // namespace medgen
