@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/maisi/autoencoder.h"
 
+#include "plugins/maisi/cost.h"
 #include "plugins/maisi/networks/limits.h"
 #include "plugins/support/bridge.h"
 
@@ -28,6 +29,12 @@ WindowOptions window_options(const nlohmann::json& config) {
 
 std::uint64_t bytes_of(std::int64_t elements, at::ScalarType type) {
   return static_cast<std::uint64_t>(elements) * c10::elementSize(type);
+}
+
+/// What a pass takes beside maps and slabs, as measured (docs/performance.md): blocks that the allocator keeps for the
+/// next slab, and in float32 the input and the output of a convolution in the order that its library works in.
+std::int64_t beside_slabs(const nn::StreamOptions& options, at::ScalarType compute) {
+  return (compute == at::kFloat ? 6 : 2) * options.slab_bytes;
 }
 
 /// Tells the host, who may stop the call, of row `n` of `rows`.
@@ -96,17 +103,18 @@ std::string Autoencoder::estimate(std::string_view request_json) const {
   const nlohmann::json request = nlohmann::json::parse(request_json);
   const bool encodes = request.at("function") == "encode";
   if (!encodes && request.at("function") != "decode") throw sdk::invalid("only encode and decode can be estimated");
-  const auto shape = request.at("inputs").at(encodes ? "x" : "z").get<std::vector<std::int64_t>>();
-  if (shape.size() != 5) throw sdk::invalid("a shape (N, C, X, Y, Z) is needed, got one of ", shape.size(), " axes");
-  const auto larger = c10::multiply_integers(encodes ? shape : network_->image_shape(shape));
-  const std::uint64_t tensors = bytes_of(larger, at::kFloat);
-  const nn::StreamOptions options = stream_options(tensors);
+  const std::vector<std::int64_t> shape = requested_shape(request, encodes ? "x" : "z");
+  network_->set_compute_dtype(compute_);  // created without weights, it was not told yet
+  const std::vector<std::int64_t> image = encodes ? shape : network_->image_shape(shape);
+  const nn::StreamOptions options = stream_options(bytes_of(c10::multiply_integers(image), at::kFloat));
   const nn::StreamCost cost = encodes ? network_->encode_cost(shape, options) : network_->decode_cost(shape, options);
-  const std::uint64_t weights = bytes_of(network_->parameter_count(), compute_);
-  return nlohmann::json{{"peak_bytes", static_cast<std::uint64_t>(cost.memory) + tensors + weights},
-                        {"scratch_bytes", cost.files},
-                        {"flops", cost.flops * static_cast<double>(shape[0])}}
-      .dump();
+  const auto peak = static_cast<double>(cost.memory + beside_slabs(options, compute_));
+  nlohmann::json reply = cost_reply({peak, cost.flops}, shape[0], weight_bytes(*network_, compute_), compute_);
+  reply["scratch_bytes"] = cost.files;
+  constexpr std::int64_t kMiB = 1 << 20;
+  reply["note"] = "slabs of about " + std::to_string(options.slab_bytes / kMiB) + " MiB";
+  if (!encodes) reply["outputs"] = {{"x", image}};
+  return reply.dump();
 }
 
 std::string Autoencoder::describe() const {

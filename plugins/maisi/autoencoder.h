@@ -31,7 +31,7 @@ class Autoencoder {
   /// z (N, latent_channels, ...) -> x
   void decode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out);
   std::string describe() const;
-  /// {"function": "encode" | "decode", "inputs": {"x" | "z": shape}} -> {"peak_bytes", "scratch_bytes", "flops"}
+  /// {"function": "encode" | "decode", "inputs": {"x" | "z": shape}}
   std::string estimate(std::string_view request_json) const;
   AutoencoderTrainer train(const sdk::Context& context, std::string_view options_json,
                            std::span<const sdk::TrainPeer> peers);

@@ -164,6 +164,17 @@ void Conditions::encode(const sdk::Context& context, const sdk::Binds& in, sdk::
   }
 }
 
+/// A few numbers for each sample; the labels of a mask are looked at in 64 bits.
+std::string Conditions::estimate(std::string_view request_json) const {
+  const json inputs = json::parse(request_json).at("inputs");
+  double mask = 0;
+  if (regions_ && inputs.contains("mask")) {
+    mask = sizeof(std::int64_t);
+    for (const json& axis : inputs["mask"]) mask *= axis.get<double>();
+  }
+  return json{{"peak_bytes", static_cast<std::uint64_t>(mask)}, {"flops", 0}}.dump();
+}
+
 LabelPlanes::LabelPlanes(const sdk::Create& create)
     : null_labels_(json::parse(create.config()).value("null_labels", json::object())) {
   const json config = json::parse(create.config());
@@ -211,6 +222,16 @@ void LabelPlanes::encode(const sdk::Context& context, const sdk::Binds& in, sdk:
                labels.data(), classes_.data(), shape[0], planes_, n, {size[0], size[1], size[2]}, values.data()});
   };
   bits_ ? fill(std::true_type{}) : fill(std::false_type{});
+}
+
+std::string LabelPlanes::estimate(std::string_view request_json) const {
+  const auto mask = json::parse(request_json).at("inputs").at("mask").get<std::vector<std::int64_t>>();
+  if (mask.size() != 5) throw sdk::invalid("a shape (N, 1, X, Y, Z) of the mask is needed");
+  std::uint64_t labels = sizeof(std::int64_t);
+  for (const std::int64_t axis : mask) labels *= static_cast<std::uint64_t>(axis);
+  const std::int64_t n = unshuffle_;
+  const std::array<std::int64_t, 5> planes{mask[0], planes_ * n * n * n, mask[2] / n, mask[3] / n, mask[4] / n};
+  return json{{"peak_bytes", labels}, {"flops", 0}, {"outputs", {{output_, planes}}}}.dump();
 }
 
 }  // namespace medgen::maisi

@@ -33,6 +33,7 @@ class Conditions {
   /// @throws sdk::Error for what the model does not take, a modality of the other kind (CT or MR), a top below the
   /// bottom
   void encode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out);
+  std::string estimate(std::string_view request_json) const;
 
  private:
   void check_modality(std::int64_t code) const;
@@ -58,6 +59,7 @@ class LabelPlanes {
 
   /// mask (N, 1, X, Y, Z) integer -> planes (N, K * unshuffle^3, X/unshuffle, ...)
   void encode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out);
+  std::string estimate(std::string_view request_json) const;
 
  private:
   void check_labels(const std::vector<std::int64_t>& labels) const;

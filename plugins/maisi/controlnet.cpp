@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/maisi/controlnet.h"
 
+#include "plugins/maisi/cost.h"
 #include "plugins/maisi/networks/limits.h"
 #include "plugins/support/bridge.h"
 
@@ -68,6 +69,24 @@ std::string ControlNet::describe() const {
       {"condition_factor", network_->condition_factor()}, {"multiple_of", network_->config().granularity()},
       {"weights", support::weight_list(*network_)},       {"ignored_weights", {kUnusedProjections}}}
       .dump();
+}
+
+std::string ControlNet::estimate(std::string_view request_json) const {
+  const nlohmann::json request = nlohmann::json::parse(request_json);
+  if (request.at("function") != "step") throw sdk::invalid("only step can be estimated");
+  const std::vector<std::int64_t> x = requested_shape(request, "x");
+  PassCost cost = controlnet_cost(network_->config(), {x.begin() + 2, x.end()}, compute_);
+  auto outputs = nlohmann::json::object();
+  double results = 0;
+  for (const auto& [name, shape] : residual_shapes(network_->config(), x)) {
+    outputs[name] = shape;
+    results += static_cast<double>(c10::multiply_integers(shape));
+  }
+  // Rows that are done wait in the type of the computation.
+  if (x[0] > 1) cost.peak_bytes += 2 * results * static_cast<double>(c10::elementSize(compute_));
+  nlohmann::json reply = cost_reply(cost, x[0], weight_bytes(*network_, compute_), compute_);
+  reply["outputs"] = std::move(outputs);
+  return reply.dump();
 }
 
 medgen_status_t ControlNet::status_of(const std::exception& error) noexcept {

@@ -26,6 +26,8 @@ class ControlNet {
   /// x (N, C, X, Y, Z), timesteps (N), controlnet_cond (N, K, X*f, Y*f, Z*f) -> down0 ..., mid
   void step(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out);
   std::string describe() const;
+  /// {"function": "step", "inputs": {"x": shape, ...}}
+  std::string estimate(std::string_view request_json) const;
   static medgen_status_t status_of(const std::exception& error) noexcept;
   static std::string message_of(const std::exception& error);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/maisi/denoisers.h"
 
+#include "plugins/maisi/cost.h"
 #include "plugins/maisi/networks/limits.h"
 #include "plugins/support/bridge.h"
 
@@ -70,6 +71,20 @@ std::string UnetComponent::describe() const {
                         {"weights", support::weight_list(*network_)},
                         {"ignored_weights", {kUnusedProjections}}}
       .dump();
+}
+
+std::string UnetComponent::estimate(std::string_view request_json) const {
+  const nlohmann::json request = nlohmann::json::parse(request_json);
+  if (request.at("function") != "predict") throw sdk::invalid("only predict can be estimated");
+  std::vector<std::int64_t> x = requested_shape(request, "x");
+  const bool residuals = request.at("inputs").contains("mid");
+  PassCost cost = unet_cost(network_->config(), out_channels_, {x.begin() + 2, x.end()}, compute_, residuals);
+  x[1] = out_channels_;
+  const double result = static_cast<double>(c10::multiply_integers(x)) * sizeof(float);
+  cost.peak_bytes += result;  // of the rows that are done
+  nlohmann::json reply = cost_reply(cost, x[0], weight_bytes(*network_, compute_), compute_);
+  reply["outputs"] = {{"out", x}};
+  return reply.dump();
 }
 
 medgen_status_t UnetComponent::status_of(const std::exception& error) noexcept {

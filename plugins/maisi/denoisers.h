@@ -23,6 +23,8 @@ class UnetComponent {
   /// joined to x along the channels (label-conditioned models without a ControlNet).
   void predict(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out);
   std::string describe() const;
+  /// {"function": "predict", "inputs": {"x": shape, ...}}
+  std::string estimate(std::string_view request_json) const;
   UnetTrainer train(const sdk::Context& context, std::string_view options_json, std::span<const sdk::TrainPeer> peers);
   static medgen_status_t status_of(const std::exception& error) noexcept;
   static std::string message_of(const std::exception& error);

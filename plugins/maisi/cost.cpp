@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/maisi/cost.h"
+
+#include "plugins/support/nn/ops.h"
+
+#include <medgen/sdk/sdk.hpp>
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/ones.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <mutex>
+
+namespace medgen::maisi {
+namespace {
+
+using Spatial = std::vector<std::int64_t>;
+
+double voxels(const Spatial& spatial) {
+  double count = 1;
+  for (const std::int64_t length : spatial) count *= static_cast<double>(length);
+  return count;
+}
+
+/// Follows a pass: what lies in memory, and what is computed.
+class Pass {
+ public:
+  Pass(const UnetConfig& config, Spatial spatial, at::ScalarType compute)
+      : config_(config), spatial_(std::move(spatial)), element_(static_cast<double>(c10::elementSize(compute))) {}
+
+  void way_down() {
+    conv(config_.in_channels, config_.num_channels[0], 3, voxels(spatial_));
+    channels_ = config_.num_channels[0];
+    push();
+    for (std::size_t level = 0; level < config_.levels(); ++level) {
+      for (std::int64_t i = 0; i < config_.num_res_blocks[level]; ++i) {
+        res_block(channels_, config_.num_channels[level], 1);
+        if (config_.attention_levels[level]) attention();
+        push();
+      }
+      if (level + 1 == config_.levels()) continue;
+      resample(0.5);
+      push();
+    }
+  }
+
+  void middle() {
+    res_block(channels_, channels_, 1);
+    attention();
+    res_block(channels_, channels_, 1);
+  }
+
+  void way_up(std::int64_t out_channels) {
+    for (std::size_t level = config_.levels(); level-- > 0;) {
+      for (std::int64_t i = 0; i <= config_.num_res_blocks[level]; ++i) {
+        const std::int64_t skip = skips_.back();
+        skips_.pop_back();
+        touch(map(channels_) + map(channels_ + skip));  // x and both joined; the skip is still among the kept
+        kept_ -= map(skip);
+        res_block(channels_ + skip, config_.num_channels[level], 1);
+        if (config_.attention_levels[level]) attention();
+      }
+      if (level > 0) resample(2);
+    }
+    touch(2 * map(channels_) + 2 * map(out_channels));
+    conv(channels_, out_channels, 3, voxels(spatial_));
+  }
+
+  /// The ControlNet's zero convolutions, whose results are all kept.
+  void projections() {
+    double results = 0;
+    for (const auto& [channels, count] : levels_) {
+      results += element_ * static_cast<double>(channels) * count;
+      conv(channels, channels, 1, count);
+    }
+    touch(results);
+  }
+
+  /// Skips with a ControlNet's residuals, of which one is converted at a time.
+  void add_residuals() {
+    double largest = 0;
+    for (const auto& [channels, count] : levels_)
+      largest = std::max(largest, element_ * static_cast<double>(channels) * count);
+    touch(2 * largest);
+  }
+
+  void conv(std::int64_t in, std::int64_t out, std::int64_t kernel, double results) {
+    double taps = 1;
+    for (std::int64_t axis = 0; axis < config_.spatial_dims; ++axis) taps *= static_cast<double>(kernel);
+    cost_.flops += 2 * taps * static_cast<double>(in * out) * results;
+  }
+
+  void touch(double bytes) { cost_.peak_bytes = std::max(cost_.peak_bytes, kept_ + bytes); }
+
+  const PassCost& cost() const { return cost_; }
+
+ private:
+  double map(std::int64_t channels) const { return element_ * static_cast<double>(channels) * voxels(spatial_); }
+
+  /// The current map is kept for the way up.
+  void push() {
+    skips_.push_back(channels_);
+    levels_.emplace_back(channels_, voxels(spatial_));
+    kept_ += map(channels_);
+    touch(0);
+  }
+
+  /// From a map of `in` channels that lies in memory to one of `out`, of `scale` times the lengths.
+  void res_block(std::int64_t in, std::int64_t out, double scale) {
+    const double before = map(in);
+    for (std::int64_t& length : spatial_) length = static_cast<std::int64_t>(static_cast<double>(length) * scale);
+    const double resampled = scale == 1 ? 0 : map(in);
+    const double after = map(out);
+    const double first = before + resampled + after;  // normalised, resampled, convolved
+    const double second = 3 * after;                  // that, normalised, convolved
+    const double last = 2 * after + resampled + (in == out ? 0 : after);
+    touch(before + std::max({first, second, last}));
+    conv(in, out, 3, voxels(spatial_));
+    conv(out, out, 3, voxels(spatial_));
+    if (in != out) conv(in, out, 1, voxels(spatial_));
+    channels_ = out;
+  }
+
+  void resample(double scale) {
+    if (config_.resblock_updown) return res_block(channels_, channels_, scale);
+    const double before = map(channels_);
+    for (std::int64_t& length : spatial_) length = static_cast<std::int64_t>(static_cast<double>(length) * scale);
+    touch(before + 2 * map(channels_));
+    conv(channels_, channels_, 3, voxels(spatial_));
+  }
+
+  /// Normalised, queries, keys, values, mixed, projected; cross-attention and its wide layers where there are any.
+  void attention() {
+    const double tokens = voxels(spatial_);
+    const auto c = static_cast<double>(channels_);
+    const double layers = config_.with_conditioning ? static_cast<double>(config_.transformer_num_layers) : 1;
+    const double wide = config_.with_conditioning ? 8 : 0;
+    touch((7 + wide) * map(channels_));
+    cost_.flops += layers * (8 * c * c + 4 * tokens * c) * tokens;
+    if (config_.with_conditioning) cost_.flops += layers * (4 + 24) * c * c * tokens;
+  }
+
+  const UnetConfig& config_;
+  Spatial spatial_;
+  double element_;
+  PassCost cost_;
+  double kept_ = 0;
+  std::int64_t channels_ = 0;
+  std::vector<std::int64_t> skips_;
+  std::vector<std::pair<std::int64_t, double>> levels_;  // channels and voxels of every skip
+};
+
+/// The embedding of the condition, from full resolution down.
+void embed_condition(const ControlNetMaisiConfig& config, const Spatial& spatial, double element, Pass& pass) {
+  const auto& channels = config.conditioning_embedding_num_channels;
+  double size = voxels(spatial);
+  for (std::size_t i = 1; i < channels.size(); ++i) size *= 8;
+  const auto map = [&](std::int64_t c) { return element * static_cast<double>(c) * size; };
+  pass.touch(map(config.conditioning_embedding_in_channels) + map(channels.front()));
+  pass.conv(config.conditioning_embedding_in_channels, channels.front(), 3, size);
+  for (std::size_t i = 0; i + 1 < channels.size(); ++i) {
+    pass.touch(2 * map(channels[i]));
+    pass.conv(channels[i], channels[i], 3, size);
+    const double before = map(channels[i]);
+    size /= 8;
+    pass.touch(before + map(channels[i + 1]));
+    pass.conv(channels[i], channels[i + 1], 3, size);
+  }
+  pass.conv(channels.back(), config.num_channels.front(), 3, size);
+}
+
+double timed_rate(at::ScalarType compute) {
+  constexpr std::int64_t kChannels = 64, kGroups = 32, kPlanes = 12, kRows = 48;
+  constexpr int kRuns = 3;
+  const at::NoGradGuard no_grad;
+  nn::GroupNorm norm(kGroups, kChannels, 1e-6);
+  nn::Conv conv({.in = kChannels, .out = kChannels});
+  for (nn::Module* module : {static_cast<nn::Module*>(&norm), static_cast<nn::Module*>(&conv)}) {
+    module->initialize(1);
+    module->set_precision(compute);
+  }
+  const at::Tensor x =
+      nn::channels_last(at::ones({1, kChannels, kPlanes, kRows, kRows}, at::TensorOptions().dtype(compute)));
+  const auto once = [&] {
+    const auto start = std::chrono::steady_clock::now();
+    conv.forward(norm.forward_silu(x));
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  once();  // kernels are made at the first call
+  double seconds = once();
+  for (int i = 1; i < kRuns; ++i) seconds = std::min(seconds, once());
+  return conv.flops_per_voxel() * kPlanes * kRows * kRows / seconds;
+}
+
+}  // namespace
+
+PassCost unet_cost(const UnetConfig& config, std::int64_t out_channels, Spatial spatial, at::ScalarType compute,
+                   bool residuals) {
+  Pass pass(config, std::move(spatial), compute);
+  pass.way_down();
+  if (residuals) pass.add_residuals();
+  pass.middle();
+  pass.way_up(out_channels);
+  return pass.cost();
+}
+
+PassCost controlnet_cost(const ControlNetMaisiConfig& config, Spatial spatial, at::ScalarType compute) {
+  Pass pass(config, spatial, compute);
+  embed_condition(config, spatial, static_cast<double>(c10::elementSize(compute)), pass);
+  pass.way_down();
+  pass.middle();
+  pass.projections();
+  return pass.cost();
+}
+
+std::vector<std::pair<std::string, Spatial>> residual_shapes(const UnetConfig& config, const Spatial& shape) {
+  std::vector<std::pair<std::string, Spatial>> shapes;
+  Spatial of = shape;
+  const auto add = [&](std::size_t level) {
+    of[1] = config.num_channels[level];
+    shapes.emplace_back("down" + std::to_string(shapes.size()), of);
+  };
+  add(0);
+  for (std::size_t level = 0; level < config.levels(); ++level) {
+    for (std::int64_t i = 0; i < config.num_res_blocks[level]; ++i) add(level);
+    if (level + 1 == config.levels()) break;
+    for (std::size_t axis = 2; axis < of.size(); ++axis) of[axis] = (of[axis] + 1) / 2;
+    add(level);
+  }
+  shapes.emplace_back("mid", of);
+  return shapes;
+}
+
+std::uint64_t weight_bytes(nn::Module& network, at::ScalarType compute) {
+  std::uint64_t bytes = 0;
+  for (const nn::NamedParameter& named : network.parameters()) {
+    const bool narrow = named.parameter->role == nn::Role::Compute;
+    bytes += static_cast<std::uint64_t>(named.parameter->numel()) * c10::elementSize(narrow ? compute : at::kFloat);
+  }
+  return bytes;
+}
+
+double measured_rate(at::ScalarType compute) {
+  static std::mutex mutex;
+  static std::map<at::ScalarType, double> rates;
+  const std::lock_guard lock(mutex);
+  const auto found = rates.find(compute);
+  return found != rates.end() ? found->second : rates.emplace(compute, timed_rate(compute)).first->second;
+}
+
+const char* name_of(at::ScalarType compute) {
+  return compute == at::kBFloat16 ? "bf16" : "fp32";
+}
+
+Spatial requested_shape(const nlohmann::json& request, const char* name) {
+  const auto& inputs = request.at("inputs");
+  if (!inputs.contains(name)) throw sdk::invalid("the shape of '", name, "' is needed");
+  const auto shape = inputs.at(name).get<Spatial>();
+  if (shape.size() != 5)
+    throw sdk::invalid("a shape (N, C, X, Y, Z) of '", name, "' is needed, got one of ", shape.size(), " axes");
+  return shape;
+}
+
+nlohmann::json cost_reply(const PassCost& cost, std::int64_t rows, std::uint64_t weights, at::ScalarType compute) {
+  return {{"peak_bytes", static_cast<std::uint64_t>(cost.peak_bytes)},
+          {"weights_bytes", weights},
+          {"flops", cost.flops * static_cast<double>(rows)},
+          {"flops_per_second", measured_rate(compute)},
+          {"precision", name_of(compute)}};
+}
+
+}  // namespace medgen::maisi

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/maisi/cost.h"
+
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+
+namespace medgen::maisi {
+namespace {
+
+using nlohmann::json;
+
+DiffusionModelUNetMaisiConfig unet_config() {
+  return DiffusionModelUNetMaisiConfig::from_json({{"spatial_dims", 3},
+                                                   {"in_channels", 4},
+                                                   {"out_channels", 4},
+                                                   {"num_channels", {64, 128, 256, 512}},
+                                                   {"num_res_blocks", 2},
+                                                   {"attention_levels", {false, false, true, true}},
+                                                   {"num_head_channels", {0, 0, 32, 32}},
+                                                   {"resblock_updown", true},
+                                                   {"include_fc", true}});
+}
+
+ControlNetMaisiConfig controlnet_config() {
+  return ControlNetMaisiConfig::from_json({{"spatial_dims", 3},
+                                           {"in_channels", 4},
+                                           {"num_channels", {64, 128, 256, 512}},
+                                           {"num_res_blocks", 2},
+                                           {"attention_levels", {false, false, true, true}},
+                                           {"num_head_channels", {0, 0, 32, 32}},
+                                           {"resblock_updown", true},
+                                           {"include_fc", true},
+                                           {"conditioning_embedding_in_channels", 8},
+                                           {"conditioning_embedding_num_channels", {8, 32, 64}}});
+}
+
+TEST_CASE("the operations of a small U-Net are those of its layers, one by one", "[unit][maisi]") {
+  const auto config = DiffusionModelUNetMaisiConfig::from_json({{"spatial_dims", 3},
+                                                                {"in_channels", 1},
+                                                                {"out_channels", 1},
+                                                                {"num_channels", {32, 32}},
+                                                                {"num_res_blocks", 1},
+                                                                {"attention_levels", {false, false}},
+                                                                {"num_head_channels", {0, 32}},
+                                                                {"resblock_updown", true}});
+  const double fine = 64, coarse = 8;  // voxels
+  const double conv = 2.0 * 27 * 32 * 32, wide = 2.0 * 27 * 64 * 32, skip = 2.0 * 64 * 32, ends = 2.0 * 27 * 32;
+  const double down = 2 * conv * (fine + coarse + coarse);
+  const double middle = 4 * conv * coarse + (8.0 * 32 * 32 + 4 * coarse * 32) * coarse;
+  const double up = 2 * (wide + conv + skip) * (coarse + fine) + 2 * conv * fine;
+  CHECK(unet_cost(config, 1, {4, 4, 4}, at::kFloat, false).flops == ends * fine + down + middle + up + ends * fine);
+}
+
+TEST_CASE("operations and memory grow with the volume, memory with the precision", "[unit][maisi]") {
+  const auto small = unet_cost(unet_config(), 4, {16, 16, 16}, at::kBFloat16, false);
+  const auto large = unet_cost(unet_config(), 4, {32, 32, 32}, at::kBFloat16, false);
+  const auto fp32 = unet_cost(unet_config(), 4, {32, 32, 32}, at::kFloat, false);
+  CHECK(large.flops >= 8 * small.flops);
+  CHECK(large.peak_bytes == Approx(8 * small.peak_bytes));
+  CHECK(fp32.peak_bytes == Approx(2 * large.peak_bytes));
+  CHECK(fp32.flops == large.flops);
+  CHECK(unet_cost(unet_config(), 4, {32, 32, 32}, at::kFloat, true).peak_bytes >= fp32.peak_bytes);
+}
+
+TEST_CASE("the ControlNet costs less operations than its U-Net, and its condition more memory", "[unit][maisi]") {
+  const auto unet = unet_cost(unet_config(), 4, {32, 32, 32}, at::kBFloat16, false);
+  const auto control = controlnet_cost(controlnet_config(), {32, 32, 32}, at::kBFloat16);
+  CHECK(control.flops < unet.flops);
+  CHECK(control.peak_bytes >= 2.0 * 16 * 128 * 128 * 128);
+}
+
+TEST_CASE("residuals have the shapes that the U-Net wants", "[unit][maisi]") {
+  const auto shapes = residual_shapes(controlnet_config(), {2, 4, 32, 16, 8});
+  REQUIRE(shapes.size() == 13);
+  CHECK(shapes.front() == std::pair{std::string("down0"), std::vector<std::int64_t>{2, 64, 32, 16, 8}});
+  CHECK(shapes[3].second == std::vector<std::int64_t>{2, 64, 16, 8, 4});
+  CHECK(shapes[11].second == std::vector<std::int64_t>{2, 512, 4, 2, 1});
+  CHECK(shapes.back() == std::pair{std::string("mid"), std::vector<std::int64_t>{2, 512, 4, 2, 1}});
+}
+
+TEST_CASE("the machine computes something in a second", "[unit][maisi]") {
+  const double rate = measured_rate(at::kFloat);
+  CHECK(rate > 1e8);
+  CHECK(measured_rate(at::kFloat) == rate);
+}
+
+TEST_CASE("a request that makes no sense is refused", "[unit][maisi]") {
+  CHECK(requested_shape(json::parse(R"({"inputs": {"x": [1, 4, 8, 8, 8]}})"), "x").size() == 5);
+  CHECK_THROWS(requested_shape(json::parse(R"({"inputs": {}})"), "x"));
+  CHECK_THROWS(requested_shape(json::parse(R"({"inputs": {"x": [1, 4]}})"), "x"));
+  CHECK_THROWS(requested_shape(json::parse(R"({"inputs": {"x": "large"}})"), "x"));
+  CHECK_THROWS(requested_shape(json::parse(R"({})"), "x"));
+}
+
+}  // namespace
+}  // namespace medgen::maisi
