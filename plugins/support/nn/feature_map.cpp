@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 
 namespace medgen::nn {
 namespace {
@@ -20,16 +21,6 @@ namespace {
 /// (planes, rows, columns, channels) in memory as (1, channels, planes, rows, columns).
 at::Tensor as_feature_map(const at::Tensor& planes) {
   return planes.permute({3, 0, 1, 2}).unsqueeze(0);
-}
-
-/// Large pages spare most of the cost of memory that is touched for the first time.
-at::Tensor map_memory(at::IntArrayRef shape, at::ScalarType dtype) {
-  const auto bytes = static_cast<std::size_t>(c10::multiply_integers(shape)) * c10::elementSize(dtype);
-  void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  TORCH_CHECK_WITH(OutOfMemoryError, address != MAP_FAILED, "not enough memory for a feature map of ", bytes, " bytes");
-  ::madvise(address, bytes, MADV_HUGEPAGE);
-  return at::from_blob(
-      address, shape, [bytes](void* memory) { ::munmap(memory, bytes); }, at::TensorOptions().dtype(dtype));
 }
 
 /// A file without a name, gone when it is closed or the process dies.
@@ -56,6 +47,63 @@ void transfer_all(const Transfer& transfer, char* data, std::int64_t bytes, std:
 
 }  // namespace
 
+/// Memory of maps that are gone, all of one size. Thread: any.
+class SpareMemory {
+ public:
+  explicit SpareMemory() = default;
+  SpareMemory(const SpareMemory&) = delete;
+  SpareMemory& operator=(const SpareMemory&) = delete;
+
+  ~SpareMemory() { release(); }
+
+  /// A spare of `bytes`, or null when there is none; then those of other sizes are given back to the system.
+  void* take(std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    if (bytes != bytes_) release();
+    bytes_ = bytes;
+    if (blocks_.empty()) return nullptr;
+    void* block = blocks_.back();
+    blocks_.pop_back();
+    return block;
+  }
+
+  void keep(void* block, std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    if (bytes == bytes_) {
+      blocks_.push_back(block);
+    } else {
+      ::munmap(block, bytes);
+    }
+  }
+
+ private:
+  void release() {
+    for (void* block : blocks_) ::munmap(block, bytes_);
+    blocks_.clear();
+  }
+
+  std::mutex mutex_;
+  std::size_t bytes_ = 0;
+  std::vector<void*> blocks_;
+};
+
+MapMemory::MapMemory(std::int64_t limit, std::filesystem::path scratch)
+    : limit_(limit), scratch_(std::move(scratch)), spare_(std::make_shared<SpareMemory>()) {}
+
+at::Tensor MapMemory::allocate(at::IntArrayRef shape, at::ScalarType dtype) {
+  const auto bytes = static_cast<std::size_t>(c10::multiply_integers(shape)) * c10::elementSize(dtype);
+  void* address = spare_->take(bytes);
+  if (address == nullptr) {
+    address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    TORCH_CHECK_WITH(OutOfMemoryError, address != MAP_FAILED, "not enough memory for a feature map of ", bytes,
+                     " bytes");
+    // Large pages spare most of the cost of memory that is touched for the first time.
+    ::madvise(address, bytes, MADV_HUGEPAGE);
+  }
+  const auto keep = [spare = spare_, bytes](void* memory) { spare->keep(memory, bytes); };
+  return at::from_blob(address, shape, keep, at::TensorOptions().dtype(dtype));
+}
+
 void MapMemory::take(std::int64_t bytes, bool memory) {
   (memory ? in_memory_ : in_files_) += bytes;
   peak_in_memory_ = std::max(peak_in_memory_, in_memory_);
@@ -77,7 +125,7 @@ class FeatureMap::Storage {
     shape_ = {to - from, map.size_[1], map.size_[2], map.channels_};
     dtype_ = map.dtype_;
     if (in_memory_) {
-      values_ = map_memory(shape_, dtype_);
+      values_ = memory_->allocate(shape_, dtype_);
     } else {
       file_ = open_scratch(memory_->scratch());
     }
@@ -107,10 +155,13 @@ class FeatureMap::Storage {
     return planes;
   }
 
-  /// `planes` (planes, rows, columns, channels), contiguous.
+  bool in_memory() const { return in_memory_; }
+
+  /// `planes` (planes, rows, columns, channels), contiguous; nothing is moved when they are the storage's own.
   void write(std::int64_t from, const at::Tensor& planes) {
     if (in_memory_) {
-      values_.narrow(0, from - from_, planes.size(0)).copy_(planes);
+      const at::Tensor place = values_.narrow(0, from - from_, planes.size(0));
+      if (place.const_data_ptr() != planes.const_data_ptr()) place.copy_(planes);
       return;
     }
     const auto write = [this](char* data, std::size_t bytes, std::int64_t at) {
@@ -156,6 +207,13 @@ at::Tensor FeatureMap::read(std::int64_t from, std::int64_t to) const {
     if (first < last) pieces.push_back(part->read(first, last));
   }
   return as_feature_map(pieces.size() == 1 ? pieces.front() : at::cat(pieces));
+}
+
+at::Tensor FeatureMap::room(std::int64_t from, std::int64_t to) const {
+  for (const auto& part : parts_) {
+    if (part->in_memory() && part->from() <= from && to <= part->to()) return as_feature_map(part->read(from, to));
+  }
+  return as_feature_map(at::empty({to - from, size_[1], size_[2], channels_}, at::TensorOptions().dtype(dtype_)));
 }
 
 void FeatureMap::write(std::int64_t from, const at::Tensor& planes) {

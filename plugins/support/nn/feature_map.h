@@ -11,15 +11,20 @@
 
 namespace medgen::nn {
 
-/// Memory that feature maps may take, and what they take. What does not fit lies in files.
+/// Memory that feature maps may take, and what they take. What does not fit lies in files. The memory of a map that is
+/// gone serves the next one of the same size, so that its pages need not be made anew.
 /// Thread: one.
 class MapMemory {
  public:
   /// @param limit    bytes of maps in memory; 0: as much as they need
   /// @param scratch  folder for the files of maps that do not fit
-  MapMemory(std::int64_t limit, std::filesystem::path scratch) : limit_(limit), scratch_(std::move(scratch)) {}
+  MapMemory(std::int64_t limit, std::filesystem::path scratch);
 
   bool fits(std::int64_t bytes) const { return limit_ == 0 || in_memory_ + bytes <= limit_; }
+
+  /// Uninitialized.
+  /// @throws c10::OutOfMemoryError
+  at::Tensor allocate(at::IntArrayRef shape, at::ScalarType dtype);
 
   void take(std::int64_t bytes, bool memory);
   void give_back(std::int64_t bytes, bool memory);
@@ -33,6 +38,7 @@ class MapMemory {
  private:
   std::int64_t limit_;
   std::filesystem::path scratch_;
+  std::shared_ptr<class SpareMemory> spare_;
   std::int64_t in_memory_ = 0, in_files_ = 0, peak_in_memory_ = 0, peak_in_files_ = 0;
 };
 
@@ -63,6 +69,10 @@ class FeatureMap {
   /// Planes [from, to) as (1, channels, to - from, rows, columns), channels-last; shares memory where it can.
   /// @throws c10::Error when a file cannot be read
   at::Tensor read(std::int64_t from, std::int64_t to) const;
+
+  /// Planes [from, to) of the same form, to be filled and written: those of the map where they lie together in memory,
+  /// which spares a copy, else others.
+  at::Tensor room(std::int64_t from, std::int64_t to) const;
 
   /// Puts planes in place from `from` on, of the same form, and keeps their channel sums. Threads: disjoint ranges.
   /// @throws c10::Error when a file cannot be written (a full disk)

@@ -7,6 +7,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/batch_norm.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/convolution.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty_like.h>
@@ -21,6 +22,9 @@ namespace medgen::nn {
 namespace {
 
 constexpr double kMomentum = 0.1;  // of running statistics
+/// A weight is packed at each call, which costs as much as to convolve some hundred voxels, unless there are fewer than
+/// these: then a packed copy is kept.
+constexpr int64_t kFewVoxels = 8192;
 
 /// PyTorch's start of convolutions and linear layers: U(-b, b), b = 1 / sqrt(fan in), for weight and bias alike.
 Init uniform_by_fan_in(int64_t fan_in) {
@@ -57,6 +61,17 @@ std::optional<at::Tensor> like(const at::Tensor* parameter, const at::Tensor& x)
   return like(*parameter, x);
 }
 
+at::Tensor or_undefined(const std::optional<at::Tensor>& tensor) {
+  return tensor.value_or(at::Tensor());
+}
+
+/// Along `axis`, the kernel of 3 of a convolution on voxels that each occur twice, as one of 4 of a transposed
+/// convolution of stride 2: its ends meet one of the two, its middle both.
+at::Tensor doubled_kernel(const at::Tensor& weight, int64_t axis) {
+  const at::Tensor a = weight.narrow(axis, 0, 1), b = weight.narrow(axis, 1, 1), c = weight.narrow(axis, 2, 1);
+  return at::cat({c, b.add(c), a.add(b), a}, axis);
+}
+
 /// Norms on the CPU mix float32 gains with half-width activations; the CUDA operators want one type.
 at::Tensor gain_for(const at::Tensor& gain, const at::Tensor& x) {
   return x.is_cpu() ? gain : like(gain, x);
@@ -88,10 +103,52 @@ at::Tensor Conv::convolve(const at::Tensor& x, const Shape& padding, const Shape
   // Of single voxels, LibTorch convolves with another library when it has one thread, which rounds differently.
   const bool pointwise = options_.kernel == 1 && options_.stride == 1 && options_.padding == 0 && !options_.transposed;
   if (pointwise) return at::linear(in.movedim(1, -1), like(weight_, in).flatten(1), like(bias_, in)).movedim(-1, 1);
+  if (!options_.transposed && can_fuse_conv(in))
+    return fused_conv(in, weight_for(in, padding), or_undefined(like(bias_, in)), padding, strides());
   if (loses_weight_gradient(in)) return convolve(in.to(at::kFloat), padding, output_padding).to(in.scalar_type());
   const auto axes = static_cast<size_t>(options_.rank);
-  return at::convolution(in, like(weight_, in), like(bias_, in), Shape(axes, options_.stride), padding, Shape(axes, 1),
+  return at::convolution(in, like(weight_, in), like(bias_, in), strides(), padding, Shape(axes, 1),
                          options_.transposed, output_padding, 1);
+}
+
+at::Tensor Conv::weight_for(const at::Tensor& x, const Shape& padding) const {
+  if (x.numel() > kFewVoxels * x.size(1)) return like(weight_, x);
+  return packed_.of(weight_, x.scalar_type(), [&] { return packed_weight(like(weight_, x), padding, strides(), x); });
+}
+
+bool Conv::adds_in_place(const at::Tensor& x, const at::Tensor& y) const {
+  const at::ScalarType type = options_.role == Role::Exact ? at::kFloat : x.scalar_type();
+  return !options_.transposed && x.scalar_type() == type && y.scalar_type() == type && can_fuse_conv(x) &&
+         y.is_contiguous(y.suggest_memory_format()) && y.suggest_memory_format() != at::MemoryFormat::Contiguous;
+}
+
+at::Tensor Conv::forward_add(const at::Tensor& x, at::Tensor y) const {
+  if (!adds_in_place(x, y)) return forward(x).add_(y);
+  const Shape padding(static_cast<size_t>(options_.rank), options_.padding);
+  fused_conv_add(x, weight_for(x, padding), or_undefined(like(bias_, x)), padding, strides(), y);
+  return y;
+}
+
+void Conv::add_slab(const at::Tensor& x, const at::Tensor& y) const {
+  if (!adds_in_place(x, y)) {
+    y.add_(forward_slab(x, y.size(2)));
+    return;
+  }
+  Shape padding(static_cast<size_t>(options_.rank), options_.padding);
+  padding[0] = 0;
+  fused_conv_add(x, weight_for(x, padding), or_undefined(like(bias_, x)), padding, strides(), y);
+}
+
+at::Tensor Conv::forward_upsampled(const at::Tensor& x) const {
+  if (!can_fuse_conv(x) || options_.role == Role::Exact) return forward(upsample_nearest_2x(x));
+  const auto axes = static_cast<size_t>(options_.rank);
+  const Shape padding(axes, 1), stride(axes, 2);
+  const at::Tensor weight = upsampled_.of(weight_, x.scalar_type(), [&] {
+    at::Tensor kernel = weight_.to(at::kFloat);
+    for (int64_t axis = 2; axis < kernel.dim(); ++axis) kernel = doubled_kernel(kernel, axis);
+    return packed_transposed_weight(channels_last(kernel.transpose(0, 1).to(x.scalar_type())), padding, stride, x);
+  });
+  return fused_conv_transpose(x, weight, or_undefined(like(bias_, x)), padding, stride);
 }
 
 bool Conv::loses_weight_gradient(const at::Tensor& x) const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "plugins/support/nn/feature_map.h"
+#include "plugins/support/nn/fused_conv.h"
 #include "plugins/support/nn/module.h"
 
 // Shapes: N batch, C channels, spatial axes (D, H, W) or (H, W), L tokens. Activations are channels-last in memory.
@@ -31,9 +32,18 @@ class Conv : public Module {
 
   at::Tensor forward(const at::Tensor& x) const;
 
+  /// y + forward(x), without gradients in the memory of y and rounded once: give it a tensor nobody else holds.
+  at::Tensor forward_add(const at::Tensor& x, at::Tensor y) const;
+
+  /// forward(upsample_nearest_2x(x)), for kernels of 3 with padding 1. Without gradients it is one transposed
+  /// convolution of kernel 4: of the 27 products a voxel of the larger map has, all but 8 share their voxel of x.
+  at::Tensor forward_upsampled(const at::Tensor& x) const;
+
   /// The `planes` planes of the result that the planes `x` (1, in, planes, rows, columns) suffice for: the first axis
   /// is not padded. Of a transposed convolution those from the even plane on that lies at the first plane of x.
   at::Tensor forward_slab(const at::Tensor& x, int64_t planes) const;
+  /// y += those planes, without gradients; y is (1, out, planes, rows, columns), channels-last, of any type.
+  void add_slab(const at::Tensor& x, const at::Tensor& y) const;
 
   /// Length of the result along an axis of `length`.
   int64_t output_length(int64_t length) const;
@@ -45,6 +55,12 @@ class Conv : public Module {
 
  private:
   at::Tensor convolve(const at::Tensor& x, const Shape& padding, const Shape& output_padding) const;
+  /// Whether y += convolution of x is one operator.
+  bool adds_in_place(const at::Tensor& x, const at::Tensor& y) const;
+  at::Tensor weight_for(const at::Tensor& x, const Shape& padding) const;
+
+  Shape strides() const { return Shape(static_cast<size_t>(options_.rank), options_.stride); }
+
   /// On the CPU, LibTorch 2.15's bfloat16 gradient of the weights reads memory that nobody wrote where the first axis
   /// has two planes, and now and then finds a NaN there. Those few voxels are computed in float32.
   bool loses_weight_gradient(const at::Tensor& x) const;
@@ -52,6 +68,8 @@ class Conv : public Module {
   ConvOptions options_;
   const at::Tensor& weight_;
   const at::Tensor* bias_ = nullptr;
+  PreparedWeight packed_;
+  PreparedWeight upsampled_;
 };
 
 /// What normalisation does to each channel: factor x + offset.

@@ -34,6 +34,7 @@ struct StreamStage {
   enum class Resample { None, UpLinear, PadEnd } resample = Resample::None;
   const FeatureMap* residual = nullptr;  ///< added to the output
   const Conv* shortcut = nullptr;        ///< 1x1x1 convolution that the residual goes through
+  bool in_place = false;  ///< the result takes the residual's memory; not with a shortcut, or where x is the residual
 };
 
 /// One pass of one network over one volume (batch 1), without gradients.
@@ -60,11 +61,17 @@ class Stream {
   StreamCost cost() const;
 
  private:
-  using Sink = std::function<void(std::int64_t from, const at::Tensor& planes)>;
+  /// Where a layer's result goes.
+  struct Target {
+    /// Planes [from, to) that the result is added to: (1, C, planes, rows, columns), channels-last.
+    std::function<at::Tensor(std::int64_t from, std::int64_t to)> open;
+    /// They are finished.
+    std::function<void(std::int64_t from, const at::Tensor& planes)> close;
+  };
 
   FeatureMap make(std::int64_t channels, std::array<std::int64_t, 3> size, at::ScalarType dtype);
   void run(const Conv& conv, const FeatureMap& x, const StreamStage& stage, std::array<std::int64_t, 3> size,
-           const Sink& sink);
+           const Target& target);
   void finished(double flops);
 
   StreamOptions options_;

@@ -102,6 +102,25 @@ TEST_CASE("stream: normalised, with a residual that is projected", "[unit][nn]")
   REQUIRE(relative(streamed(conv, x, options, {.norm = &norm, .shortcut = &shortcut}, x), expected) < 1e-6);
 }
 
+TEST_CASE("stream: a result that takes the memory of its residual is the same", "[unit][nn]") {
+  const at::NoGradGuard no_grad;
+  const StreamOptions options = some_options();
+  const auto dtype = GENERATE(at::kFloat, at::kBFloat16);
+  nn::GroupNorm norm(4, 8, 1e-6);
+  norm.initialize(5);
+  Layer conv({.in = 8, .out = 8});
+  conv.set_precision(dtype);
+  Stream stream(options);
+  const nn::FeatureMap x = stream.input(feature_map({1, 8, 7, 10, 6}), dtype);
+  const nn::FeatureMap residual = stream.input(feature_map({1, 8, 7, 10, 6}), dtype);
+  const nn::FeatureMap fresh = stream.conv(conv, x, dtype, {.norm = &norm, .residual = &residual});
+  const nn::FeatureMap taken = stream.conv(conv, x, dtype, {.norm = &norm, .residual = &residual, .in_place = true});
+  REQUIRE(taken.read(0, 7).equal(fresh.read(0, 7)));
+  REQUIRE(taken.sums().sum == fresh.sums().sum);
+  REQUIRE_THROWS(stream.conv(conv, residual, dtype, {.residual = &residual, .in_place = true}));
+  REQUIRE_THROWS(stream.conv(conv, x, dtype, {.in_place = true}));
+}
+
 TEST_CASE("stream: resampling layers in slabs are the whole ones", "[unit][nn]") {
   const StreamOptions options = some_options();
   const int64_t planes = GENERATE(1, 2, 7, 8);
