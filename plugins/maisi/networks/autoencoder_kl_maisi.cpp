@@ -52,13 +52,14 @@ class ResBlock : public AutoencoderBlock {
 
   at::Tensor forward(const at::Tensor& x) const override {
     at::Tensor h = conv1_.forward(norm1_.forward_silu(x));
-    h = conv2_.forward(norm2_.forward_silu(h));
-    return h.add_(shortcut_ == nullptr ? x : shortcut_->forward(x));
+    h = norm2_.forward_silu(h);
+    return conv2_.forward(h).add_(shortcut_ == nullptr ? x : shortcut_->forward(x));
   }
 
   nn::FeatureMap stream(nn::Stream& stream, const nn::FeatureMap& x) const override {
     const nn::FeatureMap h = stream.conv(conv1_, x, x.dtype(), {.norm = &norm1_});
-    return stream.conv(conv2_, h, x.dtype(), {.norm = &norm2_, .residual = &x, .shortcut = shortcut_});
+    return stream.conv(conv2_, h, x.dtype(),
+                       {.norm = &norm2_, .residual = &x, .shortcut = shortcut_, .in_place = shortcut_ == nullptr});
   }
 
  private:

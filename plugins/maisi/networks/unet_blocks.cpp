@@ -5,6 +5,7 @@
 #include "plugins/support/error.h"
 #include "plugins/support/nn/ops.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <fmt/format.h>
 
@@ -56,10 +57,17 @@ at::Tensor DiffusionResBlock::resampled(const at::Tensor& x) const {
 }
 
 at::Tensor DiffusionResBlock::forward(const at::Tensor& x, const at::Tensor& emb) const {
-  at::Tensor h = conv1_.forward(resampled(norm1_.forward_silu(x)));
-  h = conv2_.forward(norm2_.forward_silu(h, time_emb_proj_.forward(emb)));
-  const at::Tensor shortcut = resampled(x);
-  return h.add_(skip_connection_ == nullptr ? shortcut : skip_connection_->forward(shortcut));
+  at::Tensor h = norm1_.forward_silu(x);
+  h = resample_ == Resample::Up ? conv1_.forward_upsampled(h) : conv1_.forward(resampled(h));
+  h = norm2_.forward_silu(h, time_emb_proj_.forward(emb));
+  return conv2_.forward_add(h, shortcut(x));
+}
+
+/// In memory of its own, which the block's result is added to.
+at::Tensor DiffusionResBlock::shortcut(const at::Tensor& x) const {
+  const at::Tensor like = resampled(x);
+  if (skip_connection_ != nullptr) return skip_connection_->forward(like);
+  return like.is_same(x) && !at::GradMode::is_enabled() ? x.clone() : like;
 }
 
 DownBlock::DownBlock(const UnetConfig& c, size_t level, int64_t emb_dim) {
@@ -142,7 +150,7 @@ at::Tensor UpBlock::forward(at::Tensor x, const at::Tensor& emb, const at::Tenso
     if (!attentions_.empty()) x = attentions_[i]->forward(x, context);
   }
   if (up_block_ != nullptr) return up_block_->forward(x, emb);
-  return up_conv_ == nullptr ? x : up_conv_->forward(nn::upsample_nearest_2x(x));
+  return up_conv_ == nullptr ? x : up_conv_->forward_upsampled(x);
 }
 
 TimeEmbedding::TimeEmbedding(nn::Module& owner, const UnetConfig& c)

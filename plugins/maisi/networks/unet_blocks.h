@@ -20,6 +20,7 @@ class DiffusionResBlock : public nn::Module {
 
  private:
   at::Tensor resampled(const at::Tensor& x) const;
+  at::Tensor shortcut(const at::Tensor& x) const;
 
   Resample resample_;
   nn::GroupNorm& norm1_;
