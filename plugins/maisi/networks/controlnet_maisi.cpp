@@ -5,7 +5,10 @@
 #include "plugins/support/error.h"
 #include "plugins/support/nn/ops.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/silu.h>
+
+#include <algorithm>
 
 namespace medgen::maisi {
 namespace {
@@ -15,6 +18,7 @@ using nn::ConvOptions;
 using support::require;
 
 constexpr char kName[] = "ControlNetMaisi";
+constexpr size_t kConditionsKept = 4;
 
 const ControlNetMaisiConfig& validated(const ControlNetMaisiConfig& config) {
   config.validate();
@@ -27,6 +31,30 @@ ConvOptions zero_projection(const UnetConfig& c, int64_t channels) {
 }
 
 }  // namespace
+
+bool ConditionCache::same_weights(const std::vector<at::Tensor>& weights) const {
+  return std::equal(weights.begin(), weights.end(), weights_.begin(), weights_.end(),
+                    [](const at::Tensor& now, const Weight& then) {
+                      return now.is_same(then.value) && now._version() == then.version;
+                    });
+}
+
+at::Tensor ConditionCache::get(const at::Tensor& condition, const std::vector<at::Tensor>& weights,
+                               const std::function<at::Tensor()>& embed) {
+  const std::lock_guard lock(mutex_);
+  if (!same_weights(weights)) {
+    entries_.clear();
+    weights_.clear();
+    for (const at::Tensor& weight : weights) weights_.push_back({weight, weight._version()});
+  }
+  for (const Entry& entry : entries_) {
+    if (entry.condition.sizes() == condition.sizes() && entry.condition.equal(condition)) return entry.embedding;
+  }
+  if (entries_.size() == kConditionsKept) entries_.erase(entries_.begin());
+  // A copy: the caller may fill its memory anew.
+  entries_.push_back({condition.clone(), embed()});
+  return entries_.back().embedding;
+}
 
 ControlNetMaisi::ControlNetMaisi(const ControlNetMaisiConfig& config)
     : config_(validated(config)),
@@ -100,13 +128,22 @@ at::Tensor ControlNetMaisi::embed_condition(const at::Tensor& condition) const {
   return h;
 }
 
+at::Tensor ControlNetMaisi::condition_embedding(const at::Tensor& condition) const {
+  if (at::GradMode::is_enabled()) return embed_condition(condition);
+  std::vector<at::Tensor> weights;
+  for (nn::Conv* conv : condition_convs_) {
+    for (const nn::NamedParameter& named : conv->parameters()) weights.push_back(named.parameter->value);
+  }
+  return conditions_.get(condition, weights, [&] { return embed_condition(condition); });
+}
+
 ControlNetResiduals ControlNetMaisi::forward(const ControlNetInputs& inputs) const {
   check(inputs);
   const at::Tensor emb =
       at::silu(time_embedding_.forward(kName, inputs.timesteps, inputs.class_labels, inputs.x.size(0)));
   const at::Tensor context = inputs.context.defined() ? inputs.context.to(compute_dtype()) : at::Tensor();
   at::Tensor h = conv_in_.forward(nn::channels_last(inputs.x.to(compute_dtype())));
-  h = h.add_(embed_condition(inputs.controlnet_cond));
+  h = h.add_(condition_embedding(inputs.controlnet_cond));
   std::vector<at::Tensor> skips = {h};
   for (const DownBlock* block : down_blocks_) h = block->forward(h, emb, context, skips);
   h = middle_block_->forward(h, emb, context);

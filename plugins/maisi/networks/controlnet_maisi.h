@@ -3,6 +3,9 @@
 
 #include "plugins/maisi/networks/unet_blocks.h"
 
+#include <functional>
+#include <mutex>
+
 namespace medgen::maisi {
 
 /// Arguments of a ControlNet call under their published names.
@@ -19,6 +22,34 @@ struct ControlNetInputs {
 struct ControlNetResiduals {
   std::vector<at::Tensor> down;
   at::Tensor mid;
+};
+
+/// Embeddings of the conditions seen last. A condition stays the same over all steps of a run, and at full resolution
+/// its embedding is a good part of the work.
+/// Thread: any.
+class ConditionCache {
+ public:
+  /// The embedding of `condition`, as `embed` makes it from `weights`; found again when the same values were seen and
+  /// no weight has changed since.
+  at::Tensor get(const at::Tensor& condition, const std::vector<at::Tensor>& weights,
+                 const std::function<at::Tensor()>& embed);
+
+ private:
+  struct Entry {
+    at::Tensor condition;
+    at::Tensor embedding;
+  };
+
+  struct Weight {
+    at::Tensor value;
+    int64_t version;
+  };
+
+  bool same_weights(const std::vector<at::Tensor>& weights) const;
+
+  std::mutex mutex_;
+  std::vector<Weight> weights_;
+  std::vector<Entry> entries_;  // the latest last
 };
 
 /// The ControlNet of MAISI: a copy of the U-Net's way down that sees a full-resolution condition.
@@ -41,11 +72,13 @@ class ControlNetMaisi : public nn::Module {
   void add_condition_embedding();
   void add_zero_convolutions();
   at::Tensor embed_condition(const at::Tensor& condition) const;
+  at::Tensor condition_embedding(const at::Tensor& condition) const;
 
   ControlNetMaisiConfig config_;
   nn::Conv& conv_in_;
   TimeEmbedding time_embedding_;
   std::vector<nn::Conv*> condition_convs_;
+  mutable ConditionCache conditions_;
   std::vector<DownBlock*> down_blocks_;
   std::vector<nn::Conv*> down_projections_;
   MiddleBlock* middle_block_ = nullptr;

@@ -308,6 +308,37 @@ TEST_CASE("controlnet: a condition of another grid is refused before any work", 
   CHECK_THROWS_WITH(network.forward(all), Contains("'controlnet_cond' is missing"));
 }
 
+TEST_CASE("controlnet: what it remembers of a condition follows the condition and the weights", "[unit][maisi]") {
+  const at::NoGradGuard no_grad;
+  const auto fresh = [](const ControlNetInputs& all, double bias) {
+    ControlNetMaisi network(ControlNetMaisiConfig::from_json(controlnet_json()));
+    fill(network);
+    for (const auto& [name, parameter] : network.parameters()) {
+      if (name == "controlnet_cond_embedding.conv_in.conv.bias") parameter->value.add_(bias);
+    }
+    return network.forward(all).mid;
+  };
+  ControlNetMaisi network(ControlNetMaisiConfig::from_json(controlnet_json()));
+  fill(network);
+  ControlNetInputs all = control_inputs();
+  const at::Tensor first = network.forward(all).mid;
+  CHECK(network.forward(all).mid.equal(first));
+  const at::Tensor before = all.controlnet_cond.clone();
+  all.controlnet_cond.add_(0.5);  // in the memory of the former
+  CHECK(network.forward(all).mid.equal(fresh(all, 0)));
+  CHECK_FALSE(network.forward(all).mid.equal(first));
+  all.controlnet_cond = before;
+  CHECK(network.forward(all).mid.equal(first));
+  for (const auto& [name, parameter] : network.parameters()) {
+    if (name == "controlnet_cond_embedding.conv_in.conv.bias") parameter->value.add_(0.25);
+  }
+  CHECK(network.forward(all).mid.equal(fresh(all, 0.25)));
+  for (int i = 0; i < 6; ++i) {  // more conditions than are kept
+    all.controlnet_cond = before.add(i);
+    CHECK(network.forward(all).mid.equal(fresh(all, 0.25)));
+  }
+}
+
 TEST_CASE("controlnet: it starts from the tensors of its U-Net", "[unit][maisi]") {
   DiffusionModelUNetMaisi unet(DiffusionModelUNetMaisiConfig::from_json(unet_json()));
   ControlNetMaisi network(ControlNetMaisiConfig::from_json(controlnet_json()));
