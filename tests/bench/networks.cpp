@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times MAISI's full-size networks and, in the same run, the bare convolutions and products they are made of: the
 // arithmetic limit of this machine. One line of JSON for each run; weights are random, which changes no time.
-//   bench_networks decode|encode|unet SIZE fp32|bf16 [REPEATS [THREADS]]
+//   bench_networks decode|encode|unet|control SIZE fp32|bf16 [REPEATS [THREADS]]
+// control is one step of the U-Net under its ControlNet, after the first of a run.
 #include "plugins/maisi/networks/autoencoder_kl_maisi.h"
+#include "plugins/maisi/networks/controlnet_maisi.h"
 #include "plugins/maisi/networks/diffusion_model_unet.h"
 
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/convolution.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/Parallel.h>
 #include <ATen/record_function.h>
 #include <nlohmann/json.hpp>
@@ -20,7 +20,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <map>
 #include <string>
+#include <tuple>
 
 using namespace medgen;
 using nlohmann::json;
@@ -45,6 +47,13 @@ const json kUnet = {{"spatial_dims", 3},
                     {"resblock_updown", true},
                     {"include_spacing_input", true},
                     {"num_class_embeds", 128}};
+
+const json kControlNet = [] {
+  json config = kUnet;
+  for (const char* key : {"out_channels", "include_spacing_input"}) config.erase(key);
+  config.update({{"conditioning_embedding_in_channels", 8}, {"conditioning_embedding_num_channels", {8, 32, 64}}});
+  return config;
+}();
 
 double seconds(const std::function<void()>& work) {
   const auto start = std::chrono::steady_clock::now();
@@ -78,44 +87,76 @@ class Arithmetic {
 
  private:
   static std::unique_ptr<at::ObserverContext> record(const at::RecordFunction& function) {
-    const std::string_view name = function.name();
-    const auto in = function.inputs();
-    const auto like = [&](std::size_t i) { return in[i].isTensor() ? at::empty_like(in[i].toTensor()) : at::Tensor(); };
-    const auto optional = [](const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; };
-    if (name == "aten::convolution") {
-      const at::Tensor x = like(0), w = like(1), b = like(2);
-      const auto stride = in[3].toIntVector(), padding = in[4].toIntVector(), dilation = in[5].toIntVector(),
-                 output_padding = in[7].toIntVector();
-      const bool transposed = in[6].toBool();
-      calls_.push_back(
-          [=] { at::convolution(x, w, optional(b), stride, padding, dilation, transposed, output_padding, 1); });
-    } else if (name == "aten::linear") {
-      const at::Tensor x = like(0), w = like(1), b = like(2);
-      calls_.push_back([=] { at::linear(x, w, optional(b)); });
-    } else if (name == "aten::scaled_dot_product_attention") {
-      const at::Tensor q = like(0), k = like(1), v = like(2);
-      calls_.push_back([=] { at::scaled_dot_product_attention(q, k, v); });
+    const auto handle = function.operator_name();
+    if (!handle || !is_arithmetic(handle->name)) return nullptr;
+    const auto op = c10::Dispatcher::singleton().findSchema(*handle);
+    std::vector<c10::IValue> inputs(function.inputs().begin(), function.inputs().end());
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      if (inputs[i].isTensor()) inputs[i] = stand_in(inputs[i].toTensor(), i);
     }
+    calls_.push_back([op, inputs] {
+      std::vector<c10::IValue> stack = inputs;
+      op->callBoxed(&stack);
+    });
     return nullptr;
   }
 
+  /// A tensor of the same form, one for all calls that have such a one as their argument `index`. Packed weights stay.
+  static at::Tensor stand_in(const at::Tensor& tensor, std::size_t index) {
+    if (!tensor.defined() || tensor.is_mkldnn()) return tensor;
+    at::Tensor& made = stand_ins_[{index, tensor.scalar_type(), tensor.sizes().vec(), tensor.strides().vec()}];
+    if (!made.defined()) made = at::empty_like(tensor);
+    return made;
+  }
+
+  /// The operators that a pass spends its multiplications in, none of which calls another one of them.
+  static bool is_arithmetic(const std::string& name) {
+    return name == "aten::convolution" || name.starts_with("mkldnn::_convolution") || name == "aten::linear" ||
+           name == "aten::scaled_dot_product_attention";
+  }
+
+  using Form = std::tuple<std::size_t, at::ScalarType, std::vector<std::int64_t>, std::vector<std::int64_t>>;
+  static inline std::map<Form, at::Tensor> stand_ins_;
   static inline std::vector<std::function<void()>> calls_;
   std::vector<std::function<void()>> replayed_;
 };
 
+/// One prediction of the U-Net, with the residuals of a ControlNet or without.
+std::function<void(const maisi::ControlNetResiduals&)> work_of_unet(std::int64_t size, at::ScalarType precision) {
+  const auto network =
+      std::make_shared<maisi::DiffusionModelUNetMaisi>(maisi::DiffusionModelUNetMaisiConfig::from_json(kUnet));
+  network->initialize(1);
+  network->set_precision(precision);
+  maisi::UnetInputs in;
+  in.x = at::randn({1, 4, size, size, size});
+  in.timesteps = at::ones({1}).mul(500);
+  in.class_labels = at::ones({1});
+  in.spacing_tensor = at::ones({1, 3}).mul(100);
+  return [network, in](const maisi::ControlNetResiduals& residuals) {
+    maisi::UnetInputs all = in;
+    all.down_block_additional_residuals = residuals.down;
+    all.mid_block_additional_residual = residuals.mid;
+    network->forward(all);
+  };
+}
+
 /// What is timed; keeps its network alive.
 std::function<void()> work_of(const std::string& what, std::int64_t size, at::ScalarType precision) {
-  if (what == "unet") {
-    const auto network =
-        std::make_shared<maisi::DiffusionModelUNetMaisi>(maisi::DiffusionModelUNetMaisiConfig::from_json(kUnet));
+  if (what == "control") {
+    const auto unet = work_of_unet(size, precision);
+    const auto network = std::make_shared<maisi::ControlNetMaisi>(maisi::ControlNetMaisiConfig::from_json(kControlNet));
     network->initialize(1);
     network->set_precision(precision);
-    maisi::UnetInputs in;
+    maisi::ControlNetInputs in;
     in.x = at::randn({1, 4, size, size, size});
     in.timesteps = at::ones({1}).mul(500);
     in.class_labels = at::ones({1});
-    in.spacing_tensor = at::ones({1, 3}).mul(100);
-    return [network, in] { network->forward(in); };
+    in.controlnet_cond = at::ones({1, 8, 4 * size, 4 * size, 4 * size});
+    return [network, in, unet] { unet(network->forward(in)); };
+  }
+  if (what == "unet") {
+    const auto unet = work_of_unet(size, precision);
+    return [unet] { unet({}); };
   }
   const auto network =
       std::make_shared<maisi::AutoencoderKlMaisi>(maisi::AutoencoderKlMaisiConfig::from_json(kAutoencoder));
@@ -141,7 +182,7 @@ std::int64_t peak_memory() {
 
 int main(int argc, char** argv) {
   if (argc < 4) {
-    std::fputs("usage: bench_networks decode|encode|unet SIZE fp32|bf16 [REPEATS [THREADS]]\n", stderr);
+    std::fputs("usage: bench_networks decode|encode|unet|control SIZE fp32|bf16 [REPEATS [THREADS]]\n", stderr);
     return 2;
   }
   const std::string what = argv[1], precision = argv[3];
