@@ -189,10 +189,10 @@ void Planner::check_disk(const Plan& plan) const {
     const std::uint64_t free = free_disk(folder);
     if (together <= free) continue;
     throw RuntimeError(
-        "the run writes up to {} to the disk of '{}' ({} outputs before compression and temporary files), where {} are "
-        "free; nothing was computed. What would fit: fewer samples, another folder (\"to\", or TMPDIR for temporary "
-        "files), or more memory, so that less lies in temporary files",
-        size_text(together), folder, together == bytes ? "its" : "all", size_text(free));
+        "the run writes up to {} to the disk of '{}' (temporary files, and outputs before compression), where {} are "
+        "free; nothing was computed. What would fit: fewer or smaller samples, another disk (\"to\", or TMPDIR for "
+        "temporary files), or more memory, so that less lies in temporary files",
+        size_text(together), folder, size_text(free));
   }
 }
 
