@@ -38,6 +38,7 @@ SelfAttention::SelfAttention(const AttentionOptions& options) : options_(options
 }
 
 at::Tensor SelfAttention::forward(const at::Tensor& tokens) const {
+  const sdk::Range range = this->range();
   at::Tensor mixed;
   if (qkv_ != nullptr) {
     const std::vector<at::Tensor> parts = qkv_->forward(tokens).chunk(3, 2);
@@ -56,6 +57,7 @@ CrossAttention::CrossAttention(const AttentionOptions& options, int64_t context_
       to_v_(add<Linear>("to_v", context_channels, options.channels, false)) {}
 
 at::Tensor CrossAttention::forward(const at::Tensor& tokens, const at::Tensor& context) const {
+  const sdk::Range range = this->range();
   return out_proj_.forward(attend(to_q_.forward(tokens), to_k_.forward(context), to_v_.forward(context), options_));
 }
 

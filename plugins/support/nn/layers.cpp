@@ -157,11 +157,13 @@ bool Conv::loses_weight_gradient(const at::Tensor& x) const {
 }
 
 at::Tensor Conv::forward(const at::Tensor& x) const {
+  const sdk::Range range = this->range();
   const auto axes = static_cast<size_t>(options_.rank);
   return convolve(x, Shape(axes, options_.padding), Shape(axes, options_.output_padding));
 }
 
 at::Tensor Conv::forward_slab(const at::Tensor& x, int64_t planes) const {
+  const sdk::Range range = this->range();
   const auto axes = static_cast<size_t>(options_.rank);
   Shape padding(axes, options_.padding);
   padding[0] = 0;
@@ -232,12 +234,14 @@ at::Tensor GroupNorm::fused(const at::Tensor& x, bool with_silu, const at::Tenso
 }
 
 at::Tensor GroupNorm::forward(const at::Tensor& x) const {
+  const sdk::Range range = this->range();
   if (!at::GradMode::is_enabled() && has_planes(x)) return fused(x, false, {});
   return at::group_norm(for_exact_statistics(x, x.scalar_type()), groups_, gain_for(weight_, x), gain_for(bias_, x),
                         eps_);
 }
 
 at::Tensor GroupNorm::forward_silu(const at::Tensor& x, const at::Tensor& shift) const {
+  const sdk::Range range = this->range();
   if (!at::GradMode::is_enabled() && has_planes(x)) return fused(x, true, shift);
   at::Tensor h = x.to(at::kFloat);
   if (shift.defined()) h = h.add(per_voxel(shift, x));
@@ -286,6 +290,7 @@ Linear::Linear(int64_t in, int64_t out, bool bias, Role role)
 }
 
 at::Tensor Linear::forward(const at::Tensor& x) const {
+  const sdk::Range range = this->range();
   return at::linear(x, like(weight_, x), like(bias_, x));
 }
 

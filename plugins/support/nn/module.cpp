@@ -104,6 +104,11 @@ void Module::for_each_module(const std::function<void(Module&)>& visit) {
   for (const Child& child : children_) child.module->for_each_module(visit);
 }
 
+std::string Module::path() const {
+  const std::string outer = parent_ == nullptr ? "" : parent_->path();
+  return outer.empty() || name_.empty() ? outer + name_ : outer + '.' + name_;
+}
+
 std::vector<NamedParameter> Module::parameters() {
   std::vector<NamedParameter> all;
   collect("", all);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <medgen/sdk/context.hpp>
 
 #include <cstdint>
 #include <functional>
@@ -75,6 +76,8 @@ class Module {
   M& add(std::string name, Args&&... args) {
     auto child = std::make_unique<M>(std::forward<Args>(args)...);
     M& reference = *child;
+    static_cast<Module&>(reference).parent_ = this;
+    static_cast<Module&>(reference).name_ = name;
     children_.push_back({std::move(name), std::move(child)});
     return reference;
   }
@@ -113,7 +116,13 @@ class Module {
 
   bool training() const { return training_; }
 
+  /// The published name, "down_blocks.0.resnets.1"; "" for a network.
+  std::string path() const;
+
  protected:
+  /// Stands for this layer in traces and profilers as long as it lives; the first line of a layer's forward.
+  sdk::Range range() const { return sdk::Range(path()); }
+
   /// Declares a parameter; the reference stays valid as long as the module, its value is set by load or initialize.
   const at::Tensor& add_parameter(std::string name, Shape shape, Init init, Role role = Role::Compute,
                                   at::ScalarType dtype = at::kFloat);
@@ -130,6 +139,8 @@ class Module {
     std::unique_ptr<Module> module;
   };
 
+  const Module* parent_ = nullptr;
+  std::string name_;  // within the parent
   std::vector<std::unique_ptr<Parameter>> parameters_;
   std::vector<Child> children_;
   at::ScalarType compute_dtype_ = at::kFloat;  // of activations

@@ -54,6 +54,13 @@ WeightSource source_of(std::map<std::string, at::Tensor>& values) {
 
 }  // namespace
 
+TEST_CASE("module: a layer's path is the prefix of its parameters", "[unit][nn]") {
+  Toy toy;
+  CHECK(toy.path().empty());
+  CHECK(toy.conv.path() == "block.0.conv");
+  CHECK(toy.linear.path() == "head");
+}
+
 TEST_CASE("module: parameters keep the order of their making", "[unit][nn]") {
   Toy toy;
   std::vector<std::string> names;
