@@ -25,6 +25,7 @@ struct RunOptions {
   std::optional<int> threads;
   std::string precision;
   std::string device;
+  std::string trace;
   bool dry_run = false;
 };
 
@@ -71,13 +72,51 @@ void print_result(const Pipeline& pipeline, const std::vector<std::filesystem::p
               {"seconds", seconds}});
 }
 
+/// The file of --trace, written when the run ends, however it ends.
+class TraceFile {
+ public:
+  /// @throws RuntimeError when it cannot be written, before any work is done.
+  explicit TraceFile(const std::string& path) {
+    if (!path.empty()) trace_.emplace(path);
+  }
+
+  TraceFile(const TraceFile&) = delete;
+  TraceFile& operator=(const TraceFile&) = delete;
+
+  ~TraceFile() {
+    if (!trace_ || written_) return;
+    try {
+      trace_->finish();
+    } catch (const std::exception& error) {  // what ended the run is the message that counts
+      std::cerr << "medgen: warning: " << error.what() << '\n';
+    }
+  }
+
+  Trace* get() { return trace_ ? &*trace_ : nullptr; }
+
+  void write() {
+    written_ = true;
+    if (trace_) trace_->finish();
+  }
+
+ private:
+  std::optional<Trace> trace_;
+  bool written_ = false;
+};
+
 void run(const RunOptions& options, const Invocation& call) {
   const auto start = std::chrono::steady_clock::now();
   const Pipeline pipeline = load(options);
   Reporter reporter(call.progress_style(), call.log_level());
-  Host host(call.registry(), host_options(pipeline, reporter));
+  TraceFile trace(options.dry_run ? "" : options.trace);
+  HostOptions for_host = host_options(pipeline, reporter);
+  for_host.trace = trace.get();
+  Host host(call.registry(), for_host);
   if (options.dry_run) return print_plan(pipeline, host, call);
-  const auto outputs = pipeline.run(host, reporter.observer(&cancel_on_signals(call.talks())));
+  RunObserver observer = reporter.observer(&cancel_on_signals(call.talks()));
+  observer.trace = trace.get();
+  const auto outputs = pipeline.run(host, observer);
+  trace.write();
   reporter.clear();
   print_result(pipeline, outputs, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
                call);
@@ -106,6 +145,8 @@ void configure_run(CLI::App& app, Invocation& call) {
   const auto options = std::make_shared<RunOptions>();
   add_pipeline_options(app, *options, call);
   app.add_flag("-n,--dry-run", options->dry_run, "Check and plan; compute and write nothing");
+  app.add_option("--trace", options->trace, "Write how long everything took, for Perfetto and chrome://tracing")
+      ->type_name("FILE");
   add_progress_options(app, call);
   app.callback([options, &call] { run(*options, call); });
 }

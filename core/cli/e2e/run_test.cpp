@@ -6,12 +6,15 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <map>
 #include <sstream>
 #include <thread>
 
 using medgen::Json;
+using medgen::e2e::contents_of;
 using medgen::e2e::Folder;
 using medgen::e2e::Result;
 using medgen::e2e::run;
@@ -111,6 +114,63 @@ TEST_CASE("an interrupted run ends with exit code 130, and the second interrupt 
     CHECK(result.err.find("stopping") != std::string::npos);
     CHECK(result.seconds < 30);
   }
+}
+
+TEST_CASE("a trace shows every component and nests", "[e2e][cli]") {
+  const Folder folder;
+  const std::string file = folder.file("p.json", pipeline(3, 2));
+  const Result result = run("medgen-run", {file, "--trace", folder / "trace.json"});
+  INFO(result.err);
+  REQUIRE(result.code == 0);
+  std::vector<std::pair<double, double>> ranges;  // of the first thread
+  std::map<std::string, int> counts;
+  const Json trace = Json::parse(contents_of(folder / "trace.json"));
+  for (const Json& event : trace.at("traceEvents")) {
+    ++counts[event.at("name")];
+    if (event.at("ph") != "X" || event.at("tid") != 1) continue;
+    const double begin = event.at("ts"), duration = event.at("dur");
+    ranges.emplace_back(begin, begin + duration);
+  }
+  CHECK(counts["null.denoiser: predict"] == 6);
+  CHECK(counts["null.scheduler: update"] == 6);
+  CHECK(counts["evaluation"] == 6);
+  CHECK(counts["update"] == 6);
+  for (const char* name : {"null.propagator: next", "null.propagator: finish", "noise", "step saved", "window"})
+    CHECK(counts[name] >= 1);
+  for (const auto& [begin, end] : ranges) {
+    for (const auto& [other_begin, other_end] : ranges) {
+      const bool crossing = begin < other_begin && other_begin < end && end < other_end;
+      REQUIRE_FALSE(crossing);
+    }
+  }
+}
+
+TEST_CASE("a trace that cannot be written stops the run before it starts", "[e2e][cli]") {
+  const Folder folder;
+  const std::string file = folder.file("p.json", pipeline(3, 2));
+  for (const std::string& path : {folder / "nowhere/trace.json", folder.path().string()}) {
+    const Result result = tool({"run", file, "--trace", path});
+    CHECK(result.code == 1);
+    CHECK(result.err.find(path) != std::string::npos);
+    CHECK(std::count(result.err.begin(), result.err.end(), '\n') == 1);
+    CHECK_FALSE(std::filesystem::exists(folder / "out"));
+  }
+}
+
+TEST_CASE("a run that is stopped or fails leaves its trace", "[e2e][cli]") {
+  const Folder folder;
+  const std::string file = folder.file("p.json", pipeline(20000, 50));
+  const Result stopped = run("medgen", {"run", file, "--trace", folder / "stopped.json"}, [](pid_t child) {
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    ::kill(child, SIGINT);
+  });
+  INFO(stopped.err);
+  CHECK(stopped.code == 130);
+  CHECK_FALSE(Json::parse(contents_of(folder / "stopped.json")).at("traceEvents").empty());
+  const Result failed = tool({"run", file, "--set", "steps.saved.to=p.json", "--trace", folder / "failed.json"});
+  INFO(failed.err);
+  CHECK(failed.code != 0);
+  CHECK(Json::parse(contents_of(folder / "failed.json")).contains("traceEvents"));
 }
 
 TEST_CASE("events are JSON to the last line, also when a run fails", "[e2e][cli]") {
