@@ -2,6 +2,7 @@
 #include "plugins/support/nn/layers.h"
 
 #include "plugins/support/error.h"
+#include "plugins/support/nn/group_norm.h"
 #include "plugins/support/nn/ops.h"
 #include "plugins/support/nn/planes.h"
 
@@ -192,27 +193,15 @@ GroupNorm::GroupNorm(int64_t groups, int64_t channels, double eps)
 ChannelAffine GroupNorm::affine(const FeatureMap::Sums& sums, int64_t voxels, const float* shift) const {
   const auto channels = static_cast<size_t>(weight_.numel());
   const size_t per_group = channels / static_cast<size_t>(groups_);
-  const auto n = static_cast<double>(voxels);
+  const GroupStatistics groups = group_statistics(sums, voxels, groups_, eps_, shift);
   const float* weight = weight_.const_data_ptr<float>();
   const float* bias = bias_.const_data_ptr<float>();
   ChannelAffine result{std::vector<float>(channels), std::vector<float>(channels)};
-  for (size_t first = 0; first < channels; first += per_group) {
-    double sum = 0, squares = 0;
-    for (size_t c = first; c < first + per_group; ++c) {
-      const double s = shift == nullptr ? 0.0 : shift[c];
-      sum += sums.sum[c] + n * s;
-      squares += sums.squares[c] + 2 * s * sums.sum[c] + n * s * s;
-    }
-    const double count = n * static_cast<double>(per_group);
-    const double mean = sum / count;
-    const double variance = std::max(squares / count - mean * mean, 0.0);
-    const double scale = 1.0 / std::sqrt(variance + eps_);
-    for (size_t c = first; c < first + per_group; ++c) {
-      const double factor = weight[c] * scale;
-      const double s = shift == nullptr ? 0.0 : shift[c];
-      result.factor[c] = static_cast<float>(factor);
-      result.offset[c] = static_cast<float>(bias[c] + (s - mean) * factor);
-    }
+  for (size_t c = 0; c < channels; ++c) {
+    const double factor = weight[c] * groups.scale[c / per_group];
+    const double s = shift == nullptr ? 0.0 : shift[c];
+    result.factor[c] = static_cast<float>(factor);
+    result.offset[c] = static_cast<float>(bias[c] + (s - groups.mean[c / per_group]) * factor);
   }
   return result;
 }
@@ -233,16 +222,21 @@ at::Tensor GroupNorm::fused(const at::Tensor& x, bool with_silu, const at::Tenso
   return y;
 }
 
+at::Tensor GroupNorm::with_kernels(const at::Tensor& x, bool with_silu, const at::Tensor& shift) const {
+  if (!at::GradMode::is_enabled()) return fused(x, with_silu, shift);
+  return differentiable_norm(x, shift, weight_, bias_, {groups_, eps_, with_silu});
+}
+
 at::Tensor GroupNorm::forward(const at::Tensor& x) const {
   const sdk::Range range = this->range();
-  if (!at::GradMode::is_enabled() && has_planes(x)) return fused(x, false, {});
+  if (has_planes(x)) return with_kernels(x, false, {});
   return at::group_norm(for_exact_statistics(x, x.scalar_type()), groups_, gain_for(weight_, x), gain_for(bias_, x),
                         eps_);
 }
 
 at::Tensor GroupNorm::forward_silu(const at::Tensor& x, const at::Tensor& shift) const {
   const sdk::Range range = this->range();
-  if (!at::GradMode::is_enabled() && has_planes(x)) return fused(x, true, shift);
+  if (has_planes(x)) return with_kernels(x, true, shift);
   at::Tensor h = x.to(at::kFloat);
   if (shift.defined()) h = h.add(per_voxel(shift, x));
   h = for_exact_statistics(h, x.scalar_type());

@@ -264,6 +264,58 @@ TEST_CASE("layers: a large shift does not cost half-width activations their digi
         3e-3 * exact.norm().item<double>());
 }
 
+TEST_CASE("layers: group norm's gradients are those of its definition", "[unit][nn]") {
+  const bool with_silu = GENERATE(true, false);
+  const at::ScalarType type = GENERATE(at::kFloat, at::kBFloat16);
+  const int64_t mean = GENERATE(0, 300);
+  GroupNorm norm(2, 6, 1e-6);
+  norm.initialize(1);
+  const auto parameters = norm.parameters();
+  std::vector<at::Tensor> ours, exact;
+  const at::Tensor seed = at::randn({2, 6, 5, 4, 3}), slope = channels_last(at::randn({2, 6, 5, 4, 3})).to(type);
+  for (const auto& [name, parameter] : parameters) {
+    const at::NoGradGuard no_grad;
+    parameter->value.add_(at::randn({6}).mul(0.3)).requires_grad_(true);
+    ours.push_back(parameter->value);
+    exact.push_back(parameter->value.detach().to(at::kDouble).requires_grad_(true));
+  }
+  // Half-width activations have no digits for a large mean; a shift, in float32, has.
+  const at::Tensor x = channels_last(seed.add(type == at::kFloat ? mean : 0)).to(type).requires_grad_(true);
+  const at::Tensor shift = at::randn({2, 6}).add(mean).requires_grad_(true);
+  ours.insert(ours.end(), {x, shift});
+  exact.push_back(x.detach().to(at::kDouble).requires_grad_(true));
+  exact.push_back(shift.detach().to(at::kDouble).requires_grad_(true));
+  (with_silu ? norm.forward_silu(x, shift) : norm.forward(x)).backward(slope);
+  const at::Tensor moved = with_silu ? exact[2].add(exact[3].view({2, 6, 1, 1, 1})) : exact[2];
+  const at::Tensor y = at::group_norm(moved, 2, exact[0], exact[1], 1e-6);
+  (with_silu ? y.mul(y.sigmoid()) : y).backward(slope.to(at::kDouble));
+  for (size_t i = 0; i < (with_silu ? 4 : 3); ++i) {
+    INFO("tensor " << i << " mean " << mean);
+    const at::Tensor error = ours[i].grad().to(at::kDouble).sub(exact[i].grad());
+    // The gradient of a shift that all voxels share is all but nothing within a group: compared with its parts.
+    const double scale =
+        i == 3 ? ours[2].grad().to(at::kDouble).norm().item<double>() : exact[i].grad().norm().item<double>();
+    CHECK(error.norm().item<double>() < (type == at::kFloat ? 1e-4 : 5e-3) * scale);
+  }
+}
+
+TEST_CASE("layers: gradients do not depend on the number of threads", "[unit][nn]") {
+  GroupNorm norm(8, 16, 1e-6);
+  norm.initialize(1);
+  const at::Tensor x = channels_last(at::randn({2, 16, 16, 24, 16})).to(at::kBFloat16).requires_grad_(true);
+  const auto with_threads = [&](int threads) {
+    at::set_num_threads(threads);
+    x.mutable_grad().reset();
+    norm.forward_silu(x).to(at::kFloat).square().sum().backward();
+    return x.grad().clone();
+  };
+  const int before = at::get_num_threads();
+  const at::Tensor one = with_threads(1);
+  CHECK(one.equal(with_threads(2)));
+  CHECK(one.equal(with_threads(3)));
+  at::set_num_threads(before);
+}
+
 TEST_CASE("layers: labels outside an embedding are refused", "[unit][nn]") {
   Embedding embedding(4, 2);
   embedding.initialize(1);

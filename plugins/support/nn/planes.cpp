@@ -4,6 +4,7 @@
 #include "kernels/blend.h"
 #include "kernels/group_norm.h"
 #include "kernels/upsample.h"
+#include "plugins/support/kernels/launch_backward.h"
 
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros.h>
@@ -136,6 +137,22 @@ void normalize(const at::Tensor& x, const float* factor, const float* offset, bo
                                                    offsets.const_data_ptr<float>(), values_of<T>(y)});
     };
     with_silu ? run_with(std::true_type{}) : run_with(std::false_type{});
+  });
+}
+
+void norm_gradient_sums(const at::Tensor& x, const at::Tensor& dy, const NormForward& norm, double* sum,
+                        double* moments) {
+  by_type(x, [&]<typename T>(T*) {
+    kernels::norm_gradient_sums(planes_of<T>(x), planes_of<T>(dy).data,
+                                {norm.factor, norm.offset, norm.center, norm.with_silu}, sum, moments);
+  });
+}
+
+void norm_gradient(const at::Tensor& x, const at::Tensor& dy, const NormForward& norm, const float* abc,
+                   const at::Tensor& dx) {
+  by_type(x, [&]<typename T>(T*) {
+    kernels::norm_gradient(planes_of<T>(x), planes_of<T>(dy).data,
+                           {norm.factor, norm.offset, norm.center, norm.with_silu}, abc, values_of<T>(dx));
   });
 }
 

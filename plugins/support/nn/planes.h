@@ -21,6 +21,24 @@ void channel_sums(const at::Tensor& x, double* sum, double* squares);
 /// silu(factor x + offset) into `y` of the same type and form; factor and offset have one float for each channel.
 void normalize(const at::Tensor& x, const float* factor, const float* offset, bool with_silu, const at::Tensor& y);
 
+/// What normalisation did to each channel: u = factor x + offset, which takes away factor times center; whether SiLU
+/// came after it.
+struct NormForward {
+  const float* factor;
+  const float* offset;
+  const float* center;
+  bool with_silu;
+};
+
+/// Adds the sums of each plane's channels of du and du (x - center), [plane][channel], where y = silu(u) was made by
+/// `norm` and dy is the gradient of y.
+void norm_gradient_sums(const at::Tensor& x, const at::Tensor& dy, const NormForward& norm, double* sum,
+                        double* moments);
+
+/// dx = a du + b (x - center) + c into `dx`; `abc` holds a, b and c one after another, a float for each channel.
+void norm_gradient(const at::Tensor& x, const at::Tensor& dy, const NormForward& norm, const float* abc,
+                   const at::Tensor& dx);
+
 /// Planes [first_result, first_result + y.size(0)) of the volume of `all_planes` planes doubled along every axis, of
 /// which `x` holds those from `first_plane` on.
 void upsample_linear(const at::Tensor& x, std::int64_t first_plane, std::int64_t all_planes, std::int64_t first_result,
