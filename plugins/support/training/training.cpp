@@ -3,6 +3,7 @@
 
 #include "plugins/support/bridge.h"
 #include "plugins/support/error.h"
+#include "plugins/support/kernels/launch_backward.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/addcdiv.h>
@@ -70,11 +71,21 @@ void TrainedModules::backward(const at::Tensor& loss) {
   ++gathered_;
 }
 
+namespace {
+
+bool kernel_reads(const at::Tensor& tensor) {
+  return tensor.is_cpu() && tensor.scalar_type() == at::kFloat && tensor.is_non_overlapping_and_dense();
+}
+
+}  // namespace
+
 double TrainedModules::gradient_norm() const {
   double sum = 0;
   for (const Trained& each : trained_) {
     const at::Tensor& gradient = each.value.grad();
-    if (gradient.defined()) sum += gradient.square().sum(at::kDouble).item<double>();
+    if (!gradient.defined()) continue;
+    sum += kernel_reads(gradient) ? kernels::sum_of_squares(gradient.const_data_ptr<float>(), gradient.numel())
+                                  : gradient.square().sum(at::kDouble).item<double>();
   }
   return std::sqrt(sum) / static_cast<double>(gathered_);
 }
@@ -89,25 +100,52 @@ double TrainedModules::apply(double learning_rate) {
         "the gradients are not finite; lower the learning rate, clip the gradients, or look for bad input");
   }
   const double clip = options_.clip_norm > 0 && norm > options_.clip_norm ? options_.clip_norm / norm : 1.0;
-  const double scale = clip / static_cast<double>(gathered_);
+  Step step{.scale = clip / static_cast<double>(gathered_), .rate = learning_rate, .correction1 = 1, .correction2 = 1};
   gathered_ = 0;
   ++steps_;
-  const double correction1 = 1.0 - std::pow(options_.beta1, static_cast<double>(steps_));
-  const double correction2 = 1.0 - std::pow(options_.beta2, static_cast<double>(steps_));
+  step.correction1 -= std::pow(options_.beta1, static_cast<double>(steps_));
+  step.correction2 -= std::pow(options_.beta2, static_cast<double>(steps_));
   for (Trained& each : trained_) {
-    at::Tensor gradient = each.value.grad();
+    const at::Tensor gradient = each.value.grad();
     if (!gradient.defined()) continue;
-    if (scale != 1.0) gradient.mul_(scale);
-    at::Tensor value = each.value.detach();
-    if (options_.weight_decay > 0) value.mul_(1.0 - learning_rate * options_.weight_decay);
-    each.m.lerp_(gradient, 1.0 - options_.beta1);
-    each.v.mul_(options_.beta2).addcmul_(gradient, gradient, 1.0 - options_.beta2);
-    const at::Tensor denominator = (each.v / correction2).sqrt_().add_(options_.eps);
-    value.addcdiv_(each.m, denominator, -learning_rate / correction1);
-    gradient.zero_();
-    if (each.average.defined()) each.average.lerp_(value, 1.0 - options_.ema);
+    if (kernel_reads(gradient) && kernel_reads(each.value) && gradient.strides() == each.value.strides()) {
+      update_by_kernel(each, gradient, step);
+    } else {
+      update_by_operators(each, gradient, step);
+    }
+    // The next backward pass leaves its gradient here as it is, instead of adding it to zeros.
+    each.value.mutable_grad().reset();
   }
   return norm;
+}
+
+void TrainedModules::update_by_kernel(Trained& each, const at::Tensor& gradient, const Step& step) const {
+  const auto narrow = [](double value) { return static_cast<float>(value); };
+  const kernels::AdamStep factors{.scale = narrow(step.scale),
+                                  .keep1 = narrow(options_.beta1),
+                                  .take1 = narrow(1.0 - options_.beta1),
+                                  .keep2 = narrow(options_.beta2),
+                                  .take2 = narrow(1.0 - options_.beta2),
+                                  .eps = narrow(options_.eps),
+                                  .shrink = narrow(1.0 - step.rate * options_.weight_decay),
+                                  .rate = narrow(step.rate / step.correction1),
+                                  .root = narrow(1.0 / std::sqrt(step.correction2)),
+                                  .follow = narrow(1.0 - options_.ema)};
+  kernels::adam_step(factors, gradient.numel(), gradient.const_data_ptr<float>(),
+                     each.value.detach().mutable_data_ptr<float>(), each.m.mutable_data_ptr<float>(),
+                     each.v.mutable_data_ptr<float>(),
+                     each.average.defined() ? each.average.mutable_data_ptr<float>() : nullptr);
+}
+
+void TrainedModules::update_by_operators(Trained& each, at::Tensor gradient, const Step& step) const {
+  if (step.scale != 1.0) gradient = gradient.mul(step.scale);
+  at::Tensor value = each.value.detach();
+  if (options_.weight_decay > 0) value.mul_(1.0 - step.rate * options_.weight_decay);
+  each.m.lerp_(gradient, 1.0 - options_.beta1);
+  each.v.mul_(options_.beta2).addcmul_(gradient, gradient, 1.0 - options_.beta2);
+  const at::Tensor denominator = (each.v / step.correction2).sqrt_().add_(options_.eps);
+  value.addcdiv_(each.m, denominator, -step.rate / step.correction1);
+  if (each.average.defined()) each.average.lerp_(value, 1.0 - options_.ema);
 }
 
 void TrainedModules::save(std::uint32_t what, sdk::Outputs& out) const {

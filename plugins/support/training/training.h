@@ -62,7 +62,15 @@ class TrainedModules {
     at::Tensor value, m, v, average;
   };
 
+  /// Factors of one optimiser step, the same for all tensors.
+  struct Step {
+    double scale, rate, correction1, correction2;
+  };
+
   void collect(const Member& member);
+  /// In one pass over memory, where the tensors are on the CPU and lie alike.
+  void update_by_kernel(Trained& each, const at::Tensor& gradient, const Step& step) const;
+  void update_by_operators(Trained& each, at::Tensor gradient, const Step& step) const;
   /// Of the mean of the gradients gathered so far.
   double gradient_norm() const;
 

@@ -7,9 +7,12 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/randn.h>
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <catch2/catch.hpp>
 
+#include <cmath>
 #include <limits>
 
 namespace medgen::support {
@@ -24,9 +27,11 @@ constexpr std::uint32_t kAll = MEDGEN_TRAIN_WEIGHTS | MEDGEN_TRAIN_EMA | MEDGEN_
 
 /// One vector of weights; the loss is their product with given slopes, so that the slopes are the gradient.
 struct Line : nn::Module {
-  const at::Tensor& weight = add_parameter("weight", {3}, nn::Init::ones());
+  explicit Line(std::int64_t count = 3) : weight(add_parameter("weight", {count}, nn::Init::ones())) {}
 
   at::Tensor loss(const at::Tensor& slopes) const { return (weight * slopes).sum(); }
+
+  const at::Tensor& weight;
 };
 
 at::Tensor numbers(std::initializer_list<float> values) {
@@ -88,6 +93,40 @@ TEST_CASE("training: the average follows the weights at its decay", "[unit]") {
   f.modules.apply(0.1);
   CHECK(f.saved(MEDGEN_TRAIN_EMA).at("ema/weight").allclose(0.75 * at::full({3}, 1.0) + 0.25 * f.weight(), 1e-6));
   CHECK(Fixture().saved(MEDGEN_TRAIN_EMA).empty());
+}
+
+TEST_CASE("training: steps over many weights are Adam's, for any number of threads", "[unit]") {
+  constexpr std::int64_t kCount = 100003;
+  const TrainingOptions options{.weight_decay = 0.1, .ema = 0.9, .clip_norm = 3};
+  const at::Tensor slopes = at::randn({2, kCount});
+  const auto trained = [&](int threads) {
+    at::set_num_threads(threads);
+    Line line{kCount};
+    TrainedModules modules({{"", &line, true, nullptr}}, options, 1);
+    for (std::int64_t i = 0; i < 2; ++i) {
+      modules.backward(line.loss(slopes.select(0, i)));
+      modules.apply(0.01);
+    }
+    return std::pair(line.weight.detach().clone(),
+                     TestHost().call([&](const sdk::Context&, sdk::Outputs& out) { modules.save(kAll, out); }));
+  };
+  const int before = at::get_num_threads();
+  const auto [weight, saved] = trained(1);
+  CHECK(trained(2).first.equal(weight));
+  at::set_num_threads(before);
+
+  at::Tensor value = at::full({kCount}, 1.0, at::kDouble), m = value.mul(0), v = value.mul(0), average = value.clone();
+  for (int i = 0; i < 2; ++i) {
+    at::Tensor g = slopes.select(0, i).to(at::kDouble);
+    g = g * (3 / g.norm());
+    m = 0.9 * m + 0.1 * g;
+    v = 0.999 * v + 0.001 * g * g;
+    value = value * (1 - 0.001) -
+            0.01 * (m / (1 - std::pow(0.9, i + 1))) / ((v / (1 - std::pow(0.999, i + 1))).sqrt() + 1e-8);
+    average = 0.9 * average + 0.1 * value;
+  }
+  CHECK(weight.to(at::kDouble).allclose(value, 1e-5, 1e-6));
+  CHECK(saved.at("ema/weight").to(at::kDouble).allclose(average, 1e-5, 1e-6));
 }
 
 TEST_CASE("training: a trainer goes on from what another one saved", "[unit]") {
