@@ -3,7 +3,8 @@
 // in one of two forms,
 //   lines:     line(i)(j) for i in [0, lines()) and j in [0, length())
 //   elements:  run<N>(i) does the elements [i, i + N) of [0, size())
-// or ChannelSums. Results do not depend on the number of threads or on the instruction set.
+// or sums of channels, plane by plane, as ChannelSums. Results do not depend on the number of threads or on the
+// instruction set.
 #pragma once
 
 #include <cstdint>

@@ -37,8 +37,8 @@ MEDGEN_KERNEL void each_element(const Kernel& kernel, std::int64_t from, std::in
 }
 
 /// A plane is one task, whatever the threads: its sums are formed in one order.
-template <typename T>
-MEDGEN_KERNEL void each_plane(const ChannelSums<T>& kernel, std::int64_t from, std::int64_t to) {
+template <typename Kernel>
+MEDGEN_KERNEL void each_plane(const Kernel& kernel, std::int64_t from, std::int64_t to) {
   const std::int64_t channels = kernel.x.channels;
   const std::int64_t voxels = kernel.x.voxels_per_plane();
   for (std::int64_t plane = from; plane < to; ++plane) {
@@ -77,16 +77,13 @@ struct Work {
 
 template <typename Kernel>
 Work work_of(const Kernel& kernel) {
-  if constexpr (requires { kernel.lines(); }) {
+  if constexpr (requires { kernel.sums; }) {
+    return {kernel.x.planes, 1};
+  } else if constexpr (requires { kernel.lines(); }) {
     return {kernel.lines(), std::max<std::int64_t>(1, kElementsPerTask / std::max<std::int64_t>(kernel.length(), 1))};
   } else {
     return {kernel.size(), kElementsPerTask / 2};
   }
-}
-
-template <typename T>
-Work work_of(const ChannelSums<T>& kernel) {
-  return {kernel.x.planes, 1};
 }
 
 }  // namespace

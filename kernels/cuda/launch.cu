@@ -68,20 +68,22 @@ unsigned blocks_for(std::int64_t n) {
 }
 
 template <typename Kernel>
+void start_sums(const Kernel& kernel, cudaStream_t stream) {
+  const dim3 blocks(static_cast<unsigned>(kernel.x.planes),
+                    static_cast<unsigned>((kernel.x.channels + kChannels - 1) / kChannels));
+  if (blocks.x > 0 && blocks.y > 0) each_sum<<<blocks, dim3(kChannels, kParts), 0, stream>>>(kernel);
+}
+
+template <typename Kernel>
 void start(const Kernel& kernel, cudaStream_t stream) {
-  if constexpr (requires { kernel.lines(); }) {
+  if constexpr (requires { kernel.sums; }) {
+    start_sums(kernel, stream);
+  } else if constexpr (requires { kernel.lines(); }) {
     const std::int64_t n = kernel.lines() * kernel.length();
     if (n > 0) each_line<<<blocks_for(n), kThreads, 0, stream>>>(kernel);
   } else {
     if (kernel.size() > 0) each_element<<<blocks_for(kernel.size()), kThreads, 0, stream>>>(kernel);
   }
-}
-
-template <typename T>
-void start(const ChannelSums<T>& kernel, cudaStream_t stream) {
-  const dim3 blocks(static_cast<unsigned>(kernel.x.planes),
-                    static_cast<unsigned>((kernel.x.channels + kChannels - 1) / kChannels));
-  if (blocks.x > 0 && blocks.y > 0) each_sum<<<blocks, dim3(kChannels, kParts), 0, stream>>>(kernel);
 }
 
 }  // namespace

@@ -3,8 +3,8 @@
 
 #include "kernels/blend.h"
 #include "kernels/group_norm.h"
+#include "kernels/group_norm_backward.h"
 #include "kernels/upsample.h"
-#include "plugins/support/kernels/launch_backward.h"
 
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros.h>
@@ -140,20 +140,42 @@ void normalize(const at::Tensor& x, const float* factor, const float* offset, bo
   });
 }
 
+namespace {
+
+/// Calls call(slope, x as planes) with the functor for the type of x and for SiLU or not.
+template <typename Call>
+void backward_of(const at::Tensor& x, const at::Tensor& dy, const NormForward& norm, const Call& call) {
+  TORCH_CHECK(x.is_cpu(), "the numbers of the channels are the host's");
+  by_type(x, [&]<typename T>(T*) {
+    const auto with = [&]<bool kSilu>(std::bool_constant<kSilu>) {
+      const kernels::Planes<const T> planes = planes_of<T>(x);
+      call(planes,
+           kernels::NormBackward<T, kSilu>{planes.data, planes_of<T>(dy).data, norm.factor, norm.offset, norm.center});
+    };
+    norm.with_silu ? with(std::true_type{}) : with(std::false_type{});
+  });
+}
+
+}  // namespace
+
 void norm_gradient_sums(const at::Tensor& x, const at::Tensor& dy, const NormForward& norm, double* sum,
                         double* moments) {
-  by_type(x, [&]<typename T>(T*) {
-    kernels::norm_gradient_sums(planes_of<T>(x), planes_of<T>(dy).data,
-                                {norm.factor, norm.offset, norm.center, norm.with_silu}, sum, moments);
-  });
+  backward_of(x, dy, norm,
+              [&]<typename T, bool kSilu>(const kernels::Planes<const T>& planes,
+                                          const kernels::NormBackward<T, kSilu>& slope) {
+                run(x.device(), kernels::NormBackwardSums<T, kSilu>{planes, slope, sum, moments});
+              });
 }
 
 void norm_gradient(const at::Tensor& x, const at::Tensor& dy, const NormForward& norm, const float* abc,
                    const at::Tensor& dx) {
-  by_type(x, [&]<typename T>(T*) {
-    kernels::norm_gradient(planes_of<T>(x), planes_of<T>(dy).data,
-                           {norm.factor, norm.offset, norm.center, norm.with_silu}, abc, values_of<T>(dx));
-  });
+  const float* const b = abc + x.size(3);
+  backward_of(
+      x, dy, norm,
+      [&]<typename T, bool kSilu>(const kernels::Planes<const T>& planes,
+                                  const kernels::NormBackward<T, kSilu>& slope) {
+        run(x.device(), kernels::NormBackwardInput<T, kSilu>{planes, slope, abc, b, b + x.size(3), values_of<T>(dx)});
+      });
 }
 
 void upsample_linear(const at::Tensor& x, std::int64_t first_plane, std::int64_t all_planes, std::int64_t first_result,

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/support/training/training.h"
 
+#include "kernels/adam.h"
+#include "kernels/group_norm.h"
 #include "plugins/support/bridge.h"
 #include "plugins/support/error.h"
-#include "plugins/support/kernels/launch_backward.h"
+#include "plugins/support/nn/planes.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/addcdiv.h>
@@ -13,6 +15,8 @@
 #include <nlohmann/json.hpp>
 
 #include <cmath>
+#include <numeric>
+#include <vector>
 
 namespace medgen::support {
 
@@ -73,6 +77,20 @@ void TrainedModules::backward(const at::Tensor& loss) {
 
 namespace {
 
+/// In one order whatever the threads: the tensor's beginning as planes of sixteen channels, the rest one by one.
+double sum_of_squares(const at::Tensor& x) {
+  constexpr std::int64_t kChannels = 16, kVoxels = 1 << 11;
+  const std::int64_t planes = x.numel() / (kChannels * kVoxels);
+  const auto* const values = x.const_data_ptr<float>();
+  std::vector<double> sums(static_cast<std::size_t>(2 * planes * kChannels));
+  double* const squares = sums.data() + planes * kChannels;
+  kernels::launch(nn::on_torch_threads(),
+                  kernels::ChannelSums<float>{{values, planes, 1, kVoxels, kChannels}, sums.data(), squares});
+  double sum = std::accumulate(squares, squares + planes * kChannels, 0.0);
+  for (std::int64_t i = planes * kChannels * kVoxels; i < x.numel(); ++i) sum += double{values[i]} * double{values[i]};
+  return sum;
+}
+
 bool kernel_reads(const at::Tensor& tensor) {
   return tensor.is_cpu() && tensor.scalar_type() == at::kFloat && tensor.is_non_overlapping_and_dense();
 }
@@ -84,8 +102,7 @@ double TrainedModules::gradient_norm() const {
   for (const Trained& each : trained_) {
     const at::Tensor& gradient = each.value.grad();
     if (!gradient.defined()) continue;
-    sum += kernel_reads(gradient) ? kernels::sum_of_squares(gradient.const_data_ptr<float>(), gradient.numel())
-                                  : gradient.square().sum(at::kDouble).item<double>();
+    sum += kernel_reads(gradient) ? sum_of_squares(gradient) : gradient.square().sum(at::kDouble).item<double>();
   }
   return std::sqrt(sum) / static_cast<double>(gathered_);
 }
@@ -121,20 +138,23 @@ double TrainedModules::apply(double learning_rate) {
 
 void TrainedModules::update_by_kernel(Trained& each, const at::Tensor& gradient, const Step& step) const {
   const auto narrow = [](double value) { return static_cast<float>(value); };
-  const kernels::AdamStep factors{.scale = narrow(step.scale),
-                                  .keep1 = narrow(options_.beta1),
-                                  .take1 = narrow(1.0 - options_.beta1),
-                                  .keep2 = narrow(options_.beta2),
-                                  .take2 = narrow(1.0 - options_.beta2),
-                                  .eps = narrow(options_.eps),
-                                  .shrink = narrow(1.0 - step.rate * options_.weight_decay),
-                                  .rate = narrow(step.rate / step.correction1),
-                                  .root = narrow(1.0 / std::sqrt(step.correction2)),
-                                  .follow = narrow(1.0 - options_.ema)};
-  kernels::adam_step(factors, gradient.numel(), gradient.const_data_ptr<float>(),
-                     each.value.detach().mutable_data_ptr<float>(), each.m.mutable_data_ptr<float>(),
-                     each.v.mutable_data_ptr<float>(),
-                     each.average.defined() ? each.average.mutable_data_ptr<float>() : nullptr);
+  const kernels::AdamStep kernel{.scale = narrow(step.scale),
+                                 .keep1 = narrow(options_.beta1),
+                                 .take1 = narrow(1.0 - options_.beta1),
+                                 .keep2 = narrow(options_.beta2),
+                                 .take2 = narrow(1.0 - options_.beta2),
+                                 .eps = narrow(options_.eps),
+                                 .shrink = narrow(1.0 - step.rate * options_.weight_decay),
+                                 .rate = narrow(step.rate / step.correction1),
+                                 .root = narrow(1.0 / std::sqrt(step.correction2)),
+                                 .follow = narrow(1.0 - options_.ema),
+                                 .count = gradient.numel(),
+                                 .gradient = gradient.const_data_ptr<float>(),
+                                 .value = each.value.detach().mutable_data_ptr<float>(),
+                                 .m = each.m.mutable_data_ptr<float>(),
+                                 .v = each.v.mutable_data_ptr<float>(),
+                                 .average = each.average.defined() ? each.average.mutable_data_ptr<float>() : nullptr};
+  kernels::launch(nn::on_torch_threads(), kernel);
 }
 
 void TrainedModules::update_by_operators(Trained& each, at::Tensor gradient, const Step& step) const {
