@@ -45,7 +45,8 @@ struct Command {
 std::span<const Command> commands();
 
 extern const Command kRunCommand, kPlanCommand, kPluginsCommand, kDescribeCommand, kValidateCommand, kProbeCommand,
-    kImportCommand, kDoctorCommand, kSchemaCommand, kCompletionCommand, kCheckPluginCommand, kVersionCommand;
+    kImportCommand, kInspectCommand, kDoctorCommand, kSchemaCommand, kCompletionCommand, kCheckPluginCommand,
+    kVersionCommand, kViewCommand;
 
 // Options that several commands share. Metavariables are what completion goes by: FILE, DIR, COMPONENT, ID, {a,b}.
 void add_json_option(CLI::App& app, Invocation& call);
