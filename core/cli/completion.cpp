@@ -76,8 +76,8 @@ Words values_of(const CLI::Option& option) {
   if (wanted.starts_with('{')) return choices(wanted);
   if (wanted == "COMPONENT") return installed_ids(true);
   if (wanted == "FUNCTION") return {"predict", "encode", "step", "decode", "prior", "timesteps", "updates", "levels"};
-  if (wanted == "DIR") return {":folders"};
-  if (wanted == "FILE" || wanted == "PIPELINE" || wanted == "MANIFEST") return {":files"};
+  if (wanted == "DIR" || wanted == "RUN") return {":folders"};
+  if (wanted == "FILE" || wanted == "DATA" || wanted == "PIPELINE" || wanted == "MANIFEST") return {":files"};
   if (wanted != "ID" && wanted != "SUBJECT" && wanted != "METHOD") return {};
   Words ids = installed_ids(false);
   if (wanted == "SUBJECT") ids.emplace_back(":folders");

@@ -152,3 +152,9 @@ TEST_CASE("view refuses what is no run, and says where it cannot write", "[e2e][
   folder.file("run.json", "[");
   CHECK(tool({"view", folder.path()}).code == 4);
 }
+
+TEST_CASE("completion offers data and runs", "[e2e][cli]") {
+  CHECK(tool({"__complete", "insp"}).out == "inspect\n");
+  CHECK(tool({"__complete", "inspect", ""}).out == ":files\n");
+  CHECK(tool({"__complete", "view", ""}).out == ":folders\n");
+}
