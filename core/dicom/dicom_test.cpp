@@ -2,6 +2,7 @@
 #include "core/dicom/dicom.h"
 
 #include "core/base/error.h"
+#include "core/base/file.h"
 #include "core/base/test_folder.h"
 
 #include <catch2/catch.hpp>
