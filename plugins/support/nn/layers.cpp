@@ -222,6 +222,12 @@ at::Tensor GroupNorm::fused(const at::Tensor& x, bool with_silu, const at::Tenso
   return y;
 }
 
+/// Under autograd float32 keeps LibTorch's operators, which round as the published code does: a prediction that differs
+/// in the last digit turns the slope of an L1 loss around wherever it meets its target.
+bool GroupNorm::has_kernels(const at::Tensor& x) {
+  return has_planes(x) && !(at::GradMode::is_enabled() && x.scalar_type() == at::kFloat);
+}
+
 at::Tensor GroupNorm::with_kernels(const at::Tensor& x, bool with_silu, const at::Tensor& shift) const {
   if (!at::GradMode::is_enabled()) return fused(x, with_silu, shift);
   return differentiable_norm(x, shift, weight_, bias_, {groups_, eps_, with_silu});
@@ -229,14 +235,14 @@ at::Tensor GroupNorm::with_kernels(const at::Tensor& x, bool with_silu, const at
 
 at::Tensor GroupNorm::forward(const at::Tensor& x) const {
   const sdk::Range range = this->range();
-  if (has_planes(x)) return with_kernels(x, false, {});
+  if (has_kernels(x)) return with_kernels(x, false, {});
   return at::group_norm(for_exact_statistics(x, x.scalar_type()), groups_, gain_for(weight_, x), gain_for(bias_, x),
                         eps_);
 }
 
 at::Tensor GroupNorm::forward_silu(const at::Tensor& x, const at::Tensor& shift) const {
   const sdk::Range range = this->range();
-  if (has_planes(x)) return with_kernels(x, true, shift);
+  if (has_kernels(x)) return with_kernels(x, true, shift);
   at::Tensor h = x.to(at::kFloat);
   if (shift.defined()) h = h.add(per_voxel(shift, x));
   h = for_exact_statistics(h, x.scalar_type());

@@ -92,7 +92,7 @@ class GroupNorm : public Module {
   ChannelAffine affine(const FeatureMap::Sums& sums, int64_t voxels, const float* shift = nullptr) const;
 
  private:
-  /// Of feature maps that the kernels can read.
+  static bool has_kernels(const at::Tensor& x);
   at::Tensor with_kernels(const at::Tensor& x, bool with_silu, const at::Tensor& shift) const;
   /// One pass for the sums, one that normalises, without gradients.
   at::Tensor fused(const at::Tensor& x, bool with_silu, const at::Tensor& shift) const;
