@@ -30,6 +30,7 @@ IntensityRule intensity_rule(const ConfigNode& data) {
   rule.high = node.get<double>("high");
   if (rule.low >= rule.high) node.at("high").fail("must be above low ({}), got {}", rule.low, rule.high);
   rule.scale = node.get<double>("scale", rule.scale);
+  rule.clip = node.get<bool>("clip", false);
   return rule;
 }
 
@@ -77,12 +78,17 @@ Size3 rounded_up(const Size3& size, std::int64_t multiple) {
 
 }  // namespace
 
+IntensityTransform IntensityRule::with_clip(IntensityTransform transform) const {
+  transform.clip_high = transform.clip_high || clip;
+  return transform;
+}
+
 IntensityTransform IntensityRule::for_input(const Tensor& voxels) const {
   switch (kind) {
     case Kind::Window:
       return intensity_window(low, high);
     case Kind::Percentile:
-      return intensity_percentiles(voxels, low, high);
+      return with_clip(intensity_percentiles(voxels, low, high));
     case Kind::None:
       break;
   }
@@ -94,7 +100,7 @@ IntensityTransform IntensityRule::for_output() const {
     case Kind::Window:
       return intensity_window(low, high);
     case Kind::Percentile:
-      return {.low = 0, .high = scale, .clip_low = true, .clip_high = false};
+      return with_clip({.low = 0, .high = scale, .clip_low = true, .clip_high = false});
     case Kind::None:
       break;
   }

@@ -23,11 +23,15 @@ struct IntensityRule {
   double low = 0;  ///< window: image units; percentile: percent
   double high = 1;
   double scale = 1000;  ///< percentile: what 1 becomes in an image that was generated, not decoded
+  bool clip = false;    ///< percentile: what is above `high` becomes 1, for images that are saturated there
 
   /// For one image that goes in. @throws DataError when its percentiles coincide.
   IntensityTransform for_input(const Tensor& voxels) const;
   /// For an image that was generated: nothing was measured, so percentile models give 0..scale.
   IntensityTransform for_output() const;
+
+ private:
+  IntensityTransform with_clip(IntensityTransform transform) const;
 };
 
 /// What the user can do about a mask or a grid that a model was not trained for, for messages.

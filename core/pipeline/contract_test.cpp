@@ -219,5 +219,10 @@ TEST_CASE("contract: intensities go in as 0 to 1 and come back", "[unit][pipelin
   const IntensityRule percentile = contract_of(R"({"intensity": {"kind": "percentile", "scale": 300}})").intensity;
   CHECK(percentile.for_output().high == 300);
   CHECK(percentile.for_input(voxels).low == -1500);
+  CHECK_FALSE(percentile.for_input(voxels).clip_high);
+  CHECK_FALSE(percentile.for_output().clip_high);
+  const IntensityRule clipped = contract_of(R"({"intensity": {"kind": "percentile", "clip": true}})").intensity;
+  CHECK(clipped.for_input(voxels).clip_high);
+  CHECK(clipped.for_output().clip_high);
   CHECK_THROWS_AS(percentile.for_input(Tensor::zeros(DType::F32, {1, 1, 6})), DataError);
 }

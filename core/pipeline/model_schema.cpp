@@ -72,7 +72,8 @@ constexpr const char* kModelSchema = R"json({
              "properties": {"kind": {"const": "percentile"},
                             "low": {"type": "number", "minimum": 0, "maximum": 100, "default": 0},
                             "high": {"type": "number", "minimum": 0, "maximum": 100, "default": 99.5},
-                            "scale": {"type": "number", "exclusiveMinimum": 0, "default": 1000}}},
+                            "scale": {"type": "number", "exclusiveMinimum": 0, "default": 1000},
+                            "clip": {"type": "boolean", "default": false, "description": "cut off what is above high"}}},
             {"type": "object", "additionalProperties": false, "required": ["kind"],
              "description": "values are used as they are",
              "properties": {"kind": {"const": "none"}}}
