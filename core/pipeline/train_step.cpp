@@ -5,6 +5,7 @@
 #include "core/config/json.h"
 #include "core/config/paths.h"
 #include "core/pipeline/conditions.h"
+#include "core/pipeline/encoded_cases.h"
 #include "core/pipeline/model.h"
 #include "core/pipeline/package_writer.h"
 #include "core/pipeline/training_data.h"
@@ -51,7 +52,8 @@ const char* const kTrainSchema = R"json({
 
 namespace {
 
-constexpr std::size_t kScaleCases = 32;  // cases whose latents measure the scale
+constexpr std::size_t kScaleCases = 32;                      // cases whose latents measure the scale
+constexpr std::size_t kEncodedBytes = std::size_t{4} << 30;  // of latents and conditions that are kept
 
 DType weights_type(const std::string& name) {
   if (name == "fp16") return DType::F16;
@@ -148,13 +150,30 @@ class TrainRun {
     return tensor;
   }
 
-  /// mean + sigma eps, unscaled; the image itself where there is no compressor.
-  Tensor latent_of(const Tensor& image, std::uint64_t sample) const {
-    if (!compressor_) return image;
-    const Compressor::Latent latent = compressor_->encode(CallContext{}, {{"x", image}});
-    if (latent.sigma.empty()) return latent.mean;
+  Encoded encode(std::uint64_t draw) const {
+    const TrainingData::Item item = data_->item(draw);
+    Encoded result;
+    if (compressor_) {
+      result.latent = compressor_->encode(CallContext{}, {{"x", item.image}});
+    } else {
+      result.latent.mean = item.image;
+    }
+    result.conditions = conditions_of(item);
+    return result;
+  }
+
+  /// Patches that lie still are encoded once, as long as memory for them lasts.
+  std::shared_ptr<const Encoded> encoded(std::uint64_t draw) {
+    if (!data_->patches_lie_still()) return std::make_shared<Encoded>(encode(draw));
+    return encoded_.get(data_->case_of(draw), [&] { return encode(draw); });
+  }
+
+  /// mean + sigma eps, unscaled, with the noise of this draw.
+  Tensor latent_of(const Encoded& encoded, std::uint64_t draw) const {
+    const Compressor::Latent& latent = encoded.latent;
     Tensor z = latent.mean.clone();
-    const Tensor eps = noise(z.shape(), sample, "train.posterior");
+    if (latent.sigma.empty()) return z;
+    const Tensor eps = noise(z.shape(), draw, "train.posterior");
     const auto out = z.values<float>();
     for (std::size_t i = 0; i < out.size(); ++i) out[i] += latent.sigma.values<float>()[i] * eps.values<float>()[i];
     return z;
@@ -171,7 +190,7 @@ class TrainRun {
     double count = 0;
     for (std::uint64_t draw = 0; draw < std::min(kScaleCases, data_->cases()); ++draw) {
       observer_.check_cancelled();
-      const Tensor z = latent_of(data_->item(draw).image, draw);
+      const Tensor z = latent_of(*encoded(draw), draw);
       for (const float value : z.values<float>()) {
         sum += value;
         squares += static_cast<double>(value) * value;
@@ -184,7 +203,7 @@ class TrainRun {
     latent_scale_ = 1.0 / std::sqrt(variance);
   }
 
-  TensorMap make_batch(std::uint64_t batch) const {
+  TensorMap make_batch(std::uint64_t batch) {
     const auto size = step_.node.get<std::uint64_t>("batch");
     std::map<std::string, std::vector<Tensor>> columns;
     for (std::uint64_t row = 0; row < size; ++row) {
@@ -195,15 +214,15 @@ class TrainRun {
     return joined;
   }
 
-  TensorMap make_row(std::uint64_t draw) const {
-    const TrainingData::Item item = data_->item(draw);
-    if (role_ == "compressor") return {{"x", item.image}};
-    Tensor x0 = latent_of(item.image, draw).clone();
+  TensorMap make_row(std::uint64_t draw) {
+    if (role_ == "compressor") return {{"x", data_->item(draw).image}};
+    const std::shared_ptr<const Encoded> known = encoded(draw);
+    Tensor x0 = latent_of(*known, draw);
     for (float& value : x0.values<float>()) value = static_cast<float>(value * latent_scale_);
     const double t = draw_time(x0, draw);
     const NoiseLevel level = scheduler_->level(t);
     const Tensor eps = noise(x0.shape(), draw, "train.noise");
-    TensorMap row = conditions_of(item);
+    TensorMap row = known->conditions;
     row["x"] = add_noise(level, x0, eps);
     row["timesteps"] = Tensor::scalar(static_cast<float>(t));
     row["target"] = training_target(level, x0, eps);
@@ -299,6 +318,7 @@ class TrainRun {
   std::vector<std::shared_ptr<Conditioner>> conditioners_;
   std::optional<TrainingData> data_;
   double latent_scale_ = 1.0;
+  EncodedCases encoded_{kEncodedBytes};
 };
 
 }  // namespace

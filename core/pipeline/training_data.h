@@ -41,6 +41,12 @@ class TrainingData {
   /// alone.
   Item item(std::uint64_t draw) const;
 
+  /// The case that patch number `draw` is of.
+  std::size_t case_of(std::uint64_t draw) const;
+
+  /// Whether a case gives the same patch whenever it is drawn.
+  bool patches_lie_still() const { return !patches_.random; }
+
  private:
   struct Loaded {
     Volume image;  ///< oriented, scaled, float32
@@ -48,7 +54,6 @@ class TrainingData {
   };
 
   Loaded load(const Case& entry, bool labels_needed) const;
-  std::size_t case_of(std::uint64_t draw) const;
   Geometry patch_grid(const Geometry& geometry, std::uint64_t draw) const;
 
   DataContract contract_;
