@@ -7,6 +7,7 @@
 #include "core/plugin/check_run.h"
 #include "core/plugin/invoke.h"
 #include "core/plugin/plugin_component.h"
+#include "core/plugin/ranges.h"
 #include "core/tensor/finite.h"
 
 #include <medgen/abi/medgen.h>
@@ -181,6 +182,13 @@ void check_io(const CheckedComponent& component) {
   }
 }
 
+/// Calls a computing function; ranges that it leaves open are noted, and closed.
+medgen_status_t compute(const CheckedComponent& component, std::string_view name, medgen_compute_fn function,
+                        const RawObject& object, CallFrame& frame, const AbiBinds& binds) {
+  const CallRange range(component.session->services(), fmt::format("{}: {}", component.info.id, name));
+  return call_plugin(name, function, frame.context(), object.get(), binds.get(), frame.outputs());
+}
+
 /// Nonsense in, an error or something sensible out; never a crash.
 void check_bad_inputs(const CheckedComponent& component, const std::string& config) {
   const RawObject object(component, creation(component, config));
@@ -199,8 +207,7 @@ void check_bad_inputs(const CheckedComponent& component, const std::string& conf
       const CallContext context;
       CallFrame frame(component.session->services(), context);
       const AbiBinds binds(in.tensors, in.params_json);
-      const medgen_status_t status =
-          call_plugin(name, slot, frame.context(), object.get(), binds.get(), frame.outputs());
+      const medgen_status_t status = compute(component, name, slot, object, frame, binds);
       if (status != MEDGEN_OK && error_text().empty()) {
         throw CheckFailure("{} failed ({}) and gave no reason: call set_error first", name, status_name(status));
       }
@@ -236,7 +243,7 @@ void check_finite_outputs(const CheckedComponent& component, const std::string& 
     const CallContext context;
     CallFrame frame(component.session->services(), context);
     const AbiBinds binds(in.tensors, in.params_json);
-    if (call_plugin(name, slot, frame.context(), object.get(), binds.get(), frame.outputs()) != MEDGEN_OK) continue;
+    if (compute(component, name, slot, object, frame, binds) != MEDGEN_OK) continue;
     ++tried;
     for (const auto& [output, tensor] : frame.take_outputs()) {
       const std::int64_t bad = count_non_finite(tensor);
