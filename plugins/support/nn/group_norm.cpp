@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/support/nn/group_norm.h"
 
+#include "plugins/support/nn/ops.h"
 #include "plugins/support/nn/planes.h"
 
 #include <ATen/ops/empty.h>
@@ -143,7 +144,7 @@ class Norm : public torch::autograd::Function<Norm> {
     const NormOptions options{context->saved_data["groups"].toInt(), context->saved_data["eps"].toDouble(),
                               context->saved_data["with_silu"].toBool()};
     const int64_t samples = x.size(0), channels = x.size(1);
-    const at::Tensor dy = gradients[0].to(x.scalar_type()).contiguous(x.suggest_memory_format());
+    const at::Tensor dy = channels_last(gradients[0].to(x.scalar_type()));
     const at::Tensor dx = at::empty_like(x);
     const at::Tensor gains = at::zeros({2, channels}, at::kDouble);
     const at::Tensor dshift = shift.defined() ? at::empty_like(shift) : at::Tensor();

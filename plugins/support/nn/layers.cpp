@@ -223,14 +223,16 @@ at::Tensor GroupNorm::fused(const at::Tensor& x, bool with_silu, const at::Tenso
 }
 
 /// Under autograd float32 keeps LibTorch's operators, which round as the published code does: a prediction that differs
-/// in the last digit turns the slope of an L1 loss around wherever it meets its target.
+/// in the last digit turns the slope of an L1 loss around wherever it meets its target. Half-width feature maps are
+/// worth a copy where a layer (a transposed convolution) left them with the channels first.
 bool GroupNorm::has_kernels(const at::Tensor& x) {
-  return has_planes(x) && !(at::GradMode::is_enabled() && x.scalar_type() == at::kFloat);
+  if (!at::GradMode::is_enabled()) return has_planes(x);
+  return x.scalar_type() == at::kBFloat16 && x.is_cpu() && (x.dim() == 4 || x.dim() == 5);
 }
 
 at::Tensor GroupNorm::with_kernels(const at::Tensor& x, bool with_silu, const at::Tensor& shift) const {
   if (!at::GradMode::is_enabled()) return fused(x, with_silu, shift);
-  return differentiable_norm(x, shift, weight_, bias_, {groups_, eps_, with_silu});
+  return differentiable_norm(channels_last(x), shift, weight_, bias_, {groups_, eps_, with_silu});
 }
 
 at::Tensor GroupNorm::forward(const at::Tensor& x) const {
