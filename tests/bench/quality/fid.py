@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""2.5D Frechet distance between two folders of NIfTI volumes: fid.py GENERATED REAL [--blur SIGMA].
+"""2.5D Frechet distance between two folders of NIfTI volumes: fid.py GENERATED REAL [--blur SIGMA] [--enlarge N].
 
 As MAISI's script computes it, with ImageNet features of EfficientNet-Lite0 in place of RadImageNet's: every slice of three
-planes, scaled to 0..1 over the volume, enlarged twice (so that small volumes leave the network more than one pixel), grey
+planes, scaled to 0..1 over the volume, enlarged (twice, so that small volumes leave the network more than one pixel), grey
 repeated to three channels minus 0.406, 0.456, 0.485; features averaged over the slice; the distance of each plane in
 double, and the mean of the three. --blur smooths GENERATED first, for a yardstick.
 """
@@ -30,18 +30,21 @@ def volumes(folder, blur):
         yield gaussian_filter(values, blur) if blur else values
 
 
-def features(net, volume):
+def features(net, volume, enlarge):
     """One array (slices, 1280) for each plane."""
     v = torch.tensor(volume)
     v = (v - v.min()) / (v.max() - v.min() + 1e-10)
     for axis in (2, 0, 1):
-        slices = F.interpolate(v.movedim(axis, 0)[:, None], scale_factor=2, mode="bilinear", align_corners=False)
+        slices = v.movedim(axis, 0)[:, None]
+        if enlarge > 1:
+            slices = F.interpolate(slices, scale_factor=enlarge, mode="bilinear", align_corners=False)
         with torch.inference_mode():
             yield net.features(slices.expand(-1, 3, -1, -1) - MEANS).double().numpy()
 
 
-def statistics(net, folder, blur=0.0):
-    planes = [numpy.concatenate(plane) for plane in zip(*(list(features(net, v)) for v in volumes(folder, blur)))]
+def statistics(net, folder, enlarge, blur=0.0):
+    each = (list(features(net, v, enlarge)) for v in volumes(folder, blur))
+    planes = [numpy.concatenate(plane) for plane in zip(*each)]
     return [(plane.mean(0), numpy.cov(plane, rowvar=False)) for plane in planes]
 
 
@@ -61,10 +64,11 @@ def main():
     parser.add_argument("generated")
     parser.add_argument("real")
     parser.add_argument("--blur", type=float, default=0.0, metavar="SIGMA", help="voxels")
+    parser.add_argument("--enlarge", type=int, default=2, metavar="N", help="of slices, 1: as they are")
     arguments = parser.parse_args()
     net = network.load()
-    planes = [distance(a, b) for a, b in zip(statistics(net, arguments.generated, arguments.blur),
-                                             statistics(net, arguments.real))]
+    planes = [distance(a, b) for a, b in zip(statistics(net, arguments.generated, arguments.enlarge, arguments.blur),
+                                             statistics(net, arguments.real, arguments.enlarge))]
     print("axial {:.1f}  sagittal {:.1f}  coronal {:.1f}  mean {:.1f}".format(*planes, sum(planes) / 3))
 
 
