@@ -4,6 +4,7 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/config/json.h"
+#include "core/events/event_writer.h"
 #include "core/run/folder_lock.h"
 #include "core/weights/safetensors.h"
 
@@ -14,6 +15,7 @@
 #include <cmath>
 #include <fstream>
 #include <numbers>
+#include <optional>
 
 namespace medgen {
 namespace {
@@ -37,6 +39,7 @@ class Loop {
     resume();
     forget_log_since(options_.folder / "log.jsonl");
     log_.open(options_.folder / "log.jsonl", std::ios::app);
+    if (options_.log_every > 0) events_.emplace(options_.folder / "events", iteration_ + 1);
     start_ = Clock::now();
     while (iteration_ < options_.iterations && !out_of_time()) {
       iterate();
@@ -95,9 +98,14 @@ class Loop {
     const std::string note = fmt::format("loss {:.4f}", smooth_);
     observer_.report({options_.step, "training", {}, iteration_ + 1, options_.iterations, note});
     if (options_.log_every == 0 || (iteration_ + 1) % options_.log_every != 0) return;
-    Json line = {{"iteration", iteration_ + 1}, {"seconds", seconds()}, {"learning_rate", rate}};
-    for (const auto& [name, value] : scalars) line[name] = value;
+    std::map<std::string, double> values = scalars;
+    values["learning_rate"] = rate;
+    Json line = values;
+    line["iteration"] = iteration_ + 1;
+    line["iterations"] = options_.iterations;
+    line["seconds"] = seconds();
     log_ << dump_compact(line) << std::endl;
+    events_->scalars(iteration_ + 1, values);
   }
 
   void save() {
@@ -157,6 +165,7 @@ class Loop {
   const RunObserver& observer_;
   std::filesystem::path checkpoint_;
   std::ofstream log_;
+  std::optional<EventWriter> events_;  ///< where there is a log
   Clock::time_point start_ = Clock::now();
   double seconds_before_ = 0;
   std::uint64_t iteration_ = 0;

@@ -25,7 +25,7 @@ struct LoopOptions {
   std::uint64_t checkpoint_every = 500;
   std::uint64_t log_every = 10;
   std::uint64_t seed = 0;
-  std::filesystem::path folder;  ///< checkpoint.safetensors and log.jsonl
+  std::filesystem::path folder;  ///< checkpoint.safetensors, log.jsonl and events/
   std::string fingerprint;       ///< of everything that decides the result: a checkpoint with another one is refused
 };
 
@@ -37,7 +37,7 @@ using BatchMaker = std::function<TensorMap(std::uint64_t batch)>;
 double schedule_factor(LearningRate schedule, double power, double fraction);
 
 /// Trains until the iterations or the minutes are over, from the last checkpoint in the folder if there is one. Logs
-/// one JSON line every log_every iterations; checkpoints are complete and atomic.
+/// one JSON line every log_every iterations, and the same for TensorBoard; checkpoints are complete and atomic.
 /// @throws Cancelled after a checkpoint has been written; DataError when a checkpoint belongs to another training or is
 /// damaged; RuntimeError when the loss stops being finite (the last good checkpoint stays).
 void train_loop(Learner& learner, const BatchMaker& make_batch, const LoopOptions& options,

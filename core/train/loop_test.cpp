@@ -4,6 +4,7 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/config/json.h"
+#include "core/events/record.h"
 #include "core/run/folder_lock.h"
 #include "core/weights/safetensors.h"
 
@@ -11,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include <unistd.h>
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <limits>
@@ -109,7 +111,22 @@ struct Place {
     for (std::string line; std::getline(text, line);) lines.push_back(Json::parse(line));
     return lines;
   }
+
+  /// What TensorBoard's files say, oldest first.
+  std::vector<std::string> events() const {
+    std::vector<fs::path> files;
+    for (const auto& entry : fs::directory_iterator(path / "training" / "events")) files.push_back(entry.path());
+    std::sort(files.begin(), files.end());
+    std::vector<std::string> texts;
+    for (const fs::path& file : files) texts.push_back(read_file(file, 1 << 20));
+    return texts;
+  }
 };
+
+/// The event without its time, which comes first: a key and eight bytes.
+std::string timeless(const std::string& event) {
+  return event.substr(9);
+}
 
 /// Cancels when `count` iterations are done.
 struct CancelAfter {
@@ -309,6 +326,54 @@ TEST_CASE("train: the log has one line of JSON every so often, with the mean of 
   CHECK(log[1]["iteration"] == 6);
   CHECK(log[1]["slope"].get<double>() == Approx((std::sin(11) + std::sin(12)) / 2).epsilon(1e-5));
   CHECK(log[1]["learning_rate"] == 0.1);
+  CHECK(log[1]["iterations"] == 6);
+}
+
+TEST_CASE("train: TensorBoard is told what the log is", "[unit][train]") {
+  const Place place;
+  Fake fake;
+  train_loop(fake, batch_of, place.options(3), {});
+  const auto events = place.events();
+  REQUIRE(events.size() == 1);
+  for (const Json& line : place.log()) {
+    std::map<std::string, double> values;
+    for (const char* name : {"learning_rate", "loss", "slope"}) values[name] = line[name].get<double>();
+    const std::string told = timeless(events::scalars_event(0, line["iteration"], values));
+    CHECK_THAT(events[0], Contains(told));
+  }
+}
+
+TEST_CASE("train: TensorBoard forgets what a killed training told after its last checkpoint", "[unit][train]") {
+  const Place place;
+  LoopOptions options = place.options(8);
+  const auto [every, kept] = GENERATE(table<std::uint64_t, std::uint64_t>({{3, 3}, {0, 0}}));  // 0: before there is any
+  options.checkpoint_every = every;
+  Fake fake;
+  fake.bad_batch = 5;
+  CHECK_THROWS_AS(train_loop(fake, batch_of, options, {}), RuntimeError);
+  Fake again;
+  train_loop(again, batch_of, options, {});
+  const auto events = place.events();
+  REQUIRE(events.size() == 2);
+  CHECK_THAT(events[1], Contains(timeless(events::restart_event(0, kept + 1))));
+}
+
+TEST_CASE("train: without a log TensorBoard is told nothing", "[unit][train]") {
+  const Place place;
+  LoopOptions options = place.options(3);
+  options.log_every = 0;
+  Fake fake;
+  train_loop(fake, batch_of, options, {});
+  CHECK_FALSE(fs::exists(place.path / "training" / "events"));
+}
+
+TEST_CASE("train: events that cannot be written stop the training before it begins", "[unit][train]") {
+  const Place place;
+  fs::create_directories(place.path / "training");
+  std::ofstream(place.path / "training" / "events") << "a file";
+  Fake fake;
+  CHECK_THROWS_AS(train_loop(fake, batch_of, place.options(3), {}), RuntimeError);
+  CHECK(fake.steps.empty());
 }
 
 TEST_CASE("train: the rate rises over the warm-up and then follows the schedule", "[unit][train]") {
