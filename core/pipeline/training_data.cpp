@@ -5,6 +5,7 @@
 #include "core/base/file.h"
 #include "core/io/volume_file.h"
 #include "core/random/noise.h"
+#include "core/volume/grid_difference.h"
 
 #include <algorithm>
 #include <cmath>
@@ -29,45 +30,59 @@ TrainingData::TrainingData(const std::filesystem::path& folder, const DataContra
     : contract_(contract), patches_(patches) {
   const Dataset dataset = open_dataset(folder);
   std::vector<std::string> problems;
-  std::string identity;
   for (std::size_t i = 0; i < dataset.cases.size(); ++i) {
     observer.check_cancelled();
     const Case& entry = dataset.cases[i];
     try {
-      cases_.push_back(load(entry, labels_needed));
+      cases_.push_back(load(entry, labels_needed, observer));
     } catch (const DataError& error) {
       problems.push_back(error.what());
     }
-    identity += entry.name + " ";
     observer.report({{}, "reading data", entry.name, i + 1, dataset.cases.size(), {}});
   }
   if (!problems.empty()) {
-    throw DataError(
-        "'{}': {} of {} cases cannot be used:\n  {}", folder.string(), problems.size(), dataset.cases.size(),
-        fmt::join(problems.begin(),
-                  problems.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(problems.size(), 10)), "\n  "));
+    throw DataError("'{}': {} of {} cases cannot be used:\n  {}", folder.string(), problems.size(),
+                    dataset.cases.size(), fmt::join(problems, "\n  "));
   }
   if (cases_.empty()) throw DataError("'{}' holds no cases", folder.string());
-  fingerprint_ = sha256(identity);
+  fingerprint_ = sha256(identity_);
 }
 
-TrainingData::Loaded TrainingData::load(const Case& entry, bool labels_needed) const {
-  const Volume image = reorient(read_volume(entry.images.at(0)), contract_.orientation);
+/// As the file has it: what is measured in it (percentiles) may differ in its last bits from machine to machine.
+void TrainingData::identify(const Volume& volume) {
+  const Tensor& voxels = volume.voxels();
+  const std::span<const std::byte> bytes(static_cast<const std::byte*>(voxels.data()), voxels.bytes());
+  identity_ += fmt::format("{} {} {} {}\n", fmt::join(voxels.shape(), "x"), static_cast<int>(voxels.dtype()),
+                           fmt::join(volume.affine().rows(), " "), sha256(bytes));
+}
+
+TrainingData::Loaded TrainingData::load(const Case& entry, bool labels_needed, const RunObserver& observer) {
+  if (entry.images.size() != 1)
+    throw DataError("{} has {} images, one a channel; a training takes one", entry.name, entry.images.size());
+  const Volume image = reorient(read_volume(entry.images.front()), contract_.orientation);
+  identity_ += entry.name + '\n';
+  identify(image);
   const IntensityTransform intensity = contract_.intensity.for_input(image.voxels());
   Loaded loaded{image.with_voxels(scaled(intensity, image.voxels())), std::nullopt};
   contract_.check_spacing(image.geometry(), entry.name);
-  if (!entry.label) {
-    if (labels_needed) throw DataError("{} has no label map, which this training needs", entry.name);
-    return loaded;
+  if (entry.label) {
+    loaded.label = load_label(entry, image, observer);
+  } else if (labels_needed) {
+    throw DataError("{} has no label map, which this training needs", entry.name);
   }
+  return loaded;
+}
+
+/// On the image's grid.
+Volume TrainingData::load_label(const Case& entry, const Volume& image, const RunObserver& observer) {
   const Volume label = reorient(as_labels(read_volume(*entry.label)), contract_.orientation);
-  if (label.size() != image.size()) {
-    throw DataError("{}: the label map has {} voxels, the image {}", entry.name, fmt::join(label.size(), "x"),
-                    fmt::join(image.size(), "x"));
+  if (const auto difference = grid_difference(image.geometry(), label.geometry(), "the label map")) {
+    if (!difference->usable) throw DataError("{}: {}", entry.name, difference->message);
+    observer.say(LogLevel::Warning, fmt::format("{}: {}", entry.name, difference->message));
   }
   contract_.check_labels(label, entry.name);
-  loaded.label = image.with_voxels(label.voxels().to(DType::I32));
-  return loaded;
+  identify(label);
+  return image.with_voxels(label.voxels().to(DType::I32));
 }
 
 std::size_t TrainingData::case_of(std::uint64_t draw) const {

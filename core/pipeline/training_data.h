@@ -34,7 +34,7 @@ class TrainingData {
 
   std::size_t cases() const { return cases_.size(); }
 
-  /// Sizes, affines and labels of all cases: what a checkpoint belongs to.
+  /// Names, grids and voxels of all cases: what a checkpoint belongs to.
   const std::string& fingerprint() const { return fingerprint_; }
 
   /// Patch number `draw`: every case once in each round, in an order shuffled by the seed. A function of (seed, draw)
@@ -53,12 +53,15 @@ class TrainingData {
     std::optional<Volume> label;
   };
 
-  Loaded load(const Case& entry, bool labels_needed) const;
+  Loaded load(const Case& entry, bool labels_needed, const RunObserver& observer);
+  Volume load_label(const Case& entry, const Volume& image, const RunObserver& observer);
+  void identify(const Volume& volume);
   Geometry patch_grid(const Geometry& geometry, std::uint64_t draw) const;
 
   DataContract contract_;
   PatchOptions patches_;
   std::vector<Loaded> cases_;
+  std::string identity_;  ///< of the cases read so far
   std::string fingerprint_;
 };
 

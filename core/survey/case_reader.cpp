@@ -3,6 +3,7 @@
 
 #include "core/base/error.h"
 #include "core/io/volume_file.h"
+#include "core/volume/grid_difference.h"
 
 #include <fmt/ranges.h>
 
@@ -43,6 +44,7 @@ void CaseReader::refuse(fmt::format_string<Args...> format, Args&&... args) {
 CaseFacts CaseReader::read(const Case& one, std::size_t number, const CaseViewer& viewer) {
   facts_ = {};
   facts_.name = one.name;
+  if (one.images.size() > 1) refuse("has {} images, one a channel; a training takes one", one.images.size());
   std::optional<Volume> first;
   for (const auto& file : one.images) {
     std::optional<Volume> image = open(file);
@@ -126,16 +128,10 @@ void CaseReader::look_at_ids() {
 }
 
 void CaseReader::compare_grids(const Geometry& image, const VolumeFacts& other, const std::string& what) {
-  constexpr double kNotice = 0.01, kRefuse = 0.5;  // of the smallest side of a voxel
-  const Geometry turned = reorient(other.geometry, reorientation(other.geometry.affine, image.affine.orientation()));
-  if (turned.size != image.size) {
-    return refuse("{} has {} voxels, the image {}", what, fmt::join(turned.size, " x "), fmt::join(image.size, " x "));
-  }
-  const Vec3 spacing = image.affine.spacing_mm();
-  const double side = *std::min_element(spacing.begin(), spacing.end());
-  const double apart = largest_difference_mm(turned, image);
-  if (apart > kRefuse * side) return refuse("{} lies up to {:.3g} mm away from the image", what, apart);
-  if (apart > kNotice * side) warn("{} lies up to {:.3g} mm away from the image", what, apart);
+  const auto difference = grid_difference(image, other.geometry, what);
+  if (!difference) return;
+  if (difference->usable) return warn("{}", difference->message);
+  refuse("{}", difference->message);
 }
 
 }  // namespace medgen

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/pipeline/training_data.h"
+
+#include "core/base/error.h"
+#include "core/base/file.h"
+#include "core/base/test_folder.h"
+#include "core/config/parse.h"
+#include "core/io/volume_file.h"
+#include "core/pipeline/model_schema.h"
+
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <numeric>
+
+using namespace medgen;
+using Catch::Matchers::Contains;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr Size3 kSize{6, 5, 4};
+const Affine<Ras> kOneMm = Affine<Ras>::from_spacing({1, 1, 1});
+
+Affine<Ras> moved(double mm) {
+  return Affine<Ras>::from_spacing({1, 1, 1}, {mm, 0, 0});
+}
+
+DataContract contract() {
+  return DataContract::read(model_schema().resolve(
+      parse_config(R"({"components": {}, "data": {"labels": {"thing": 1, "left": 2}}})", "model.json")));
+}
+
+/// Every voxel another number, from `first` on.
+Volume ramp(float first = 0, const Affine<Ras>& affine = kOneMm, const Size3& size = kSize) {
+  Tensor voxels(DType::F32, {size[2], size[1], size[0]});
+  const auto values = voxels.values<float>();
+  std::iota(values.begin(), values.end(), first);
+  return {std::move(voxels), affine};
+}
+
+/// One voxel of label 1, the others 0.
+Volume spot(std::size_t voxel, const Affine<Ras>& affine = kOneMm, const Size3& size = kSize) {
+  Tensor voxels = Tensor::zeros(DType::U8, {size[2], size[1], size[0]});
+  voxels.values<std::uint8_t>()[voxel] = 1;
+  return {std::move(voxels), affine};
+}
+
+/// A data folder of images/ and labels/.
+struct Folder : TestFolder {
+  Folder() {
+    for (const char* name : {"images", "labels"}) fs::create_directories(path / name);
+  }
+
+  void add(const std::string& name, const Volume& image, const Volume& label) const {
+    write_volume(path / "images" / (name + ".nii"), image);
+    write_volume(path / "labels" / (name + ".nii"), label);
+  }
+
+  TrainingData read(const PatchOptions& patches = {}, const RunObserver& observer = {}) const {
+    return {path, contract(), patches, true, observer};
+  }
+
+  std::string fingerprint() const { return read().fingerprint(); }
+};
+
+std::vector<float> values_of(const Tensor& tensor) {
+  const Tensor numbers = tensor.to(DType::F32);
+  const auto values = numbers.values<float>();
+  return {values.begin(), values.end()};
+}
+
+}  // namespace
+
+TEST_CASE("training data: the fingerprint is the same for the same data", "[unit][pipeline]") {
+  const Folder one, two;
+  for (const Folder* folder : {&one, &two}) folder->add("a", ramp(), spot(0));
+  CHECK(one.fingerprint() == two.fingerprint());
+}
+
+TEST_CASE("training data: the fingerprint changes with what is under the same names", "[unit][pipeline]") {
+  const Folder folder;
+  folder.add("a", ramp(), spot(0));
+  const std::string before = folder.fingerprint();
+  SECTION("voxels") {
+    folder.add("a", ramp(1), spot(0));
+  }
+  SECTION("labels") {
+    folder.add("a", ramp(), spot(1));
+  }
+  SECTION("place") {
+    folder.add("a", ramp(0, moved(3)), spot(0, moved(3)));
+  }
+  SECTION("size") {
+    folder.add("a", ramp(0, kOneMm, {5, 6, 4}), spot(0, kOneMm, {5, 6, 4}));
+  }
+  SECTION("one more case") {
+    folder.add("b", ramp(), spot(0));
+  }
+  CHECK(folder.fingerprint() != before);
+}
+
+TEST_CASE("training data: every case that cannot be used is named", "[unit][pipeline]") {
+  const Folder folder;
+  for (int i = 10; i < 35; ++i) folder.add(fmt::format("case{}", i), ramp(), spot(0, kOneMm, {6, 5, 5}));
+  folder.add("good", ramp(), spot(0));
+  try {
+    folder.read();
+    FAIL("they were taken");
+  } catch (const DataError& error) {
+    CHECK_THAT(error.what(), Contains("25 of 26 cases"));
+    for (int i = 10; i < 35; ++i) CHECK_THAT(error.what(), Contains(fmt::format("case{}: the label map", i)));
+    CHECK_THAT(error.what(), !Contains("good"));
+  }
+}
+
+TEST_CASE("training data: a label map beside its image is refused", "[unit][pipeline]") {
+  const Folder folder;
+  folder.add("far", ramp(), spot(0, moved(0.6)));
+  CHECK_THROWS_WITH(folder.read(), Contains("far: the label map lies up to 0.6 mm away from the image"));
+}
+
+TEST_CASE("training data: a label map that lies a little off is taken, with a warning", "[unit][pipeline]") {
+  const Folder folder;
+  folder.add("near", ramp(), spot(7, moved(0.4)));
+  std::string said;
+  RunObserver observer;
+  observer.log = [&](LogLevel level, std::string_view message) {
+    if (level == LogLevel::Warning) said += message;
+  };
+  const TrainingData data = folder.read({}, observer);
+  CHECK_THAT(said, Contains("near: the label map lies up to 0.4 mm"));
+  CHECK(values_of(data.item(0).mask).at(7) == 1);
+}
+
+TEST_CASE("training data: a label map stored along other axes is the same", "[unit][pipeline]") {
+  const Folder folder;
+  folder.add("turned", ramp(), reorient(spot(7), "LPI"));
+  CHECK(values_of(folder.read().item(0).mask).at(7) == 1);
+}
+
+TEST_CASE("training data: an image in several files is refused", "[unit][pipeline]") {
+  const TestFolder folder;
+  for (const char* name : {"imagesTr", "labelsTr"}) fs::create_directories(folder.path / name);
+  for (const char* file : {"imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"})
+    write_volume(folder.path / file, ramp());
+  write_volume(folder.path / "labelsTr/a.nii.gz", spot(0));
+  write_file(folder.path / "dataset.json",
+             R"({"channel_names": {"0": "T1", "1": "T2"}, "labels": {"thing": 1}, "file_ending": ".nii.gz"})");
+  CHECK_THROWS_WITH(TrainingData(folder.path, contract(), {}, true, {}), Contains("a has 2 images"));
+}
+
+TEST_CASE("training data: a label that the model does not know is refused", "[unit][pipeline]") {
+  const Folder folder;
+  Volume label = spot(0);
+  label.voxels().values<std::uint8_t>()[3] = 9;
+  folder.add("a", ramp(), label);
+  CHECK_THROWS_WITH(folder.read(), Contains("a") && Contains("9"));
+}
