@@ -5,6 +5,7 @@
 #include "core/base/text.h"
 #include "core/config/json.h"
 #include "core/config/paths.h"
+#include "core/data/case_cache.h"
 #include "core/io/volume_file.h"
 #include "core/pipeline/codec.h"
 #include "core/pipeline/conditions.h"
@@ -46,19 +47,25 @@ bool is_latent_name(const std::filesystem::path& path) {
   return path.extension() == ".safetensors";
 }
 
-/// The files that a pattern or a folder stands for.
+/// What changes when a file or a series does.
+std::string hash_of(const std::filesystem::path& file) {
+  const bool one_file = is_volume_name(file) || is_latent_name(file);
+  return one_file ? sha256_file(file) : cache_key({&file, 1}, "");
+}
+
+/// The files, and folders of a DICOM series, that a pattern or a folder stands for.
 std::vector<std::filesystem::path> files_of(const ConfigNode& node, FileSource::Kind kind) {
   const bool latents = kind == FileSource::Kind::Latent;
   std::vector<std::filesystem::path> files;
   for (const auto& path : expand_paths(node)) {
-    if (!std::filesystem::is_directory(path)) {
-      files.push_back(path);
+    if (!std::filesystem::is_directory(path) || (!latents && is_volume(path))) {
+      files.push_back(path.has_filename() ? path : path.parent_path());
       continue;
     }
-    const auto inside = files_in(path, latents ? is_latent_name : is_volume_name);
+    const auto inside = files_in(path, latents ? is_latent_name : is_volume);
     if (inside.empty()) {
-      node.fail("names the folder '{}', in which there is no {} file", path.string(),
-                latents ? ".safetensors" : supported_volume_formats());
+      node.fail("names the folder '{}', in which there is no {}", path.string(),
+                latents ? ".safetensors file" : supported_volume_formats());
     }
     files.insert(files.end(), inside.begin(), inside.end());
   }
@@ -284,7 +291,7 @@ void StepGraph::collect_facts(const std::string& name, Json& facts) {
       continue;
     }
     Json& hashes = facts["inputs"][name + '.' + key];
-    for (const auto& file : files_of(node.at(key), kind)) hashes[file.filename().string()] = sha256_file(file);
+    for (const auto& file : files_of(node.at(key), kind)) hashes[file.filename().string()] = hash_of(file);
   }
   facts["options"][name] = std::move(options);
 }

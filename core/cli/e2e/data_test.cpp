@@ -7,7 +7,12 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <numeric>
+
+#ifdef MEDGEN_HAS_DICOM
+#include "core/dicom/test_series.h"
+#endif
 
 using medgen::Json;
 using medgen::e2e::contents_of;
@@ -158,3 +163,55 @@ TEST_CASE("completion offers data and runs", "[e2e][cli]") {
   CHECK(tool({"__complete", "inspect", ""}).out == ":files\n");
   CHECK(tool({"__complete", "view", ""}).out == ":folders\n");
 }
+
+#ifdef MEDGEN_HAS_DICOM
+
+namespace {
+
+/// Encodes `image` and writes the latents.
+std::string encoding(const std::string& image) {
+  return R"({"medgen": 1, "steps": {"z": {"encode": {"components": {"compressor": {"component": "null.compressor"}}},
+                                    "image": ")" +
+         image + R"("}, "save": {"write": "@z", "to": "out"}}})";
+}
+
+}  // namespace
+
+TEST_CASE("a DICOM series is an input like a file, by itself or among the volumes of a folder", "[e2e][cli]") {
+  const Folder folder;
+  medgen::TestSeries series;
+  series.columns = series.rows = series.slices = 4;
+  medgen::write_series(folder.path() / "scans" / "one", series);
+  const std::string image = GENERATE("scans/one", "scans/one/", "scans", "scans/*");
+  const Result result = tool({"run", folder.file("p.json", encoding(image))});
+  INFO(image << ": " << result.err);
+  REQUIRE(result.code == 0);
+  CHECK(fs::exists(folder.path() / "out" / "latents" / "one.safetensors"));
+  const Json manifest = Json::parse(contents_of(folder.path() / "out" / "run.json"));
+  CHECK(manifest.at("run").at("inputs").at("z.image").at("one").get<std::string>().size() == 64);
+}
+
+TEST_CASE("a slice of a DICOM series that changed is another input", "[e2e][cli]") {
+  const Folder folder;
+  medgen::TestSeries series;
+  series.columns = series.rows = series.slices = 4;
+  medgen::write_series(folder.path() / "scan", series);
+  const std::string file = folder.file("p.json", encoding("scan"));
+  REQUIRE(tool({"run", file}).code == 0);
+  series.pixel = [](int x, int y, int z) { return x * y + z; };
+  medgen::write_series(folder.path() / "scan", series);
+  const Result again = tool({"run", file});
+  INFO(again.err);
+  CHECK(again.code != 0);
+}
+
+TEST_CASE("a folder without a volume is refused", "[e2e][cli]") {
+  const Folder folder;
+  folder.file("p.json", encoding("empty"));
+  fs::create_directories(folder.path() / "empty");
+  const Result result = tool({"run", folder / "p.json"});
+  CHECK(result.code == 3);
+  CHECK(result.err.find("there is no .nii, .nii.gz, DICOM series") != std::string::npos);
+}
+
+#endif
