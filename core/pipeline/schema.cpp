@@ -145,7 +145,7 @@ std::span<const VerbSchema> verb_schemas() {
   static const std::array<VerbSchema, 6> kVerbs{{{"generate", kGenerate},
                                                  {"encode", kEncode},
                                                  {"decode", kDecode},
-                                                 {"train", kTrainSchema},
+                                                 {"train", train_schema().c_str()},
                                                  {"write", kWrite},
                                                  {"import", kImport}}};
   return kVerbs;

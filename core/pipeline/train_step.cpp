@@ -19,37 +19,6 @@
 #include <cmath>
 
 namespace medgen {
-
-const char* const kTrainSchema = R"json({
-  "type": "object",
-  "additionalProperties": false,
-  "required": ["train", "component", "data", "iterations", "to"],
-  "properties": {
-    "train": {"type": ["string", "object"], "description": "the model: in line, a folder, or \"@step\" whose package is trained further"},
-    "component": {"enum": ["compressor", "denoiser"], "description": "which part learns; the others keep their weights"},
-    "with": {"type": "array", "items": {"type": "string"}, "default": [], "description": "conditioners that learn together with the denoiser (a ControlNet)"},
-    "data": {"type": "string", "description": "folder: MSD, nnU-Net, or images/ + labels/; \"@step\" for that step's"},
-    "crop": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 3, "maxItems": 3, "description": "patch in voxels (x, y, z); whole images when missing"},
-    "crop_at": {"enum": ["center", "random"], "default": "random"},
-    "batch": {"type": "integer", "minimum": 1, "maximum": 4096, "default": 1},
-    "accumulate": {"type": "integer", "minimum": 1, "maximum": 1000000, "default": 1, "description": "batches to one optimiser step"},
-    "iterations": {"type": "integer", "minimum": 1},
-    "minutes": {"type": "number", "exclusiveMinimum": 0, "description": "ends earlier, with the learning rate scheduled for it"},
-    "learning_rate": {"type": "number", "exclusiveMinimum": 0, "default": 1e-4},
-    "schedule": {"enum": ["constant", "cosine", "polynomial"], "default": "constant"},
-    "power": {"type": "number", "exclusiveMinimum": 0, "default": 2},
-    "warmup": {"type": "integer", "minimum": 0, "default": 0},
-    "options": {"type": "object", "default": {}, "description": "for the component's trainer: optimiser, EMA, losses (medgen describe)"},
-    "conditions": {"type": "object", "default": {}, "description": "scalars for the conditioners"},
-    "latent_scale": {"oneOf": [{"const": "measure"}, {"type": "number", "exclusiveMinimum": 0}], "default": "measure",
-                     "description": "for a denoiser: 1/std of the latents of the data, or a number"},
-    "checkpoint_every": {"type": "integer", "minimum": 0, "default": 500},
-    "log_every": {"type": "integer", "minimum": 0, "default": 10},
-    "weights_type": {"enum": ["fp32", "fp16", "bf16"], "default": "fp32", "description": "how the package stores what was learnt"},
-    "to": {"type": "string", "minLength": 1, "description": "folder of the model package; also holds checkpoint and log while training goes on"}
-  }
-})json";
-
 namespace {
 
 constexpr std::size_t kScaleCases = 32;                      // cases whose latents measure the scale
@@ -91,8 +60,10 @@ class TrainRun {
 
   std::filesystem::path run() {
     check_conditions(step_.node, package_, host_.registry());
+    const PatchOptions patches = PatchOptions::read(step_.node, package_.contract().labels, step_.seed);
+    if (patches.augment) tell(mirror_warning(*patches.augment, package_.contract().labels));
     open_parts();
-    data_.emplace(step_.data, package_.contract(), patches(), needs_labels(), observer_);
+    data_.emplace(step_.data, package_.contract(), patches, needs_labels(), observer_);
     if (role_ == "denoiser") measure_latent_scale();
     Trainer trainer(learner_, peers_, step_.node.at("options").with_value(trainer_options(step_, host_)), step_.seed);
     const LoopOptions options = loop_options();
@@ -108,18 +79,11 @@ class TrainRun {
     return role == role_ || std::find(with.begin(), with.end(), role) != with.end();
   }
 
-  bool needs_labels() const { return role_ == "denoiser" && !package_.conditioners().empty(); }
-
-  PatchOptions patches() const {
-    PatchOptions options;
-    if (step_.node.contains("crop")) {
-      const auto crop = step_.node.at("crop").as<std::vector<std::int64_t>>();
-      options.crop = {crop.at(0), crop.at(1), crop.at(2)};
-    }
-    options.random = step_.node.get<std::string>("crop_at") == "random";
-    options.seed = step_.seed;
-    return options;
+  void tell(const std::optional<std::string>& warning) const {
+    if (warning) observer_.say(LogLevel::Warning, fmt::format("steps.{}: {}", step_.name, *warning));
   }
+
+  bool needs_labels() const { return role_ == "denoiser" && !package_.conditioners().empty(); }
 
   void open_parts() {
     const auto& spec = package_.part(role_);
@@ -329,6 +293,7 @@ void check_train_step(const TrainStep& step, Host& host) {
   check_conditions(step.node, package, host.registry());
   const auto role = step.node.get<std::string>("component");
   if (!package.part(role)) step.node.at("component").fail("is \"{}\", but the model has no {}", role, role);
+  PatchOptions::read(step.node, package.contract().labels, step.seed);
   open_dataset(step.data);
 }
 

@@ -12,7 +12,7 @@
 namespace medgen {
 
 /// Schema of a train step, a JSON text.
-extern const char* const kTrainSchema;
+const std::string& train_schema();
 
 /// What surrounds a train step.
 struct TrainStep {

@@ -63,11 +63,12 @@ TrainingData::Loaded TrainingData::load(const Case& entry, bool labels_needed, c
   identity_ += entry.name + '\n';
   identify(image);
   const IntensityTransform intensity = contract_.intensity.for_input(image.voxels());
-  Loaded loaded{image.with_voxels(scaled(intensity, image.voxels())), std::nullopt};
+  Loaded loaded{image.with_voxels(scaled(intensity, image.voxels())), std::nullopt, std::nullopt};
   contract_.check_spacing(image.geometry(), entry.name);
   if (entry.label) {
     loaded.label = load_label(entry, image, observer);
-  } else if (labels_needed) {
+    if (patches_.needs_labels()) loaded.index.emplace(*loaded.label);
+  } else if (labels_needed || patches_.needs_labels()) {
     throw DataError("{} has no label map, which this training needs", entry.name);
   }
   return loaded;
@@ -94,31 +95,25 @@ std::size_t TrainingData::case_of(std::uint64_t draw) const {
   return order[draw % n];
 }
 
-Geometry TrainingData::patch_grid(const Geometry& geometry, std::uint64_t draw) const {
-  Size3 size = geometry.size;
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    if (patches_.crop[axis] > 0) size[axis] = patches_.crop[axis];
-  }
-  const Geometry centred = with_size(geometry, size);
-  if (!patches_.random) return centred;
-  const std::vector<double> place = uniforms(patches_.seed, "train.crop", draw, 3);
-  Matrix4 shift = geometry::kIdentity;
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    const std::int64_t room = std::max<std::int64_t>(geometry.size[axis] - size[axis], 0);
-    const auto offset = static_cast<std::int64_t>(place[axis] * static_cast<double>(room + 1));
-    shift[4 * axis + 3] = static_cast<double>(offset - room / 2);
-  }
-  return {size, centred.affine.of_grid(shift)};
+/// The first voxel of a patch.
+Size3 TrainingData::corner_of(const Loaded& loaded, std::uint64_t draw) const {
+  const Size3 whole = loaded.image.size();
+  if (patches_.random)
+    return crop_corner(patches_.crop, whole, loaded.index ? &*loaded.index : nullptr, patches_.seed, draw);
+  const Size3 size = crop_size(patches_.crop, whole);
+  return {(whole[0] - size[0]) / 2, (whole[1] - size[1]) / 2, (whole[2] - size[2]) / 2};
 }
 
 TrainingData::Item TrainingData::item(std::uint64_t draw) const {
   const Loaded& loaded = cases_[case_of(draw)];
-  const Geometry patch = patch_grid(loaded.image.geometry(), draw);
-  const ModelGrid grid(patch, contract_, 1);
+  const Size3 size = crop_size(patches_.crop, loaded.image.size());
+  const Patch patch = augment({loaded.image, loaded.label}, corner_of(loaded, draw), size,
+                              patches_.augment.value_or(AugmentOptions()), patches_.seed, draw);
+  const ModelGrid grid(patch.image.geometry(), contract_, 1);
   Item item;
-  item.spacing_mm = patch.affine.spacing_mm();
-  item.image = grid.to_model(resample(loaded.image, patch, Interpolation::Linear, 0), 0);
-  if (loaded.label) item.mask = grid.to_model(resample(*loaded.label, patch, Interpolation::Nearest, 0), 0);
+  item.spacing_mm = patch.image.spacing_mm();
+  item.image = grid.to_model(patch.image, 0);
+  if (patch.label) item.mask = grid.to_model(*patch.label, 0);
   return item;
 }
 

@@ -3,6 +3,7 @@
 
 #include "core/io/dataset.h"
 #include "core/pipeline/contract.h"
+#include "core/pipeline/patch_options.h"
 #include "core/run/observer.h"
 
 #include <cstdint>
@@ -10,13 +11,6 @@
 #include <vector>
 
 namespace medgen {
-
-/// How patches are cut from the cases.
-struct PatchOptions {
-  Size3 crop{};         ///< voxels (x, y, z) in the model's orientation; zeros: whole images
-  bool random = false;  ///< somewhere in the image, else its centre
-  std::uint64_t seed = 0;
-};
 
 /// Labelled images of a data folder as a model sees them: in its orientation, intensities scaled by its contract. Cases
 /// are read once and kept in memory.
@@ -45,18 +39,19 @@ class TrainingData {
   std::size_t case_of(std::uint64_t draw) const;
 
   /// Whether a case gives the same patch whenever it is drawn.
-  bool patches_lie_still() const { return !patches_.random; }
+  bool patches_lie_still() const { return patches_.lie_still(); }
 
  private:
   struct Loaded {
     Volume image;  ///< oriented, scaled, float32
     std::optional<Volume> label;
+    std::optional<LabelIndex> index;  ///< of the label, where patches are cut round some
   };
 
   Loaded load(const Case& entry, bool labels_needed, const RunObserver& observer);
   Volume load_label(const Case& entry, const Volume& image, const RunObserver& observer);
   void identify(const Volume& volume);
-  Geometry patch_grid(const Geometry& geometry, std::uint64_t draw) const;
+  Size3 corner_of(const Loaded& loaded, std::uint64_t draw) const;
 
   DataContract contract_;
   PatchOptions patches_;

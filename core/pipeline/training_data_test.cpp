@@ -157,3 +157,86 @@ TEST_CASE("training data: a label that the model does not know is refused", "[un
   folder.add("a", ramp(), label);
   CHECK_THROWS_WITH(folder.read(), Contains("a") && Contains("9"));
 }
+
+namespace {
+
+/// Everything that changes a patch, sure to happen.
+PatchOptions augmented(std::uint64_t seed) {
+  PatchOptions options;
+  options.crop.size = {4, 4, 4};
+  options.random = true;
+  options.seed = seed;
+  options.augment.emplace();
+  options.augment->flip = {0.5, {true, true, true}};
+  options.augment->rotate = {1, -0.3, 0.3};
+  options.augment->shift_intensity = {1, -1, 1};
+  return options;
+}
+
+}  // namespace
+
+TEST_CASE("training data: a patch is a function of seed and draw alone", "[unit][pipeline]") {
+  const Folder folder;
+  folder.add("a", ramp(), spot(60));
+  folder.add("b", ramp(500), spot(61));
+  const TrainingData one = folder.read(augmented(3));
+  const TrainingData two = folder.read(augmented(3));
+  const TrainingData other = folder.read(augmented(4));
+  for (std::uint64_t draw = 10; draw-- > 0;) {
+    CHECK(values_of(one.item(draw).image) == values_of(two.item(draw).image));
+    CHECK(values_of(one.item(draw).mask) == values_of(two.item(draw).mask));
+    CHECK(values_of(one.item(draw).image) != values_of(other.item(draw).image));
+    CHECK(values_of(one.item(draw).image) != values_of(one.item(draw + 2).image));
+  }
+}
+
+TEST_CASE("training data: patches lie still unless their place or their voxels are random", "[unit][pipeline]") {
+  const Folder folder;
+  folder.add("a", ramp(), spot(0));
+  PatchOptions options;
+  CHECK(folder.read(options).patches_lie_still());
+  options.augment.emplace();
+  CHECK_FALSE(folder.read(options).patches_lie_still());
+  options.augment.reset();
+  options.random = true;
+  CHECK_FALSE(folder.read(options).patches_lie_still());
+}
+
+TEST_CASE("training data: patches that lie still are the image's middle", "[unit][pipeline]") {
+  const Folder folder;
+  folder.add("a", ramp(), spot(0));
+  PatchOptions options;
+  options.crop.size = {3, 1, 8};  // of 6, 5, 4: cut at (1, 2), padded by 2
+  const auto values = values_of(folder.read(options).item(0).image);
+  REQUIRE(values.size() == 24);
+  CHECK(std::count(values.begin(), values.begin() + 6, 0.0F) == 6);
+  CHECK(values[6] == 1 + 6 * 2);
+  CHECK(values[17] == 3 + 6 * 2 + 30 * 3);
+}
+
+TEST_CASE("training data: patches are cut round a label where that is asked for", "[unit][pipeline]") {
+  const Folder folder;
+  folder.add("a", ramp(), spot(0));
+  PatchOptions options;
+  options.crop.size = {2, 2, 2};
+  options.random = true;
+  const auto with_label = [&] {
+    const TrainingData data = folder.read(options);
+    int hits = 0;
+    for (std::uint64_t draw = 0; draw < 50; ++draw) hits += values_of(data.item(draw).mask).front() == 1 ? 1 : 0;
+    return hits;
+  };
+  CHECK(with_label() < 10);  // of 60 places one
+  options.crop.label_probability[1] = 1;
+  CHECK(with_label() == 50);
+}
+
+TEST_CASE("training data: labels to cut round need a label map", "[unit][pipeline]") {
+  const TestFolder folder;
+  fs::create_directories(folder.path / "images");
+  write_volume(folder.path / "images" / "a.nii", ramp());
+  PatchOptions options;
+  options.random = true;
+  options.crop.label_probability[1] = 1;
+  CHECK_THROWS_WITH(TrainingData(folder.path, contract(), options, false, {}), Contains("a has no label map"));
+}

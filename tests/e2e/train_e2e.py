@@ -54,8 +54,8 @@ class Training(Case):
         path = self.folder / to / "model" / "training" / "unet" / "log.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    def kill_during(self, to, signal_number):
-        pipeline = self.write_pipeline(self.document(to), "killed.json")
+    def kill_during(self, to, signal_number, **unet):
+        pipeline = self.write_pipeline(self.document(to, **unet), "killed.json")
         process = subprocess.Popen(tool.command("run", pipeline), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                    env=tool.environment())
         deadline = time.monotonic() + 60
@@ -74,6 +74,37 @@ class Training(Case):
                 self.run_pipeline(self.document(to), name="killed.json")
                 self.assertEqual(self.weights(to), self.weights("whole"))
                 self.assertEqual([line["iteration"] for line in self.log(to)], list(range(1, 61)))
+
+    def test_augmented_and_resumed_ends_as_the_whole_run(self):
+        keys = {"crop": [4, 4, 4], "crop_at": {"thing": 0.5},
+                "augment": {"preset": "maisi-mr", "elastic": {"probability": 0.5, "spacing_voxels": 3, "sigma_voxels": 1}}}
+        self.run_pipeline(self.document("whole", **keys))
+        self.kill_during("killed", signal.SIGKILL, **keys)
+        self.assertFalse((self.folder / "killed" / "model" / "denoiser.safetensors").exists())
+        self.run_pipeline(self.document("killed", **keys), name="killed.json")
+        self.assertEqual(self.weights("killed"), self.weights("whole"))
+
+    def test_a_mirror_that_mixes_up_sides_is_warned_of(self):
+        keys = {"crop": [4, 4, 4], "iterations": 1, "augment": {"flip": {"probability": 1, "axes": ["x"]}}}
+        document = self.document("out", **keys)
+        document["steps"]["vae"]["train"] = {**MODEL, "data": {**MODEL["data"], "labels": {"left thing": 1}}}
+        result = tool.run("run", self.write_pipeline(document))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("left thing", result.stderr)
+
+    def test_a_label_to_crop_at_that_there_is_not(self):
+        document = self.document("out", crop=[4, 4, 4], crop_at={"thong": 1})
+        result = tool.run("run", self.write_pipeline(document))
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assertIn("did you mean 'thing'", result.stderr)
+
+    def test_images_changed_under_the_same_names_are_other_data(self):
+        self.run_pipeline(self.document("out", iterations=3))
+        size = SIZE[0] * SIZE[1] * SIZE[2]
+        nifti.write(self.folder / "data" / "images" / "b.nii", SIZE, [float(i) for i in range(size)], "float32")
+        result = tool.run("run", self.write_pipeline(self.document("out", iterations=3)))
+        self.assertEqual(result.returncode, 4, result.stderr)
+        self.assertIn("another training", result.stderr)
 
     def test_patches_that_lie_still_get_fresh_noise_every_time(self):
         self.run_pipeline(self.document("out", iterations=9))

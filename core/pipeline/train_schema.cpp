@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/augment/augment.h"
+#include "core/config/json.h"
+#include "core/pipeline/train_step.h"
+
+#include <nlohmann/json.hpp>
+
+namespace medgen {
+namespace {
+
+constexpr const char* kSchema = R"json({
+  "type": "object",
+  "additionalProperties": false,
+  "required": ["train", "component", "data", "iterations", "to"],
+  "properties": {
+    "train": {"type": ["string", "object"], "description": "the model: in line, a folder, or \"@step\" whose package is trained further"},
+    "component": {"enum": ["compressor", "denoiser"], "description": "which part learns; the others keep their weights"},
+    "with": {"type": "array", "items": {"type": "string"}, "default": [], "description": "conditioners that learn together with the denoiser (a ControlNet)"},
+    "data": {"type": "string", "description": "folder: MSD, nnU-Net, or images/ + labels/; \"@step\" for that step's"},
+    "crop": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 3, "maxItems": 3, "description": "patch in voxels (x, y, z); whole images when missing"},
+    "crop_at": {"oneOf": [{"enum": ["center", "random"]},
+                          {"type": "object", "minProperties": 1, "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1}}],
+                "default": "random", "description": "or how often a patch is centred on a label: {\"tumour\": 0.5}; the rest is random"},
+    "batch": {"type": "integer", "minimum": 1, "maximum": 4096, "default": 1},
+    "accumulate": {"type": "integer", "minimum": 1, "maximum": 1000000, "default": 1, "description": "batches to one optimiser step"},
+    "iterations": {"type": "integer", "minimum": 1},
+    "minutes": {"type": "number", "exclusiveMinimum": 0, "description": "ends earlier, with the learning rate scheduled for it"},
+    "learning_rate": {"type": "number", "exclusiveMinimum": 0, "default": 1e-4},
+    "schedule": {"enum": ["constant", "cosine", "polynomial"], "default": "constant"},
+    "power": {"type": "number", "exclusiveMinimum": 0, "default": 2},
+    "warmup": {"type": "integer", "minimum": 0, "default": 0},
+    "options": {"type": "object", "default": {}, "description": "for the component's trainer: optimiser, EMA, losses (medgen describe)"},
+    "conditions": {"type": "object", "default": {}, "description": "scalars for the conditioners"},
+    "latent_scale": {"oneOf": [{"const": "measure"}, {"type": "number", "exclusiveMinimum": 0}], "default": "measure",
+                     "description": "for a denoiser: 1/std of the latents of the data, or a number"},
+    "checkpoint_every": {"type": "integer", "minimum": 0, "default": 500},
+    "log_every": {"type": "integer", "minimum": 0, "default": 10},
+    "weights_type": {"enum": ["fp32", "fp16", "bf16"], "default": "fp32", "description": "how the package stores what was learnt"},
+    "to": {"type": "string", "minLength": 1, "description": "folder of the model package; also holds checkpoint and log while training goes on"}
+  }
+})json";
+
+}  // namespace
+
+const std::string& train_schema() {
+  static const std::string text = [] {
+    Json schema = Json::parse(kSchema);
+    Json augment = Json::parse(AugmentOptions::schema());
+    augment["description"] = "what may happen to a patch";
+    schema["$defs"] = augment["$defs"];
+    augment.erase("$defs");
+    schema["properties"]["augment"] = std::move(augment);
+    return schema.dump();
+  }();
+  return text;
+}
+
+}  // namespace medgen
