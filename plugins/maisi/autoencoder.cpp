@@ -31,15 +31,8 @@ std::uint64_t bytes_of(std::int64_t elements, at::ScalarType type) {
   return static_cast<std::uint64_t>(elements) * c10::elementSize(type);
 }
 
-/// What a pass takes beside maps and slabs, as measured (docs/performance.md): blocks that the allocator keeps for the
-/// next slab; in float32 the input and the output of a convolution in the order that its library works in; of maps in
-/// files the planes that were read.
-/// @param largest  bytes of a map at full resolution
-std::int64_t beside_slabs(const nn::StreamCost& cost, const nn::StreamOptions& options, at::ScalarType compute,
-                          std::uint64_t largest) {
-  const auto slab = std::min(options.slab_bytes, static_cast<std::int64_t>(largest));
-  return (4 + (compute == at::kFloat ? 4 : 0) + (cost.files > 0 ? 3 : 0)) * slab;
-}
+/// Blocks that the allocator keeps for the next slab, as measured (docs/performance.md).
+constexpr std::int64_t kKeptByAllocator = std::int64_t{32} << 20;
 
 /// Tells the host, who may stop the call, of row `n` of `rows`.
 std::function<void(double)> progress_of_row(const sdk::Context& context, const char* phase, std::int64_t n,
@@ -112,8 +105,7 @@ std::string Autoencoder::estimate(std::string_view request_json) const {
   const std::vector<std::int64_t> image = encodes ? shape : network_->image_shape(shape);
   const nn::StreamOptions options = stream_options(bytes_of(c10::multiply_integers(image), at::kFloat));
   const nn::StreamCost cost = encodes ? network_->encode_cost(shape, options) : network_->decode_cost(shape, options);
-  const std::uint64_t largest = bytes_of(c10::multiply_integers(image) * config_.num_channels.front(), compute_);
-  const auto peak = static_cast<double>(cost.memory + beside_slabs(cost, options, compute_, largest));
+  const auto peak = static_cast<double>(cost.memory + std::min(cost.slabs, kKeptByAllocator));
   nlohmann::json reply = cost_reply({peak, cost.flops}, shape[0], weight_bytes(*network_, compute_), compute_);
   reply["scratch_bytes"] = cost.files;
   constexpr std::int64_t kMiB = 1 << 20;

@@ -72,15 +72,13 @@ void emit(sdk::Outputs& out, std::string_view name, const at::Tensor& tensor) {
 }
 
 nn::StreamOptions stream_options(std::uint64_t memory_budget, std::uint64_t other_bytes) {
-  constexpr std::int64_t kMapsByDefault = std::int64_t{3} << 29;
-  constexpr std::int64_t kLibrary = std::int64_t{400} << 20;  // LibTorch itself and its buffers
-  constexpr std::int64_t kLeast = std::int64_t{64} << 20;
+  constexpr std::int64_t kByDefault = std::int64_t{3} << 29;
   nn::StreamOptions options;
   options.scratch = std::filesystem::temp_directory_path();
-  options.memory = kMapsByDefault;
+  options.memory = kByDefault;
   if (memory_budget > 0) {
-    options.memory =
-        std::max(static_cast<std::int64_t>(memory_budget) - kLibrary - static_cast<std::int64_t>(other_bytes), kLeast);
+    const auto left = static_cast<std::int64_t>(memory_budget) - static_cast<std::int64_t>(other_bytes);
+    options.memory = std::max<std::int64_t>(left, 1);
   }
   return options;
 }

@@ -35,7 +35,7 @@ void emit(sdk::Outputs& out, std::string_view name, const at::Tensor& tensor);
 nn::WeightSource weight_source(const sdk::Weights& weights);
 
 /// How a component streams volumes through its network, within the memory that the host allows it. Without a budget
-/// feature maps take up to 1.5 GiB of memory, and files in the temporary folder beyond.
+/// feature maps and slabs take up to 1.5 GiB of memory, and files in the temporary folder beyond.
 /// @param other_bytes  of the call's tensors and of the weights
 nn::StreamOptions stream_options(std::uint64_t memory_budget, std::uint64_t other_bytes);
 

@@ -10,6 +10,8 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 
+#include <tuple>
+
 namespace medgen::maisi {
 namespace {
 
@@ -57,9 +59,14 @@ class ResBlock : public AutoencoderBlock {
   }
 
   nn::FeatureMap stream(nn::Stream& stream, const nn::FeatureMap& x) const override {
-    const nn::FeatureMap h = stream.conv(conv1_, x, x.dtype(), {.norm = &norm1_});
-    return stream.conv(conv2_, h, x.dtype(),
-                       {.norm = &norm2_, .residual = &x, .shortcut = shortcut_, .in_place = shortcut_ == nullptr});
+    nn::FeatureMap h, sum = x;
+    if (shortcut_ == nullptr) {
+      h = stream.conv(conv1_, x, x.dtype(), {.norm = &norm1_});
+    } else {
+      std::tie(h, sum) =
+          stream.conv_with_shortcut(conv1_, *shortcut_, x, x.dtype(), {.norm = &norm1_, .last_reader = true});
+    }
+    return stream.conv(conv2_, h, x.dtype(), {.norm = &norm2_, .residual = &sum, .last_reader = true});
   }
 
  private:
@@ -79,7 +86,7 @@ class Downsample : public AutoencoderBlock {
   at::Tensor forward(const at::Tensor& x) const override { return conv_.forward(nn::pad_end(x)); }
 
   nn::FeatureMap stream(nn::Stream& stream, const nn::FeatureMap& x) const override {
-    return stream.conv(conv_, x, x.dtype(), {.resample = Resample::PadEnd});
+    return stream.conv(conv_, x, x.dtype(), {.resample = Resample::PadEnd, .last_reader = true});
   }
 
  private:
@@ -102,7 +109,8 @@ class Upsample : public AutoencoderBlock {
   }
 
   nn::FeatureMap stream(nn::Stream& stream, const nn::FeatureMap& x) const override {
-    return stream.conv(conv_, x, x.dtype(), {.resample = transposed_ ? Resample::None : Resample::UpLinear});
+    const Resample resample = transposed_ ? Resample::None : Resample::UpLinear;
+    return stream.conv(conv_, x, x.dtype(), {.resample = resample, .last_reader = true});
   }
 
  private:
@@ -146,6 +154,17 @@ void append_level(Coder& coder, const AutoencoderKlMaisiConfig& c, size_t level,
     coder.add_block<ResBlock>(i == 0 ? in : out, out, norm, kTwice);
     if (c.attention_levels[level]) coder.add_block<Attention>(attention(c, out), norm);
   }
+}
+
+/// Of one sample of x, from which one of `shape` is made.
+nn::StreamCost planned_cost(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape, at::ScalarType compute,
+                            const nn::StreamOptions& options) {
+  const auto planned = [](at::IntArrayRef sizes) {
+    return at::empty(sizes, at::TensorOptions().device(at::kMeta)).narrow(0, 0, 1);
+  };
+  nn::Stream stream = nn::Stream::planned(options);
+  coder.stream(stream, planned(x), compute, planned(shape));
+  return stream.cost();
 }
 
 const AutoencoderKlMaisiConfig& validated(const AutoencoderKlMaisiConfig& config) {
@@ -215,9 +234,9 @@ at::Tensor Coder::forward(const at::Tensor& x, at::ScalarType compute) const {
 }
 
 void Coder::stream(nn::Stream& stream, const at::Tensor& x, at::ScalarType compute, const at::Tensor& out) const {
-  nn::FeatureMap h = stream.conv(*conv_in_, stream.input(x, at::kFloat), compute);
+  nn::FeatureMap h = stream.conv(*conv_in_, stream.input(x, at::kFloat), compute, {.last_reader = true});
   for (const AutoencoderBlock* block : blocks_) h = block->stream(stream, h);
-  stream.conv_into(*conv_out_, h, out, {.norm = norm_, .with_silu = false});
+  stream.conv_into(*conv_out_, h, out, {.norm = norm_, .with_silu = false, .last_reader = true});
 }
 
 AutoencoderKlMaisi::AutoencoderKlMaisi(const AutoencoderKlMaisiConfig& config)
@@ -316,20 +335,25 @@ std::vector<int64_t> AutoencoderKlMaisi::image_shape(at::IntArrayRef z) const {
 void AutoencoderKlMaisi::run(const Coder& coder, const at::Tensor& x, const at::Tensor& out,
                              const nn::StreamOptions& options) const {
   const double flops = cost(coder, x.sizes(), out.sizes(), options).flops;
+  const nn::StreamOptions fitting = for_maps(coder, x.sizes(), out.sizes(), options);
   for (int64_t n = 0; n < x.size(0); ++n) {
-    nn::Stream stream(options, flops);
+    nn::Stream stream(fitting, flops);
     coder.stream(stream, x.narrow(0, n, 1), compute_dtype(), out.narrow(0, n, 1));
   }
 }
 
+nn::StreamOptions AutoencoderKlMaisi::for_maps(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape,
+                                               const nn::StreamOptions& options) const {
+  nn::StreamOptions fitting = options;
+  if (options.memory == 0) return fitting;
+  fitting.memory = 1;  // slabs are largest when they come from files and go to files
+  fitting.memory = std::max<int64_t>(options.memory - planned_cost(coder, x, shape, compute_dtype(), fitting).slabs, 1);
+  return fitting;
+}
+
 nn::StreamCost AutoencoderKlMaisi::cost(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape,
                                         const nn::StreamOptions& options) const {
-  const auto planned = [](at::IntArrayRef sizes) {
-    return at::empty(sizes, at::TensorOptions().device(at::kMeta)).narrow(0, 0, 1);
-  };
-  nn::Stream stream = nn::Stream::planned(options);
-  coder.stream(stream, planned(x), compute_dtype(), planned(shape));
-  return stream.cost();
+  return planned_cost(coder, x, shape, compute_dtype(), for_maps(coder, x, shape, options));
 }
 
 nn::StreamCost AutoencoderKlMaisi::encode_cost(at::IntArrayRef x, const nn::StreamOptions& options) const {

@@ -50,6 +50,7 @@ struct AutoencoderKlMaisiConfig {
 class AutoencoderBlock : public nn::Module {
  public:
   virtual at::Tensor forward(const at::Tensor& x) const = 0;
+  /// Nobody reads x after that: its planes are released, or the result takes them.
   virtual nn::FeatureMap stream(nn::Stream& stream, const nn::FeatureMap& x) const = 0;
 };
 
@@ -93,8 +94,8 @@ class AutoencoderKlMaisi : public nn::Module {
     at::Tensor sigma;
   };
 
-  /// Without gradients and on the CPU the volume is streamed; `options` bounds the memory and does not change the
-  /// result.
+  /// Without gradients and on the CPU the volume is streamed; `options` bounds the memory, of maps and slabs together,
+  /// and does not change the result.
   /// @throws InvalidInput for a wrong rank, channel count or an axis shorter than the compression
   Posterior encode(const at::Tensor& x, const nn::StreamOptions& options = {}) const;
 
@@ -120,6 +121,9 @@ class AutoencoderKlMaisi : public nn::Module {
   std::vector<int64_t> latent_shape(at::IntArrayRef x) const;
   bool streams(const at::Tensor& x) const;
   void run(const Coder& coder, const at::Tensor& x, const at::Tensor& out, const nn::StreamOptions& options) const;
+  /// With what is left of the memory for maps.
+  nn::StreamOptions for_maps(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape,
+                             const nn::StreamOptions& options) const;
   nn::StreamCost cost(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape,
                       const nn::StreamOptions& options) const;
   void build_encoder();

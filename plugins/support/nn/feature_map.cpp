@@ -8,12 +8,13 @@
 #include <ATen/ops/from_blob.h>
 #include <c10/util/Exception.h>
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
 
 namespace medgen::nn {
 namespace {
@@ -45,140 +46,203 @@ void transfer_all(const Transfer& transfer, char* data, std::int64_t bytes, std:
   }
 }
 
+/// The size of large pages, which spare most of the cost of memory that is touched for the first time.
+constexpr std::uintptr_t kPage = 2 << 20;
+
+/// An array whose pages come into being when they are written.
+at::Tensor reserve(at::IntArrayRef shape, at::ScalarType dtype) {
+  const auto bytes = static_cast<std::size_t>(c10::multiply_integers(shape)) * c10::elementSize(dtype);
+  void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  TORCH_CHECK_WITH(OutOfMemoryError, address != MAP_FAILED, "not enough memory for a feature map of ", bytes, " bytes");
+  ::madvise(address, bytes, MADV_HUGEPAGE);
+  return at::from_blob(
+      address, shape, [bytes](void* memory) { ::munmap(memory, bytes); }, at::TensorOptions().dtype(dtype));
+}
+
 }  // namespace
 
-/// Memory of maps that are gone, all of one size. Thread: any.
-class SpareMemory {
- public:
-  explicit SpareMemory() = default;
-  SpareMemory(const SpareMemory&) = delete;
-  SpareMemory& operator=(const SpareMemory&) = delete;
+MapMemory::MapMemory(std::int64_t limit, std::filesystem::path scratch) : limit_(limit), scratch_(std::move(scratch)) {}
 
-  ~SpareMemory() { release(); }
-
-  /// A spare of `bytes`, or null when there is none; then those of other sizes are given back to the system.
-  void* take(std::size_t bytes) {
-    const std::lock_guard lock(mutex_);
-    if (bytes != bytes_) release();
-    bytes_ = bytes;
-    if (blocks_.empty()) return nullptr;
-    void* block = blocks_.back();
-    blocks_.pop_back();
-    return block;
+MapMemory::Place MapMemory::take(std::int64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  if (limit_ > 0 && in_memory_ + bytes > limit_) {
+    in_files_ += bytes;
+    peak_in_files_ = std::max(peak_in_files_, in_files_);
+    return Place::File;
   }
-
-  void keep(void* block, std::size_t bytes) {
-    const std::lock_guard lock(mutex_);
-    if (bytes == bytes_) {
-      blocks_.push_back(block);
-    } else {
-      ::munmap(block, bytes);
-    }
-  }
-
- private:
-  void release() {
-    for (void* block : blocks_) ::munmap(block, bytes_);
-    blocks_.clear();
-  }
-
-  std::mutex mutex_;
-  std::size_t bytes_ = 0;
-  std::vector<void*> blocks_;
-};
-
-MapMemory::MapMemory(std::int64_t limit, std::filesystem::path scratch)
-    : limit_(limit), scratch_(std::move(scratch)), spare_(std::make_shared<SpareMemory>()) {}
-
-at::Tensor MapMemory::allocate(at::IntArrayRef shape, at::ScalarType dtype) {
-  const auto bytes = static_cast<std::size_t>(c10::multiply_integers(shape)) * c10::elementSize(dtype);
-  void* address = spare_->take(bytes);
-  if (address == nullptr) {
-    address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    TORCH_CHECK_WITH(OutOfMemoryError, address != MAP_FAILED, "not enough memory for a feature map of ", bytes,
-                     " bytes");
-    // Large pages spare most of the cost of memory that is touched for the first time.
-    ::madvise(address, bytes, MADV_HUGEPAGE);
-  }
-  const auto keep = [spare = spare_, bytes](void* memory) { spare->keep(memory, bytes); };
-  return at::from_blob(address, shape, keep, at::TensorOptions().dtype(dtype));
+  in_memory_ += bytes;
+  peak_in_memory_ = std::max(peak_in_memory_, in_memory_ + beside_);
+  return Place::Memory;
 }
 
-void MapMemory::take(std::int64_t bytes, bool memory) {
-  (memory ? in_memory_ : in_files_) += bytes;
-  peak_in_memory_ = std::max(peak_in_memory_, in_memory_);
-  peak_in_files_ = std::max(peak_in_files_, in_files_);
+void MapMemory::give_back(std::int64_t bytes, Place place) {
+  const std::lock_guard lock(mutex_);
+  (place == Place::File ? in_files_ : in_memory_) -= bytes;
 }
 
-void MapMemory::give_back(std::int64_t bytes, bool memory) {
-  (memory ? in_memory_ : in_files_) -= bytes;
+void MapMemory::set_beside(std::int64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  beside_ = bytes;
+  peak_in_memory_ = std::max(peak_in_memory_, in_memory_ + beside_);
 }
 
-/// Planes [from, to) of a map.
+/// Planes [from, to) of a map. Memory is an array for all of them, and the file has a place for each, but only those
+/// that hold something cost anything.
 class FeatureMap::Storage {
  public:
+  using Place = MapMemory::Place;
+
   Storage(std::shared_ptr<MapMemory> memory, const FeatureMap& map, std::int64_t from, std::int64_t to, bool real)
-      : from_(from), to_(to), plane_bytes_(map.plane_bytes()), memory_(std::move(memory)) {
-    in_memory_ = memory_->fits(bytes());
-    memory_->take(bytes(), in_memory_);
-    if (!real) return;
-    shape_ = {to - from, map.size_[1], map.size_[2], map.channels_};
-    dtype_ = map.dtype_;
-    if (in_memory_) {
-      values_ = memory_->allocate(shape_, dtype_);
-    } else {
-      file_ = open_scratch(memory_->scratch());
-    }
-  }
+      : from_(from),
+        to_(to),
+        plane_bytes_(map.plane_bytes()),
+        memory_(std::move(memory)),
+        real_(real),
+        shape_{to - from, map.size_[1], map.size_[2], map.channels_},
+        dtype_(map.dtype_),
+        places_(static_cast<std::size_t>(to - from), Place::Nowhere) {}
 
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
   ~Storage() {
+    for (const Place place : places_) {
+      if (place != Place::Nowhere) memory_->give_back(plane_bytes_, place);
+    }
     if (file_ >= 0) ::close(file_);
-    memory_->give_back(bytes(), in_memory_);
   }
 
   std::int64_t from() const { return from_; }
 
   std::int64_t to() const { return to_; }
 
+  bool in_files(std::int64_t from, std::int64_t to) const {
+    bool any = false;
+    each_run(from, to, [&](std::int64_t first, std::int64_t) { any = any || place_of(first) == Place::File; });
+    return any;
+  }
+
+  bool all_at(Place place, std::int64_t from, std::int64_t to) const { return run_of(from, to, place) == to; }
+
+  void place(std::int64_t from, std::int64_t to) {
+    const std::lock_guard lock(mutex_);
+    while (from < to) {
+      const std::int64_t last = run_of(from, to, place_of(from));
+      if (place_of(from) == Place::Nowhere) {
+        const Place place = memory_->take((last - from) * plane_bytes_);
+        set_place(from, last, place);
+        if (real_) open(place);
+      }
+      from = last;
+    }
+  }
+
   /// (planes, rows, columns, channels)
   at::Tensor read(std::int64_t from, std::int64_t to) const {
-    if (in_memory_) return values_.narrow(0, from - from_, to - from);
+    if (all_at(Place::Memory, from, to)) return in_memory(from, to);
     at::Tensor planes = at::empty({to - from, shape_[1], shape_[2], shape_[3]}, at::TensorOptions().dtype(dtype_));
-    const auto read = [this](char* data, std::size_t bytes, std::int64_t at) {
-      return ::pread(file_, data, bytes, at);
-    };
-    transfer_all(read, static_cast<char*>(planes.data_ptr()), (to - from) * plane_bytes_, (from - from_) * plane_bytes_,
-                 "read");
+    each_run(from, to, [&](std::int64_t first, std::int64_t last) {
+      const at::Tensor part = planes.narrow(0, first - from, last - first);
+      TORCH_CHECK(place_of(first) != Place::Nowhere, "planes ", first, " to ", last,
+                  " of a feature map were released, or never written");
+      place_of(first) == Place::Memory ? void(part.copy_(in_memory(first, last))) : read_file(first, part);
+    });
     return planes;
   }
 
-  bool in_memory() const { return in_memory_; }
-
   /// `planes` (planes, rows, columns, channels), contiguous; nothing is moved when they are the storage's own.
   void write(std::int64_t from, const at::Tensor& planes) {
-    if (in_memory_) {
-      const at::Tensor place = values_.narrow(0, from - from_, planes.size(0));
-      if (place.const_data_ptr() != planes.const_data_ptr()) place.copy_(planes);
-      return;
-    }
-    const auto write = [this](char* data, std::size_t bytes, std::int64_t at) {
-      return ::pwrite(file_, data, bytes, at);
-    };
-    transfer_all(write, static_cast<char*>(planes.data_ptr()), planes.size(0) * plane_bytes_,
-                 (from - from_) * plane_bytes_, "written");
+    const std::int64_t to = from + planes.size(0);
+    place(from, to);
+    each_run(from, to, [&](std::int64_t first, std::int64_t last) {
+      const at::Tensor part = planes.narrow(0, first - from, last - first);
+      if (place_of(first) == Place::File) return write_file(first, part);
+      const at::Tensor here = in_memory(first, last);
+      if (here.const_data_ptr() != part.const_data_ptr()) here.copy_(part);
+    });
+  }
+
+  void release(std::int64_t from, std::int64_t to) {
+    const std::lock_guard lock(mutex_);
+    each_run(from, to, [&](std::int64_t first, std::int64_t last) {
+      const Place place = place_of(first);
+      if (place == Place::Nowhere) return;
+      memory_->give_back((last - first) * plane_bytes_, place);
+      set_place(first, last, Place::Nowhere);
+      if (real_) place == Place::Memory ? drop_memory(first, last) : drop_file(first, last);
+    });
   }
 
  private:
-  std::int64_t bytes() const { return (to_ - from_) * plane_bytes_; }
+  std::size_t index(std::int64_t plane) const { return static_cast<std::size_t>(plane - from_); }
+
+  Place place_of(std::int64_t plane) const { return places_[index(plane)]; }
+
+  void set_place(std::int64_t from, std::int64_t to, Place place) {
+    std::fill(&places_[index(from)], &places_[index(from)] + (to - from), place);
+  }
+
+  /// Where the planes from `from` on that lie at `place` end.
+  std::int64_t run_of(std::int64_t from, std::int64_t to, Place place) const {
+    while (from < to && place_of(from) == place) ++from;
+    return from;
+  }
+
+  /// Calls `call` with ranges that lie at one place each.
+  template <typename Call>
+  void each_run(std::int64_t from, std::int64_t to, const Call& call) const {
+    while (from < to) {
+      const std::int64_t last = run_of(from, to, place_of(from));
+      call(from, last);
+      from = last;
+    }
+  }
+
+  void open(Place place) {
+    if (place == Place::Memory && !values_.defined()) values_ = reserve(shape_, dtype_);
+    if (place == Place::File && file_ < 0) file_ = open_scratch(memory_->scratch());
+  }
+
+  at::Tensor in_memory(std::int64_t from, std::int64_t to) const { return values_.narrow(0, from - from_, to - from); }
+
+  std::int64_t offset(std::int64_t plane) const { return (plane - from_) * plane_bytes_; }
+
+  void read_file(std::int64_t from, const at::Tensor& planes) const {
+    const auto read = [this](char* data, std::size_t bytes, std::int64_t at) {
+      return ::pread(file_, data, bytes, at);
+    };
+    transfer_all(read, static_cast<char*>(planes.data_ptr()), planes.size(0) * plane_bytes_, offset(from), "read");
+  }
+
+  void write_file(std::int64_t from, const at::Tensor& planes) {
+    const auto write = [this](char* data, std::size_t bytes, std::int64_t at) {
+      return ::pwrite(file_, data, bytes, at);
+    };
+    transfer_all(write, static_cast<char*>(planes.data_ptr()), planes.size(0) * plane_bytes_, offset(from), "written");
+  }
+
+  /// Pages can only go as a whole: with those of the planes around that hold nothing in memory either.
+  void drop_memory(std::int64_t from, std::int64_t to) {
+    while (from > from_ && place_of(from - 1) != Place::Memory) --from;
+    while (to < to_ && place_of(to) != Place::Memory) ++to;
+    const auto start = reinterpret_cast<std::uintptr_t>(values_.data_ptr());
+    const std::uintptr_t first = (start + static_cast<std::uintptr_t>(offset(from)) + kPage - 1) / kPage * kPage;
+    const std::uintptr_t last = (start + static_cast<std::uintptr_t>(offset(to))) / kPage * kPage;
+    if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  }
+
+  /// On a file system that cannot do it, the planes stay until the map is gone.
+  void drop_file(std::int64_t from, std::int64_t to) {
+    ::fallocate(file_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset(from), (to - from) * plane_bytes_);
+  }
 
   std::int64_t from_, to_, plane_bytes_;
   std::shared_ptr<MapMemory> memory_;
-  bool in_memory_ = true;
-  std::array<std::int64_t, 4> shape_{};
-  at::ScalarType dtype_ = at::kFloat;
+  bool real_;
+  std::array<std::int64_t, 4> shape_;
+  at::ScalarType dtype_;
+  std::mutex mutex_;  // of changes to places_, which a thread makes while others read other planes
+  std::vector<Place> places_;
   at::Tensor values_;
   int file_ = -1;
 };
@@ -199,31 +263,53 @@ std::int64_t FeatureMap::plane_bytes() const {
   return size_[1] * size_[2] * channels_ * static_cast<std::int64_t>(c10::elementSize(dtype_));
 }
 
-at::Tensor FeatureMap::read(std::int64_t from, std::int64_t to) const {
-  std::vector<at::Tensor> pieces;
+template <typename Call>
+void FeatureMap::each_part(std::int64_t from, std::int64_t to, const Call& call) const {
   for (const auto& part : parts_) {
     const std::int64_t first = std::max(from, part->from());
     const std::int64_t last = std::min(to, part->to());
-    if (first < last) pieces.push_back(part->read(first, last));
+    if (first < last) call(*part, first, last);
   }
+}
+
+at::Tensor FeatureMap::read(std::int64_t from, std::int64_t to) const {
+  std::vector<at::Tensor> pieces;
+  each_part(from, to, [&](const Storage& part, std::int64_t first, std::int64_t last) {
+    pieces.push_back(part.read(first, last));
+  });
   return as_feature_map(pieces.size() == 1 ? pieces.front() : at::cat(pieces));
 }
 
-at::Tensor FeatureMap::room(std::int64_t from, std::int64_t to) const {
+void FeatureMap::place(std::int64_t from, std::int64_t to) {
+  each_part(from, to, [](Storage& part, std::int64_t first, std::int64_t last) { part.place(first, last); });
+}
+
+at::Tensor FeatureMap::room(std::int64_t from, std::int64_t to) {
+  place(from, to);
   for (const auto& part : parts_) {
-    if (part->in_memory() && part->from() <= from && to <= part->to()) return as_feature_map(part->read(from, to));
+    const bool inside = part->from() <= from && to <= part->to();
+    if (inside && part->all_at(MapMemory::Place::Memory, from, to)) return as_feature_map(part->read(from, to));
   }
   return as_feature_map(at::empty({to - from, size_[1], size_[2], channels_}, at::TensorOptions().dtype(dtype_)));
 }
 
+void FeatureMap::release(std::int64_t from, std::int64_t to) {
+  each_part(from, to, [](Storage& part, std::int64_t first, std::int64_t last) { part.release(first, last); });
+}
+
+bool FeatureMap::in_files(std::int64_t from, std::int64_t to) const {
+  bool any = false;
+  each_part(from, to, [&](const Storage& part, std::int64_t first, std::int64_t last) {
+    any = any || part.in_files(first, last);
+  });
+  return any;
+}
+
 void FeatureMap::write(std::int64_t from, const at::Tensor& planes) {
   const at::Tensor values = planes.squeeze(0).permute({1, 2, 3, 0}).to(dtype_).contiguous();
-  const std::int64_t to = from + values.size(0);
-  for (const auto& part : parts_) {
-    const std::int64_t first = std::max(from, part->from());
-    const std::int64_t last = std::min(to, part->to());
-    if (first < last) part->write(first, values.narrow(0, first - from, last - first));
-  }
+  each_part(from, from + values.size(0), [&](Storage& part, std::int64_t first, std::int64_t last) {
+    part.write(first, values.narrow(0, first - from, last - first));
+  });
   const auto offset = static_cast<std::size_t>(from * channels_);
   std::fill_n(plane_sums_->sum.begin() + static_cast<std::ptrdiff_t>(offset), values.size(0) * channels_, 0.0);
   std::fill_n(plane_sums_->squares.begin() + static_cast<std::ptrdiff_t>(offset), values.size(0) * channels_, 0.0);

@@ -7,44 +7,47 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 namespace medgen::nn {
 
-/// Memory that feature maps may take, and what they take. What does not fit lies in files. The memory of a map that is
-/// gone serves the next one of the same size, so that its pages need not be made anew.
-/// Thread: one.
+/// Memory that feature maps may take, and what a pass takes at a time. What does not fit lies in files.
+/// Thread: any.
 class MapMemory {
  public:
   /// @param limit    bytes of maps in memory; 0: as much as they need
   /// @param scratch  folder for the files of maps that do not fit
   MapMemory(std::int64_t limit, std::filesystem::path scratch);
 
-  bool fits(std::int64_t bytes) const { return limit_ == 0 || in_memory_ + bytes <= limit_; }
+  enum class Place : std::uint8_t { Nowhere, Memory, File };
 
-  /// Uninitialized.
-  /// @throws c10::OutOfMemoryError
-  at::Tensor allocate(at::IntArrayRef shape, at::ScalarType dtype);
+  /// Takes `bytes` of memory, or of a file where memory is full.
+  Place take(std::int64_t bytes);
+  void give_back(std::int64_t bytes, Place place);
 
-  void take(std::int64_t bytes, bool memory);
-  void give_back(std::int64_t bytes, bool memory);
+  /// What is taken beside maps from now on, until it is told anew; the limit does not hold for it.
+  void set_beside(std::int64_t bytes);
 
   const std::filesystem::path& scratch() const { return scratch_; }
 
+  /// Most bytes at a time of maps in memory and of what is beside them.
   std::int64_t peak_in_memory() const { return peak_in_memory_; }
 
   std::int64_t peak_in_files() const { return peak_in_files_; }
 
  private:
+  std::mutex mutex_;
   std::int64_t limit_;
   std::filesystem::path scratch_;
-  std::shared_ptr<class SpareMemory> spare_;
-  std::int64_t in_memory_ = 0, in_files_ = 0, peak_in_memory_ = 0, peak_in_files_ = 0;
+  std::int64_t in_memory_ = 0, in_files_ = 0, beside_ = 0, peak_in_memory_ = 0, peak_in_files_ = 0;
 };
 
 /// What lies between two layers: (planes, rows, columns, channels), planes being the first spatial axis of the
-/// network's tensors, in memory or in a file, cut into contiguous ranges of planes when several devices share the work.
-/// With it go the sums of each plane's channels, of which normalisation makes its statistics. A handle: copies share.
+/// network's tensors, cut into contiguous ranges of planes when several devices share the work. Planes take memory, or
+/// room in a file, when they are placed, and give it back when they are released: a map that is read while another
+/// grows costs no more than the larger of the two. With it go the sums of each plane's channels, of which normalisation
+/// makes its statistics. A handle: copies share.
 class FeatureMap {
  public:
   FeatureMap() = default;
@@ -66,17 +69,28 @@ class FeatureMap {
 
   std::int64_t plane_bytes() const;
 
+  /// Decides where planes [from, to) lie, those that lie nowhere yet. Threads: disjoint ranges.
+  /// @throws c10::OutOfMemoryError
+  /// @throws c10::Error when no file can be made
+  void place(std::int64_t from, std::int64_t to);
+
   /// Planes [from, to) as (1, channels, to - from, rows, columns), channels-last; shares memory where it can.
-  /// @throws c10::Error when a file cannot be read
+  /// @throws c10::Error for planes that lie nowhere, and when a file cannot be read
   at::Tensor read(std::int64_t from, std::int64_t to) const;
 
-  /// Planes [from, to) of the same form, to be filled and written: those of the map where they lie together in memory,
-  /// which spares a copy, else others.
-  at::Tensor room(std::int64_t from, std::int64_t to) const;
+  /// Planes [from, to) of the same form, placed, to be filled and written: those of the map where they lie together in
+  /// memory, which spares a copy, else others.
+  at::Tensor room(std::int64_t from, std::int64_t to);
 
   /// Puts planes in place from `from` on, of the same form, and keeps their channel sums. Threads: disjoint ranges.
   /// @throws c10::Error when a file cannot be written (a full disk)
   void write(std::int64_t from, const at::Tensor& planes);
+
+  /// Planes [from, to) are not read again; their sums stay. Threads: any, while others read other planes.
+  void release(std::int64_t from, std::int64_t to);
+
+  /// Whether any of the planes [from, to) lies in a file.
+  bool in_files(std::int64_t from, std::int64_t to) const;
 
   /// Sums and sums of squares of every channel over all planes.
   struct Sums {
@@ -88,6 +102,10 @@ class FeatureMap {
   class Storage;
 
  private:
+  /// Calls `call` with each part that has planes of [from, to), and which.
+  template <typename Call>
+  void each_part(std::int64_t from, std::int64_t to, const Call& call) const;
+
   std::int64_t channels_ = 0;
   std::array<std::int64_t, 3> size_{};
   at::ScalarType dtype_ = at::kFloat;

@@ -9,9 +9,7 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
-#include <atomic>
 #include <exception>
-#include <mutex>
 #include <thread>
 
 namespace medgen::nn {
@@ -45,6 +43,16 @@ Reach reach_of(const Conv& conv, std::int64_t from, std::int64_t to) {
   const ConvOptions& o = conv.options();
   if (o.transposed) return {from / 2, to / 2 + 1};
   return {from * o.stride - o.padding, (to - 1) * o.stride - o.padding + o.kernel};
+}
+
+/// The first plane of x that the planes of the convolution's input from `from` on are made of.
+std::int64_t source_from(const FeatureMap& x, Resample resample, std::int64_t from) {
+  return std::clamp<std::int64_t>(resample == Resample::UpLinear ? (from - 1) / 2 : from, 0, x.planes());
+}
+
+/// One past the last plane of x that those before `to` are made of.
+std::int64_t source_to(const FeatureMap& x, Resample resample, std::int64_t to) {
+  return std::clamp<std::int64_t>(resample == Resample::UpLinear ? (to + 2) / 2 : to, 0, x.planes());
 }
 
 /// The convolution's input in a window of planes that moves over the volume: normalised and resampled (planes, rows,
@@ -92,22 +100,19 @@ class Window {
 
   void fill(std::int64_t from, const at::Tensor& slab) const {
     const std::int64_t to = from + slab.size(0);
+    const std::int64_t first = source_from(x_, stage_.resample, from);
+    const std::int64_t last = source_to(x_, stage_.resample, to);
     switch (stage_.resample) {
-      case Resample::UpLinear: {
-        const std::int64_t first = std::max<std::int64_t>((from - 1) / 2, 0);
-        const std::int64_t last = std::min((to + 2) / 2, x_.planes());
+      case Resample::UpLinear:
         return upsample_linear(as_planes(x_.read(first, last)).to(dtype_), first, x_.planes(), from, slab);
-      }
-      case Resample::PadEnd: {
+      case Resample::PadEnd:
         slab.zero_();
-        const std::int64_t last = std::min(to, x_.planes());
         if (last <= from) return;
         slab.narrow(0, 0, last - from)
             .narrow(1, 0, x_.size()[1])
             .narrow(2, 0, x_.size()[2])
             .copy_(as_planes(x_.read(from, last)));
         return;
-      }
       case Resample::None:
         break;
     }
@@ -129,117 +134,15 @@ class Window {
   Reach filled_{0, 0};
 };
 
-/// The planes [from, to) of `result` with what the layer's convolution is added to.
-at::Tensor start(const FeatureMap& result, const StreamStage& stage, std::int64_t from, std::int64_t to) {
-  if (stage.in_place) return result.read(from, to);
-  at::Tensor planes = result.room(from, to);
-  if (stage.residual != nullptr && stage.shortcut == nullptr) return planes.copy_(stage.residual->read(from, to));
-  planes.zero_();
-  if (stage.residual != nullptr) stage.shortcut->add_slab(stage.residual->read(from, to), planes);
-  return planes;
-}
-
-}  // namespace
-
-Stream::Stream(StreamOptions options, double total_flops)
-    : options_(std::move(options)),
-      memory_(std::make_shared<MapMemory>(options_.memory, options_.scratch)),
-      total_flops_(total_flops) {}
-
-Stream Stream::planned(StreamOptions options) {
-  Stream stream(std::move(options));
-  stream.planned_ = true;
-  return stream;
-}
-
-FeatureMap Stream::make(std::int64_t channels, Size size, at::ScalarType dtype) {
-  return FeatureMap(memory_, channels, size, dtype, options_.parts, !planned_);
-}
-
-FeatureMap Stream::input(const at::Tensor& x, at::ScalarType dtype) {
-  FeatureMap map = make(x.size(1), {x.size(2), x.size(3), x.size(4)}, dtype);
-  if (planned_) return map;
-  const std::int64_t step = std::max<std::int64_t>(1, options_.slab_bytes / map.plane_bytes());
-  for (std::int64_t from = 0; from < map.planes(); from += step) {
-    const std::int64_t count = std::min(step, map.planes() - from);
-    map.write(from, x.narrow(2, from, count));
-  }
-  return map;
-}
-
-FeatureMap Stream::conv(const Conv& conv, const FeatureMap& x, at::ScalarType dtype, const StreamStage& stage) {
-  const Size size = output_size(conv, resampled(x, stage.resample));
-  TORCH_CHECK(!stage.in_place || (stage.residual != nullptr && stage.shortcut == nullptr && stage.residual != &x &&
-                                  stage.residual->dtype() == dtype),
-              "no residual whose memory the result could take");
-  FeatureMap result = stage.in_place ? *stage.residual : make(conv.options().out, size, dtype);
-  run(conv, x, stage, size,
-      {.open = [&](std::int64_t from, std::int64_t to) { return start(result, stage, from, to); },
-       .close = [&](std::int64_t from, const at::Tensor& planes) { result.write(from, planes); }});
-  return result;
-}
-
-void Stream::conv_into(const Conv& conv, const FeatureMap& x, const at::Tensor& out, const StreamStage& stage) {
-  const Size size = output_size(conv, resampled(x, stage.resample));
-  const auto open = [&](std::int64_t from, std::int64_t to) {
-    const at::Tensor planes = at::zeros({to - from, size[1], size[2], conv.options().out}, at::kFloat);
-    return planes.permute({3, 0, 1, 2}).unsqueeze(0);
-  };
-  run(conv, x, stage, size, {.open = open, .close = [&](std::int64_t from, const at::Tensor& planes) {
-                               out.narrow(2, from, planes.size(2)).copy_(planes);
-                             }});
-}
-
-FeatureMap Stream::whole(const FeatureMap& x, const std::function<at::Tensor(const at::Tensor&)>& layer) {
-  FeatureMap result = make(x.channels(), x.size(), x.dtype());
-  slab_peak_ = std::max(slab_peak_, 4 * x.plane_bytes() * x.planes());
-  if (!planned_) result.write(0, layer(x.read(0, x.planes())));
-  return result;
-}
-
-void Stream::run(const Conv& conv, const FeatureMap& x, const StreamStage& stage, Size size, const Target& target) {
-  const ConvOptions& o = conv.options();
-  const Size in = resampled(x, stage.resample);
-  // What an exact layer takes is not rounded on its way.
-  const at::ScalarType dtype = o.role == Role::Exact ? at::kFloat : x.dtype();
-  const std::int64_t plane_bytes = in[1] * in[2] * x.channels() * static_cast<std::int64_t>(c10::elementSize(dtype));
-  const std::int64_t out_bytes = size[1] * size[2] * o.out * static_cast<std::int64_t>(c10::elementSize(dtype));
-  // Output planes at a time: an even number, which a transposed convolution needs.
-  const std::int64_t per_output = std::max<std::int64_t>(plane_bytes * in[0] / std::max<std::int64_t>(size[0], 1), 1);
-  const std::int64_t step = std::max<std::int64_t>(2, options_.slab_bytes / per_output / 2 * 2);
-  const double voxels =
-      o.transposed ? static_cast<double>(x.voxels()) : static_cast<double>(size[0] * size[1] * size[2]);
-  const double flops = conv.flops_per_voxel() * voxels;
-  const std::int64_t reach = std::min(step * in[0] / std::max<std::int64_t>(size[0], 1) + o.kernel, in[0] + 2);
-  slab_peak_ = std::max(slab_peak_, static_cast<std::int64_t>(options_.parts) *
-                                        (reach * plane_bytes + std::min(step, size[0]) * out_bytes));
-  if (planned_) {
-    flops_ += flops;
-    return;
-  }
-  const ChannelAffine affine = stage.norm == nullptr ? ChannelAffine{} : stage.norm->affine(x.sums(), x.voxels());
-  std::mutex mutex;
-  const auto work = [&](std::int64_t from, std::int64_t to) {
-    const at::NoGradGuard no_grad;
-    Window window(x, stage, affine, dtype, reach);
-    for (std::int64_t first = from; first < to; first += step) {
-      const std::int64_t last = std::min(first + step, to);
-      const at::Tensor planes = target.open(first, last);
-      conv.add_slab(window.at(reach_of(conv, first, last)), planes);
-      target.close(first, planes);
-      const std::lock_guard lock(mutex);
-      finished(flops * static_cast<double>(last - first) / static_cast<double>(size[0]));
-    }
-  };
-  if (options_.parts == 1) return work(0, size[0]);
-
-  std::vector<std::exception_ptr> failures(options_.parts);
+/// Calls `work` with each number below `parts`, each on a thread. @throws what the first of them threw
+template <typename Work>
+void at_once(std::size_t parts, const Work& work) {
+  std::vector<std::exception_ptr> failures(parts);
   std::vector<std::jthread> threads;
-  for (std::size_t part = 0; part < options_.parts; ++part) {
+  for (std::size_t part = 0; part < parts; ++part) {
     threads.emplace_back([&, part] {
       try {
-        const auto [from, to] = part_of(size[0] / 2, part, options_.parts);
-        work(2 * from, part + 1 == options_.parts ? size[0] : 2 * to);
+        work(part);
       } catch (...) {
         failures[part] = std::current_exception();
       }
@@ -251,13 +154,203 @@ void Stream::run(const Conv& conv, const FeatureMap& x, const StreamStage& stage
   }
 }
 
+}  // namespace
+
+/// One layer over one map.
+struct Stream::Layer {
+  const Conv& conv;
+  const StreamStage& stage;
+  FeatureMap x;
+  std::vector<FeatureMap> results;  ///< none: they go elsewhere
+  /// Planes [from, to) that the convolution is added to: (1, C, planes, rows, columns), channels-last.
+  std::function<at::Tensor(std::int64_t from, std::int64_t to)> open;
+  /// They are finished.
+  std::function<void(std::int64_t from, const at::Tensor& planes)> close;
+  double shortcut_flops = 0;  ///< for each voxel of the result
+
+  Size in = resampled(x, stage.resample);  ///< lengths that the convolution sees
+  Size out = output_size(conv, in);
+  /// What an exact layer takes is not rounded on its way.
+  at::ScalarType dtype = conv.options().role == Role::Exact ? at::kFloat : x.dtype();
+  std::int64_t step = 0;   ///< output planes at a time: an even number, which a transposed convolution needs
+  std::int64_t reach = 0;  ///< planes of the convolution's input for these
+
+  void cut(std::int64_t slab_bytes) {
+    const std::int64_t outputs = std::max<std::int64_t>(out[0], 1);
+    const std::int64_t per_output = std::max<std::int64_t>(in_bytes() * in[0] / outputs, 1);
+    step = std::max<std::int64_t>(2, slab_bytes / per_output / 2 * 2);
+    reach = std::min(step * in[0] / outputs + conv.options().kernel, in[0] + 2);
+  }
+
+  double flops() const {
+    const auto voxels = static_cast<double>(out[0] * out[1] * out[2]);
+    return conv.flops_per_voxel() * (conv.options().transposed ? static_cast<double>(x.voxels()) : voxels) +
+           shortcut_flops * voxels;
+  }
+
+  /// What output planes [from, to) take beside maps: the window, planes read from files or converted, planes on their
+  /// way to files; in float32 the input and the output in the order that the convolution's library works in.
+  std::int64_t slab_bytes(std::int64_t from, std::int64_t to) const {
+    const Reach reached = reach_of(conv, from, to);
+    const std::int64_t first = source_from(x, stage.resample, reached.from);
+    const std::int64_t last = source_to(x, stage.resample, reached.to);
+    const std::int64_t out_bytes = (to - from) * out[1] * out[2] * conv.options().out * element(dtype);
+    std::int64_t bytes = reach * in_bytes();
+    if (x.in_files(first, last)) bytes += (last - first) * x.plane_bytes();
+    if (x.dtype() != dtype) bytes += (last - first) * x.plane_bytes() / element(x.dtype()) * element(dtype);
+    for (const FeatureMap& result : results) {
+      if (result.in_files(from, to)) bytes += (to - from) * result.plane_bytes();
+    }
+    if (results.empty()) bytes += out_bytes;
+    if (dtype == at::kFloat) bytes += reach * in_bytes() + out_bytes;
+    return bytes;
+  }
+
+ private:
+  static std::int64_t element(at::ScalarType type) { return static_cast<std::int64_t>(c10::elementSize(type)); }
+
+  /// Of a plane that the convolution takes.
+  std::int64_t in_bytes() const { return in[1] * in[2] * x.channels() * element(dtype); }
+};
+
+Stream::Stream(StreamOptions options, double total_flops, bool planned)
+    : options_(std::move(options)),
+      planned_(planned),
+      memory_(std::make_shared<MapMemory>(options_.memory, options_.scratch)),
+      total_flops_(total_flops) {}
+
+FeatureMap Stream::make(std::int64_t channels, Size size, at::ScalarType dtype) {
+  return FeatureMap(memory_, channels, size, dtype, options_.parts, !planned_);
+}
+
+FeatureMap Stream::input(const at::Tensor& x, at::ScalarType dtype) {
+  FeatureMap map = make(x.size(1), {x.size(2), x.size(3), x.size(4)}, dtype);
+  const std::int64_t step = std::max<std::int64_t>(1, options_.slab_bytes / map.plane_bytes());
+  for (std::int64_t from = 0; from < map.planes(); from += step) {
+    const std::int64_t to = std::min(from + step, map.planes());
+    map.place(from, to);
+    if (!planned_) map.write(from, x.narrow(2, from, to - from));
+  }
+  return map;
+}
+
+FeatureMap Stream::conv(const Conv& conv, const FeatureMap& x, at::ScalarType dtype, const StreamStage& stage) {
+  const Size size = output_size(conv, resampled(x, stage.resample));
+  const FeatureMap* residual = stage.residual;
+  TORCH_CHECK(residual == nullptr || (residual != &x && residual->dtype() == dtype && residual->size() == size),
+              "no residual whose memory the result could take");
+  FeatureMap result = residual != nullptr ? *residual : make(conv.options().out, size, dtype);
+  run({.conv = conv,
+       .stage = stage,
+       .x = x,
+       .results = {result},
+       .open = [&](auto from, auto to) { return residual ? result.read(from, to) : result.room(from, to).zero_(); },
+       .close = [&](auto from, const at::Tensor& planes) { result.write(from, planes); }});
+  return result;
+}
+
+std::pair<FeatureMap, FeatureMap> Stream::conv_with_shortcut(const Conv& conv, const Conv& shortcut,
+                                                             const FeatureMap& x, at::ScalarType dtype,
+                                                             const StreamStage& stage) {
+  TORCH_CHECK(shortcut.options().kernel == 1 && output_size(conv, x.size()) == x.size() &&
+                  stage.resample == Resample::None && stage.residual == nullptr,
+              "a shortcut is of the size of the layer's result");
+  FeatureMap result = make(conv.options().out, x.size(), dtype);
+  FeatureMap beside = make(shortcut.options().out, x.size(), dtype);
+  const auto close = [&](std::int64_t from, const at::Tensor& planes) {
+    result.write(from, planes);
+    const std::int64_t to = from + planes.size(2);
+    const at::Tensor added = beside.room(from, to).zero_();
+    shortcut.add_slab(x.read(from, to), added);
+    beside.write(from, added);
+  };
+  run({.conv = conv,
+       .stage = stage,
+       .x = x,
+       .results = {result, beside},
+       .open = [&](auto from, auto to) { return result.room(from, to).zero_(); },
+       .close = close,
+       .shortcut_flops = shortcut.flops_per_voxel()});
+  return {result, beside};
+}
+
+void Stream::conv_into(const Conv& conv, const FeatureMap& x, const at::Tensor& out, const StreamStage& stage) {
+  const Size size = output_size(conv, resampled(x, stage.resample));
+  const auto open = [&](std::int64_t from, std::int64_t to) {
+    const at::Tensor planes = at::zeros({to - from, size[1], size[2], conv.options().out}, at::kFloat);
+    return planes.permute({3, 0, 1, 2}).unsqueeze(0);
+  };
+  const auto close = [&](std::int64_t from, const at::Tensor& planes) {
+    out.narrow(2, from, planes.size(2)).copy_(planes);
+  };
+  run({.conv = conv, .stage = stage, .x = x, .results = {}, .open = open, .close = close});
+}
+
+FeatureMap Stream::whole(FeatureMap x, const std::function<at::Tensor(const at::Tensor&)>& layer) {
+  set_slabs(4 * x.plane_bytes() * x.planes());
+  if (!planned_) x.write(0, layer(x.read(0, x.planes())));
+  set_slabs(0);
+  return x;
+}
+
+void Stream::run(Layer layer) {
+  layer.cut(options_.slab_bytes);
+  const GroupNorm* norm = layer.stage.norm;
+  const ChannelAffine affine =
+      norm == nullptr || planned_ ? ChannelAffine{} : norm->affine(layer.x.sums(), layer.x.voxels());
+  const auto work = [&](std::size_t part) {
+    const auto [from, to] = part_of(layer.out[0] / 2, part, options_.parts);
+    run_part(layer, affine, 2 * from, part + 1 == options_.parts ? layer.out[0] : 2 * to);
+  };
+  if (planned_ || options_.parts == 1) {
+    for (std::size_t part = 0; part < options_.parts; ++part) work(part);
+  } else {
+    at_once(options_.parts, work);
+  }
+  if (layer.stage.last_reader) layer.x.release(0, layer.x.planes());
+  set_slabs(0);
+}
+
+void Stream::run_part(const Layer& layer, const ChannelAffine& affine, std::int64_t from, std::int64_t to) {
+  const at::NoGradGuard no_grad;
+  const Resample resample = layer.stage.resample;
+  const double flops = layer.flops() / static_cast<double>(layer.out[0]);
+  FeatureMap x = layer.x;
+  std::vector<FeatureMap> results = layer.results;
+  Window window(x, layer.stage, affine, layer.dtype, layer.reach);
+  // The planes below are read by the device before.
+  std::int64_t released = from == 0 ? 0 : source_to(x, resample, reach_of(layer.conv, from - 2, from).to);
+  for (std::int64_t first = from; first < to; first += layer.step) {
+    const std::int64_t last = std::min(first + layer.step, to);
+    for (FeatureMap& result : results) result.place(first, last);
+    set_slabs(static_cast<std::int64_t>(options_.parts) * layer.slab_bytes(first, last));
+    if (!planned_) {
+      const at::Tensor planes = layer.open(first, last);
+      layer.conv.add_slab(window.at(reach_of(layer.conv, first, last)), planes);
+      layer.close(first, planes);
+    }
+    finished(flops * static_cast<double>(last - first));
+    const std::int64_t next = source_from(x, resample, reach_of(layer.conv, last, last + 2).from);
+    if (!layer.stage.last_reader || next <= released) continue;
+    x.release(released, next);
+    released = next;
+  }
+}
+
+void Stream::set_slabs(std::int64_t bytes) {
+  memory_->set_beside(bytes);
+  const std::lock_guard lock(mutex_);
+  slab_peak_ = std::max(slab_peak_, bytes);
+}
+
 void Stream::finished(double flops) {
+  const std::lock_guard lock(mutex_);
   flops_ += flops;
   if (options_.progress && total_flops_ > 0) options_.progress(std::min(flops_ / total_flops_, 1.0));
 }
 
 StreamCost Stream::cost() const {
-  return {memory_->peak_in_memory() + slab_peak_, memory_->peak_in_files(), flops_};
+  return {memory_->peak_in_memory(), slab_peak_, memory_->peak_in_files(), flops_};
 }
 
 }  // namespace medgen::nn

@@ -9,6 +9,8 @@
 #include "plugins/support/nn/layers.h"
 
 #include <functional>
+#include <mutex>
+#include <utility>
 
 namespace medgen::nn {
 
@@ -23,6 +25,7 @@ struct StreamOptions {
 /// What a streamed pass costs.
 struct StreamCost {
   std::int64_t memory = 0;  ///< most bytes of feature maps and slabs at a time
+  std::int64_t slabs = 0;   ///< most bytes of slabs alone, and of what computing with them takes
   std::int64_t files = 0;   ///< most bytes in scratch files
   double flops = 0;         ///< of the convolutions
 };
@@ -32,19 +35,18 @@ struct StreamStage {
   const GroupNorm* norm = nullptr;  ///< normalises the input
   bool with_silu = true;            ///< after norm
   enum class Resample { None, UpLinear, PadEnd } resample = Resample::None;
-  const FeatureMap* residual = nullptr;  ///< added to the output
-  const Conv* shortcut = nullptr;        ///< 1x1x1 convolution that the residual goes through
-  bool in_place = false;  ///< the result takes the residual's memory; not with a shortcut, or where x is the residual
+  const FeatureMap* residual = nullptr;  ///< added to, in its own memory, which the result takes; another map than x
+  bool last_reader = false;              ///< planes of x are released as soon as they are not needed any more
 };
 
 /// One pass of one network over one volume (batch 1), without gradients.
 class Stream {
  public:
   /// @param total_flops  of the whole pass, for progress; 0: none is told
-  explicit Stream(StreamOptions options, double total_flops = 0);
+  explicit Stream(StreamOptions options, double total_flops = 0) : Stream(std::move(options), total_flops, false) {}
 
   /// A pass that computes nothing and only adds up what it would cost; its tensors are of the device "meta".
-  static Stream planned(StreamOptions options);
+  static Stream planned(StreamOptions options) { return Stream(std::move(options), 0, true); }
 
   /// (1, C, D, H, W) as a map of type `dtype`.
   FeatureMap input(const at::Tensor& x, at::ScalarType dtype);
@@ -52,32 +54,34 @@ class Stream {
   /// The layer over the whole map; `dtype` is that of the result.
   FeatureMap conv(const Conv& conv, const FeatureMap& x, at::ScalarType dtype, const StreamStage& stage = {});
 
+  /// The layer and `shortcut`, a 1x1x1 convolution of x itself, in one pass over x.
+  std::pair<FeatureMap, FeatureMap> conv_with_shortcut(const Conv& conv, const Conv& shortcut, const FeatureMap& x,
+                                                       at::ScalarType dtype, const StreamStage& stage = {});
+
   /// The last layer: into `out` (1, C, D, H, W), converted to its type.
   void conv_into(const Conv& conv, const FeatureMap& x, const at::Tensor& out, const StreamStage& stage = {});
 
-  /// A layer that needs the whole map at once (attention), normalised by itself.
-  FeatureMap whole(const FeatureMap& x, const std::function<at::Tensor(const at::Tensor&)>& layer);
+  /// A layer that needs the whole map at once (attention), normalised by itself; into the memory of x.
+  FeatureMap whole(FeatureMap x, const std::function<at::Tensor(const at::Tensor&)>& layer);
 
   StreamCost cost() const;
 
  private:
-  /// Where a layer's result goes.
-  struct Target {
-    /// Planes [from, to) that the result is added to: (1, C, planes, rows, columns), channels-last.
-    std::function<at::Tensor(std::int64_t from, std::int64_t to)> open;
-    /// They are finished.
-    std::function<void(std::int64_t from, const at::Tensor& planes)> close;
-  };
+  struct Layer;
 
+  Stream(StreamOptions options, double total_flops, bool planned);
   FeatureMap make(std::int64_t channels, std::array<std::int64_t, 3> size, at::ScalarType dtype);
-  void run(const Conv& conv, const FeatureMap& x, const StreamStage& stage, std::array<std::int64_t, 3> size,
-           const Target& target);
+  void run(Layer layer);
+  /// Output planes [from, to), which one device makes.
+  void run_part(const Layer& layer, const ChannelAffine& affine, std::int64_t from, std::int64_t to);
+  void set_slabs(std::int64_t bytes);
   void finished(double flops);
 
   StreamOptions options_;
-  bool planned_ = false;
+  bool planned_;
   std::shared_ptr<MapMemory> memory_;
   double total_flops_;
+  std::mutex mutex_;  // of flops_ and of progress
   double flops_ = 0;
   std::int64_t slab_peak_ = 0;
 };

@@ -10,7 +10,10 @@
 #include <ATen/ops/randn.h>
 #include <ATen/ops/silu.h>
 #include <ATen/TensorOperators.h>
+#include <unistd.h>
 #include <catch2/catch.hpp>
+
+#include <fstream>
 
 using namespace medgen;
 using nn::Stream;
@@ -35,6 +38,7 @@ at::Tensor streamed(const nn::Conv& conv, const at::Tensor& x, const StreamOptio
   const nn::FeatureMap map = stream.input(x, at::kFloat);
   const nn::FeatureMap added = residual.defined() ? stream.input(residual, at::kFloat) : nn::FeatureMap();
   if (residual.defined()) stage.residual = &added;
+  stage.last_reader = true;
   const nn::FeatureMap result = stream.conv(conv, map, at::kFloat, stage);
   return result.read(0, result.planes());
 }
@@ -46,6 +50,12 @@ StreamOptions some_options() {
   options.memory = GENERATE(0, 1);
   options.parts = GENERATE(1U, 3U);
   return options;
+}
+
+int64_t resident_bytes() {
+  int64_t pages = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> pages >> resident;
+  return resident * ::sysconf(_SC_PAGESIZE);
 }
 
 /// A convolution with weights.
@@ -91,18 +101,27 @@ TEST_CASE("stream: a convolution in slabs is the whole one", "[unit][nn]") {
   REQUIRE(relative(streamed(conv, x, options), conv.forward(x)) < 1e-6);
 }
 
-TEST_CASE("stream: normalised, with a residual that is projected", "[unit][nn]") {
+TEST_CASE("stream: a shortcut made in the same pass is a layer of its own", "[unit][nn]") {
+  const at::NoGradGuard no_grad;
   const StreamOptions options = some_options();
   nn::GroupNorm norm(4, 8, 1e-6);
   norm.initialize(5);
   Layer conv({.in = 8, .out = 6});
   Layer shortcut({.in = 8, .out = 6, .kernel = 1, .padding = 0});
   const at::Tensor x = feature_map({1, 8, 7, 10, 6});
-  const at::Tensor expected = conv.forward(norm.forward_silu(x)) + shortcut.forward(x);
-  REQUIRE(relative(streamed(conv, x, options, {.norm = &norm, .shortcut = &shortcut}, x), expected) < 1e-6);
+  Stream stream(options);
+  const nn::FeatureMap map = stream.input(x, at::kFloat);
+  const auto [main, beside] =
+      stream.conv_with_shortcut(conv, shortcut, map, at::kFloat, {.norm = &norm, .last_reader = true});
+  REQUIRE(relative(main.read(0, 7), conv.forward(norm.forward_silu(x))) < 1e-6);
+  REQUIRE(relative(beside.read(0, 7), shortcut.forward(x)) < 1e-6);
+  REQUIRE_THROWS_WITH(map.read(0, 7), Catch::Contains("released"));
+  REQUIRE_THROWS(stream.conv_with_shortcut(conv, conv, main, at::kFloat));
+  Layer down({.in = 6, .out = 6, .stride = 2});
+  REQUIRE_THROWS(stream.conv_with_shortcut(down, shortcut, main, at::kFloat));
 }
 
-TEST_CASE("stream: a result that takes the memory of its residual is the same", "[unit][nn]") {
+TEST_CASE("stream: a result takes the memory of its residual, whatever the slabs", "[unit][nn]") {
   const at::NoGradGuard no_grad;
   const StreamOptions options = some_options();
   const auto dtype = GENERATE(at::kFloat, at::kBFloat16);
@@ -110,15 +129,22 @@ TEST_CASE("stream: a result that takes the memory of its residual is the same", 
   norm.initialize(5);
   Layer conv({.in = 8, .out = 8});
   conv.set_precision(dtype);
+  const at::Tensor x = feature_map({1, 8, 7, 10, 6}), residual = feature_map({1, 8, 7, 10, 6});
+  const auto pass = [&](const StreamOptions& how) {
+    Stream stream(how);
+    const nn::FeatureMap added = stream.input(residual, dtype);
+    stream.conv(conv, stream.input(x, dtype), dtype, {.norm = &norm, .residual = &added, .last_reader = true});
+    return std::pair{added.read(0, 7).clone(), added.sums().sum};
+  };
+  const auto [sum, channels] = pass(options);
+  const auto [whole, channels_of_whole] = pass({});
+  REQUIRE(sum.equal(whole));
+  REQUIRE(channels == channels_of_whole);
   Stream stream(options);
-  const nn::FeatureMap x = stream.input(feature_map({1, 8, 7, 10, 6}), dtype);
-  const nn::FeatureMap residual = stream.input(feature_map({1, 8, 7, 10, 6}), dtype);
-  const nn::FeatureMap fresh = stream.conv(conv, x, dtype, {.norm = &norm, .residual = &residual});
-  const nn::FeatureMap taken = stream.conv(conv, x, dtype, {.norm = &norm, .residual = &residual, .in_place = true});
-  REQUIRE(taken.read(0, 7).equal(fresh.read(0, 7)));
-  REQUIRE(taken.sums().sum == fresh.sums().sum);
-  REQUIRE_THROWS(stream.conv(conv, residual, dtype, {.residual = &residual, .in_place = true}));
-  REQUIRE_THROWS(stream.conv(conv, x, dtype, {.in_place = true}));
+  const nn::FeatureMap map = stream.input(x, dtype);
+  REQUIRE_THROWS(stream.conv(conv, map, dtype, {.residual = &map}));
+  const nn::FeatureMap small = stream.input(x.narrow(2, 0, 3), dtype);
+  REQUIRE_THROWS(stream.conv(conv, map, dtype, {.residual = &small}));
 }
 
 TEST_CASE("stream: resampling layers in slabs are the whole ones", "[unit][nn]") {
@@ -140,15 +166,17 @@ TEST_CASE("stream: a plan counts what the pass then takes, and computes nothing"
   const at::NoGradGuard no_grad;
   Layer conv({.in = 8, .out = 8});
   const auto pass = [&](Stream& stream, const at::Tensor& x) {
-    const nn::FeatureMap first = stream.conv(conv, stream.input(x, at::kFloat), at::kFloat);
-    stream.conv(conv, first, at::kFloat, {.residual = &first});
+    const nn::FeatureMap first = stream.conv(conv, stream.input(x, at::kFloat), at::kFloat, {.last_reader = true});
+    const nn::FeatureMap second = stream.conv(conv, first, at::kFloat);
+    stream.conv(conv, second, at::kFloat, {.residual = &first, .last_reader = true});
   };
   const int64_t map = int64_t{8} * 12 * 10 * 6 * 4;
   StreamOptions options;
   options.memory = GENERATE_COPY(int64_t{0}, 2 * map, map, int64_t{1});
+  options.slab_bytes = GENERATE(1, 1 << 20);
   Stream planned = Stream::planned(options);
   pass(planned, at::empty({1, 8, 12, 10, 6}, at::TensorOptions().device(at::kMeta)));
-  REQUIRE(planned.cost().flops == Approx(2.0 * 2 * 27 * 64 * 12 * 10 * 6));
+  REQUIRE(planned.cost().flops == Approx(3.0 * 2 * 27 * 64 * 12 * 10 * 6));
 
   double last = 0;
   options.progress = [&](double part) {
@@ -160,7 +188,29 @@ TEST_CASE("stream: a plan counts what the pass then takes, and computes nothing"
   REQUIRE(last == Approx(1));
   REQUIRE(real.cost().memory == planned.cost().memory);
   REQUIRE(real.cost().files == planned.cost().files);
+  REQUIRE(real.cost().slabs == planned.cost().slabs);
   REQUIRE((planned.cost().files == 0) == (options.memory == 0 || options.memory >= 2 * map));
+  // Parts of maps lie in memory as long as there is any.
+  if (options.memory == map) REQUIRE(planned.cost().files <= map + 4 * map / 12);
+}
+
+TEST_CASE("stream: a map that is read for the last time makes room for the next", "[unit][nn]") {
+  Layer conv({.in = 8, .out = 8});
+  StreamOptions options;
+  options.slab_bytes = 1;
+  options.parts = GENERATE(1U, 3U);
+  options.memory = GENERATE(0, 1);
+  const int64_t plane = int64_t{8} * 10 * 6 * 4, map = 40 * plane;
+  const auto most = [&](bool last_reader) {
+    Stream stream = Stream::planned(options);
+    const nn::FeatureMap x =
+        stream.input(at::empty({1, 8, 40, 10, 6}, at::TensorOptions().device(at::kMeta)), at::kFloat);
+    stream.conv(conv, x, at::kFloat, {.last_reader = last_reader});
+    const nn::StreamCost cost = stream.cost();
+    return options.memory == 0 ? cost.memory - cost.slabs : cost.files;
+  };
+  REQUIRE(most(false) == 2 * map);
+  REQUIRE(most(true) <= map + 5 * plane * static_cast<int64_t>(options.parts));
 }
 
 TEST_CASE("stream: what stops a pass reaches the caller, from any device", "[unit][nn]") {
@@ -195,4 +245,61 @@ TEST_CASE("feature map: sums are those of what was written, in any order and twi
     REQUIRE(sums.sum[static_cast<size_t>(c)] == Approx(x.select(1, c).sum().item<double>()).margin(1e-5));
     REQUIRE(sums.squares[static_cast<size_t>(c)] == Approx(x.select(1, c).square().sum().item<double>()));
   }
+}
+
+TEST_CASE("feature map: planes lie in memory while there is room, then in a file", "[unit][nn]") {
+  constexpr int64_t kPlane = int64_t{3} * 4 * 5 * 4;
+  const auto memory = std::make_shared<nn::MapMemory>(4 * kPlane, "/tmp");
+  const at::Tensor x = feature_map({1, 3, 6, 4, 5});
+  nn::FeatureMap map(memory, 3, {6, 4, 5}, at::kFloat, 1, true);
+  REQUIRE(memory->peak_in_memory() == 0);
+  for (int64_t plane = 0; plane < 6; ++plane) map.write(plane, x.narrow(2, plane, 1));
+  REQUIRE(memory->peak_in_memory() == 4 * kPlane);
+  REQUIRE(memory->peak_in_files() == 2 * kPlane);
+  REQUIRE_FALSE(map.in_files(0, 4));
+  REQUIRE(map.in_files(3, 5));
+  REQUIRE(map.read(0, 6).equal(x));
+  map.room(3, 5).copy_(x.narrow(2, 3, 2));  // nothing but a copy
+  REQUIRE(map.read(2, 6).equal(x.narrow(2, 2, 4)));
+  REQUIRE(memory->peak_in_files() == 2 * kPlane);
+}
+
+TEST_CASE("feature map: released planes make room, keep their sums and cannot be read", "[unit][nn]") {
+  constexpr int64_t kPlane = int64_t{3} * 4 * 5 * 4;
+  const auto memory = std::make_shared<nn::MapMemory>(GENERATE(int64_t{0}, 6 * kPlane, 3 * kPlane, int64_t{1}), "/tmp");
+  const auto parts = GENERATE(1U, 4U);
+  const at::Tensor x = feature_map({1, 3, 6, 4, 5});
+  const auto planes_of = [&](const std::shared_ptr<nn::MapMemory>& where) {
+    nn::FeatureMap map(where, 3, {6, 4, 5}, at::kFloat, parts, true);
+    for (int64_t plane = 0; plane < 6; ++plane) map.write(plane, x.narrow(2, plane, 1));
+    return map;
+  };
+  nn::FeatureMap map = planes_of(memory);
+  const std::vector<double> sums = map.sums().sum;
+  const int64_t taken = memory->peak_in_memory() + memory->peak_in_files();
+  REQUIRE(taken == 6 * kPlane);
+  map.release(0, 3);
+  map.release(1, 4);
+  REQUIRE_THROWS_WITH(map.read(3, 4), Catch::Contains("released"));
+  REQUIRE_THROWS(map.read(3, 6));
+  REQUIRE(map.read(4, 6).equal(x.narrow(2, 4, 2)));
+  REQUIRE(map.sums().sum == sums);
+  nn::FeatureMap other(memory, 3, {4, 4, 5}, at::kFloat, 1, true);
+  REQUIRE_THROWS_WITH(other.read(0, 1), Catch::Contains("never written"));
+  for (int64_t plane = 0; plane < 4; ++plane) other.write(plane, x.narrow(2, plane, 1));
+  REQUIRE(memory->peak_in_memory() + memory->peak_in_files() == taken);
+  map.write(2, x.narrow(2, 2, 1));
+  REQUIRE(map.read(2, 3).equal(x.narrow(2, 2, 1)));
+}
+
+TEST_CASE("feature map: what was released is given back to the system", "[unit][nn]") {
+  constexpr int64_t kPlanes = 16, kMiB = 1 << 20;
+  const auto memory = std::make_shared<nn::MapMemory>(0, "/tmp");
+  nn::FeatureMap map(memory, 256, {kPlanes, 64, 64}, at::kFloat, 1, true);  // 4 MiB a plane
+  const int64_t before = resident_bytes();
+  for (int64_t plane = 0; plane < kPlanes; ++plane) map.room(plane, plane + 1).fill_(1);
+  REQUIRE(resident_bytes() - before > (4 * kPlanes - 4) * kMiB);
+  for (int64_t plane = 0; plane + 1 < kPlanes; ++plane) map.release(plane, plane + 1);
+  REQUIRE(resident_bytes() - before < 12 * kMiB);
+  REQUIRE(map.read(kPlanes - 1, kPlanes).min().item<float>() == 1);
 }
