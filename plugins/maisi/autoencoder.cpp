@@ -32,7 +32,7 @@ std::uint64_t bytes_of(std::int64_t elements, at::ScalarType type) {
 }
 
 /// Blocks that the allocator keeps for the next slab, as measured (docs/performance.md).
-constexpr std::int64_t kKeptByAllocator = std::int64_t{32} << 20;
+constexpr std::int64_t kKeptByAllocator = std::int64_t{48} << 20;
 
 /// Tells the host, who may stop the call, of row `n` of `rows`.
 std::function<void(double)> progress_of_row(const sdk::Context& context, const char* phase, std::int64_t n,
@@ -105,7 +105,7 @@ std::string Autoencoder::estimate(std::string_view request_json) const {
   const std::vector<std::int64_t> image = encodes ? shape : network_->image_shape(shape);
   const nn::StreamOptions options = stream_options(bytes_of(c10::multiply_integers(image), at::kFloat));
   const nn::StreamCost cost = encodes ? network_->encode_cost(shape, options) : network_->decode_cost(shape, options);
-  const auto peak = static_cast<double>(cost.memory + std::min(cost.slabs, kKeptByAllocator));
+  const auto peak = static_cast<double>(cost.memory + std::min(2 * cost.slabs, kKeptByAllocator));
   nlohmann::json reply = cost_reply({peak, cost.flops}, shape[0], weight_bytes(*network_, compute_), compute_);
   reply["scratch_bytes"] = cost.files;
   constexpr std::int64_t kMiB = 1 << 20;

@@ -19,6 +19,9 @@ namespace {
 
 using Spatial = std::vector<std::int64_t>;
 
+/// Convolutions of fewer voxels keep their weights packed (nn/layers.cpp).
+constexpr double kFewVoxels = 8192;
+
 double voxels(const Spatial& spatial) {
   double count = 1;
   for (const std::int64_t length : spatial) count *= static_cast<double>(length);
@@ -88,10 +91,13 @@ class Pass {
   }
 
   void conv(std::int64_t in, std::int64_t out, std::int64_t kernel, double results) {
-    double taps = 1;
-    for (std::int64_t axis = 0; axis < config_.spatial_dims; ++axis) taps *= static_cast<double>(kernel);
-    cost_.flops += 2 * taps * static_cast<double>(in * out) * results;
+    const double count = weights(in, out, kernel);
+    cost_.flops += 2 * count * results;
+    if (kernel > 1 && results <= kFewVoxels) cost_.packed_bytes += element_ * count;
   }
+
+  /// Bytes that stay to the end.
+  void keep(double bytes) { kept_ += bytes; }
 
   void touch(double bytes) { cost_.peak_bytes = std::max(cost_.peak_bytes, kept_ + bytes); }
 
@@ -99,6 +105,18 @@ class Pass {
 
  private:
   double map(std::int64_t channels) const { return element_ * static_cast<double>(channels) * voxels(spatial_); }
+
+  /// Of a map that was doubled by repetition: computed with a packed kernel of 4, whatever the voxels.
+  void conv_doubled(std::int64_t in, std::int64_t out) {
+    cost_.flops += 2 * weights(in, out, 3) * voxels(spatial_);
+    cost_.packed_bytes += element_ * weights(in, out, 4);
+  }
+
+  double weights(std::int64_t in, std::int64_t out, std::int64_t kernel) const {
+    auto count = static_cast<double>(in * out);
+    for (std::int64_t axis = 0; axis < config_.spatial_dims; ++axis) count *= static_cast<double>(kernel);
+    return count;
+  }
 
   /// The current map is kept for the way up.
   void push() {
@@ -118,7 +136,7 @@ class Pass {
     const double second = 3 * after;                  // that, normalised, convolved
     const double last = 2 * after + resampled + (in == out ? 0 : after);
     touch(before + std::max({first, second, last}));
-    conv(in, out, 3, voxels(spatial_));
+    scale > 1 ? conv_doubled(in, out) : conv(in, out, 3, voxels(spatial_));
     conv(out, out, 3, voxels(spatial_));
     if (in != out) conv(in, out, 1, voxels(spatial_));
     channels_ = out;
@@ -129,7 +147,7 @@ class Pass {
     const double before = map(channels_);
     for (std::int64_t& length : spatial_) length = static_cast<std::int64_t>(static_cast<double>(length) * scale);
     touch(before + 2 * map(channels_));
-    conv(channels_, channels_, 3, voxels(spatial_));
+    scale > 1 ? conv_doubled(channels_, channels_) : conv(channels_, channels_, 3, voxels(spatial_));
   }
 
   /// Normalised, queries, keys, values, mixed, projected; cross-attention and its wide layers where there are any.
@@ -159,6 +177,9 @@ void embed_condition(const ControlNetMaisiConfig& config, const Spatial& spatial
   double size = voxels(spatial);
   for (std::size_t i = 1; i < channels.size(); ++i) size *= 8;
   const auto map = [&](std::int64_t c) { return element * static_cast<double>(c) * size; };
+  // For the next steps: the values by which it is found again, and its embedding.
+  pass.keep(static_cast<double>(config.conditioning_embedding_in_channels) * size * sizeof(float) +
+            element * static_cast<double>(config.num_channels.front()) * voxels(spatial));
   pass.touch(map(config.conditioning_embedding_in_channels) + map(channels.front()));
   pass.conv(config.conditioning_embedding_in_channels, channels.front(), 3, size);
   for (std::size_t i = 0; i + 1 < channels.size(); ++i) {
@@ -265,7 +286,7 @@ Spatial requested_shape(const nlohmann::json& request, const char* name) {
 }
 
 nlohmann::json cost_reply(const PassCost& cost, std::int64_t rows, std::uint64_t weights, at::ScalarType compute) {
-  return {{"peak_bytes", static_cast<std::uint64_t>(cost.peak_bytes)},
+  return {{"peak_bytes", static_cast<std::uint64_t>(cost.peak_bytes + cost.packed_bytes)},
           {"weights_bytes", weights},
           {"flops", cost.flops * static_cast<double>(rows)},
           {"flops_per_second", measured_rate(compute)},

@@ -16,14 +16,16 @@ namespace medgen::maisi {
 
 /// Of one sample.
 struct PassCost {
-  double peak_bytes = 0;  ///< most of activations at a time, the result included
-  double flops = 0;       ///< of convolutions, linear layers and attention
+  double peak_bytes = 0;    ///< most of activations at a time, the result included
+  double flops = 0;         ///< of convolutions, linear layers and attention
+  double packed_bytes = 0;  ///< of weights in the order that convolutions want, kept from the first pass on
 };
 
 /// @param spatial    lengths of x
 /// @param residuals  whether a ControlNet's are added
 PassCost unet_cost(const UnetConfig& config, std::int64_t out_channels, std::vector<std::int64_t> spatial,
                    at::ScalarType compute, bool residuals);
+/// With the condition that it remembers.
 PassCost controlnet_cost(const ControlNetMaisiConfig& config, std::vector<std::int64_t> spatial,
                          at::ScalarType compute);
 

@@ -66,7 +66,19 @@ TEST_CASE("the ControlNet costs less operations than its U-Net, and its conditio
   const auto unet = unet_cost(unet_config(), 4, {32, 32, 32}, at::kBFloat16, false);
   const auto control = controlnet_cost(controlnet_config(), {32, 32, 32}, at::kBFloat16);
   CHECK(control.flops < unet.flops);
-  CHECK(control.peak_bytes >= 2.0 * 16 * 128 * 128 * 128);
+  CHECK(control.peak_bytes >= (2.0 * 16 + 4 * 8) * 128 * 128 * 128);  // maps, and the condition that it remembers
+}
+
+TEST_CASE("packed weights are those of layers with few voxels, and of doubled maps", "[unit][maisi]") {
+  const auto at = [](std::int64_t length) {
+    return unet_cost(unet_config(), 4, {length, length, length}, at::kBFloat16, false).packed_bytes;
+  };
+  const double doubled = 2.0 * 64 * (128.0 * 128 + 256 * 256 + 512 * 512);
+  CHECK(at(512) == doubled);
+  CHECK(at(32) > doubled);
+  CHECK(at(16) > at(32));
+  CHECK(at(16) == at(8));
+  CHECK(unet_cost(unet_config(), 4, {16, 16, 16}, at::kFloat, false).packed_bytes == 2 * at(16));
 }
 
 TEST_CASE("residuals have the shapes that the U-Net wants", "[unit][maisi]") {
