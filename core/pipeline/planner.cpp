@@ -18,6 +18,7 @@ namespace {
 /// Components are never given less.
 constexpr std::uint64_t kLeastBudget = 1 << 20;
 constexpr int kAttempts = 4;
+constexpr std::uint64_t kMargin = 4 << 20;  // a process is not of one size to the byte
 
 bool fits(const Prediction& prediction, std::uint64_t allowed, bool device_too) {
   return prediction.memory <= allowed && (!device_too || prediction.device_memory <= allowed);
@@ -79,7 +80,7 @@ Prediction Planner::fitted(HostOptions& options, std::uint64_t allowed) {
   Prediction best = predict(options);
   for (int i = 0; i < kAttempts && !fits(best, allowed, device_too); ++i) {
     const std::uint64_t given = options.memory_budget > 0 ? options.memory_budget : allowed;
-    const std::uint64_t over = std::max(best.memory, device_too ? best.device_memory : 0) - allowed;
+    const std::uint64_t over = std::max(best.memory, device_too ? best.device_memory : 0) - allowed + kMargin;
     HostOptions less = options;
     less.memory_budget = given > over + kLeastBudget ? given - over : kLeastBudget;
     Prediction next = predict(less);
