@@ -17,7 +17,7 @@ namespace {
 
 /// Components are never given less.
 constexpr std::uint64_t kLeastBudget = 1 << 20;
-constexpr int kAttempts = 4;
+constexpr int kAttempts = 12;
 constexpr std::uint64_t kMargin = 4 << 20;  // a process is not of one size to the byte
 
 bool fits(const Prediction& prediction, std::uint64_t allowed, bool device_too) {
@@ -79,12 +79,16 @@ Prediction Planner::fitted(HostOptions& options, std::uint64_t allowed) {
   const bool device_too = on_device(host_);
   Prediction best = predict(options);
   for (int i = 0; i < kAttempts && !fits(best, allowed, device_too); ++i) {
-    const std::uint64_t given = options.memory_budget > 0 ? options.memory_budget : allowed;
-    const std::uint64_t over = std::max(best.memory, device_too ? best.device_memory : 0) - allowed + kMargin;
+    // At first components are told what is left for them, then less.
+    const std::uint64_t left = allowed - std::min(allowed, resident_memory());
+    const bool told = options.memory_budget > 0 && options.memory_budget <= left;
+    const std::uint64_t given = told ? options.memory_budget : left;
+    const std::uint64_t excess = std::max(best.memory, device_too ? best.device_memory : 0) - allowed;
+    const std::uint64_t over = kMargin + (told ? excess : 0);
     HostOptions less = options;
     less.memory_budget = given > over + kLeastBudget ? given - over : kLeastBudget;
     Prediction next = predict(less);
-    if (next.memory >= best.memory && next.device_memory >= best.device_memory && i > 0) break;
+    if (next.memory >= best.memory && next.device_memory >= best.device_memory && i > kAttempts / 2) break;
     options = less;
     best = std::move(next);
     if (options.memory_budget == kLeastBudget) break;
