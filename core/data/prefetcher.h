@@ -54,7 +54,11 @@ class Prefetcher {
 
   Batch next() {
     check(consumed_ < options_.end, "no batch is asked for beyond the last");
-    if (options_.threads == 0) return make_(consumed_++);
+    if (options_.threads == 0) {
+      Batch batch = make_(consumed_);
+      ++consumed_;
+      return batch;
+    }
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return ready_.contains(consumed_); });
     Result& result = ready_.at(consumed_);
