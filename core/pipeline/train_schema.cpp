@@ -21,6 +21,10 @@ constexpr const char* kSchema = R"json({
     "crop_at": {"oneOf": [{"enum": ["center", "random"]},
                           {"type": "object", "minProperties": 1, "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1}}],
                 "default": "random", "description": "or how often a patch is centred on a label: {\"tumour\": 0.5}; the rest is random"},
+    "loader": {"type": "object", "additionalProperties": false, "default": {}, "description": "makes patches ahead while the network computes",
+               "properties": {
+                 "threads": {"type": "integer", "minimum": 0, "maximum": 256, "default": 1, "description": "beside those of the network; 0: patches are made when they are needed"},
+                 "ahead": {"type": "integer", "minimum": 1, "maximum": 1024, "default": 2, "description": "batches"}}},
     "batch": {"type": "integer", "minimum": 1, "maximum": 4096, "default": 1},
     "accumulate": {"type": "integer", "minimum": 1, "maximum": 1000000, "default": 1, "description": "batches to one optimiser step"},
     "iterations": {"type": "integer", "minimum": 1},

@@ -4,6 +4,7 @@
 #include "core/base/file.h"
 #include "core/config/json.h"
 #include "core/config/paths.h"
+#include "core/data/made_ahead.h"
 #include "core/pipeline/conditions.h"
 #include "core/pipeline/encoded_cases.h"
 #include "core/pipeline/model.h"
@@ -64,6 +65,7 @@ class TrainRun {
     if (patches.augment) tell(mirror_warning(*patches.augment, package_.contract().labels));
     open_parts();
     data_.emplace(step_.data, package_.contract(), patches, needs_labels(), observer_);
+    patches_.emplace([this](std::uint64_t draw) { return data_->item(draw); }, loader_options());
     if (role_ == "denoiser") measure_latent_scale();
     Trainer trainer(learner_, peers_, step_.node.at("options").with_value(trainer_options(step_, host_)), step_.seed);
     const LoopOptions options = loop_options();
@@ -84,6 +86,14 @@ class TrainRun {
   }
 
   bool needs_labels() const { return role_ == "denoiser" && !package_.conditioners().empty(); }
+
+  PrefetchOptions loader_options() const {
+    const ConfigNode loader = step_.node.at("loader");
+    PrefetchOptions options;
+    options.threads = loader.get<unsigned>("threads");
+    options.ahead = loader.get<std::size_t>("ahead") * step_.node.get<std::size_t>("batch");
+    return options;
+  }
 
   void open_parts() {
     const auto& spec = package_.part(role_);
@@ -114,8 +124,8 @@ class TrainRun {
     return tensor;
   }
 
-  Encoded encode(std::uint64_t draw) const {
-    const TrainingData::Item item = data_->item(draw);
+  Encoded encode(std::uint64_t draw) {
+    const TrainingData::Item item = patches_->take(draw);
     Encoded result;
     if (compressor_) {
       result.latent = compressor_->encode(CallContext{}, {{"x", item.image}});
@@ -179,7 +189,7 @@ class TrainRun {
   }
 
   TensorMap make_row(std::uint64_t draw) {
-    if (role_ == "compressor") return {{"x", data_->item(draw).image}};
+    if (role_ == "compressor") return {{"x", patches_->take(draw).image}};
     const std::shared_ptr<const Encoded> known = encoded(draw);
     Tensor x0 = latent_of(*known, draw);
     for (float& value : x0.values<float>()) value = static_cast<float>(value * latent_scale_);
@@ -233,7 +243,8 @@ class TrainRun {
     options.seed = step_.seed;
     options.folder = resolve_path(node.at("to")) / "training" / step_.name;
     Json identity = node.json();
-    for (const char* key : {"to", "data", "train", "checkpoint_every", "log_every", "minutes", "weights_type"})
+    for (const char* key :
+         {"to", "data", "train", "loader", "checkpoint_every", "log_every", "minutes", "weights_type"})
       identity.erase(key);
     options.fingerprint = content_hash(Json{{"step", identity},
                                             {"seed", step_.seed},
@@ -281,6 +292,7 @@ class TrainRun {
   std::shared_ptr<Scheduler> scheduler_;
   std::vector<std::shared_ptr<Conditioner>> conditioners_;
   std::optional<TrainingData> data_;
+  std::optional<MadeAhead<TrainingData::Item>> patches_;  ///< of the data, which outlive it
   double latent_scale_ = 1.0;
   EncodedCases encoded_{kEncodedBytes};
 };

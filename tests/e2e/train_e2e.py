@@ -81,7 +81,7 @@ class Training(Case):
         self.run_pipeline(self.document("whole", **keys))
         self.kill_during("killed", signal.SIGKILL, **keys)
         self.assertFalse((self.folder / "killed" / "model" / "denoiser.safetensors").exists())
-        self.run_pipeline(self.document("killed", **keys), name="killed.json")
+        self.run_pipeline(self.document("killed", **keys, loader={"threads": 3, "ahead": 4}), name="killed.json")
         self.assertEqual(self.weights("killed"), self.weights("whole"))
 
     def test_a_mirror_that_mixes_up_sides_is_warned_of(self):
