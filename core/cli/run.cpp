@@ -11,7 +11,6 @@
 #include <nlohmann/json.hpp>
 
 #include <chrono>
-#include <iostream>
 #include <iterator>
 #include <optional>
 
@@ -76,7 +75,7 @@ void print_result(const Pipeline& pipeline, const std::vector<std::filesystem::p
 class TraceFile {
  public:
   /// @throws RuntimeError when it cannot be written, before any work is done.
-  explicit TraceFile(const std::string& path) {
+  TraceFile(const std::string& path, Reporter& reporter) : reporter_(reporter) {
     if (!path.empty()) trace_.emplace(path);
   }
 
@@ -88,7 +87,7 @@ class TraceFile {
     try {
       trace_->finish();
     } catch (const std::exception& error) {  // what ended the run is the message that counts
-      std::cerr << "medgen: warning: " << error.what() << '\n';
+      reporter_.log(LogLevel::Warning, error.what());
     }
   }
 
@@ -100,6 +99,7 @@ class TraceFile {
   }
 
  private:
+  Reporter& reporter_;
   std::optional<Trace> trace_;
   bool written_ = false;
 };
@@ -108,7 +108,7 @@ void run(const RunOptions& options, const Invocation& call) {
   const auto start = std::chrono::steady_clock::now();
   const Pipeline pipeline = load(options);
   Reporter reporter(call.progress_style(), call.log_level());
-  TraceFile trace(options.dry_run ? "" : options.trace);
+  TraceFile trace(options.dry_run ? "" : options.trace, reporter);
   HostOptions for_host = host_options(pipeline, reporter);
   for_host.trace = trace.get();
   Host host(call.registry(), for_host);
@@ -116,10 +116,10 @@ void run(const RunOptions& options, const Invocation& call) {
   RunObserver observer = reporter.observer(&cancel_on_signals(call.talks()));
   observer.trace = trace.get();
   const auto outputs = pipeline.run(host, observer);
-  trace.write();
   reporter.clear();
   print_result(pipeline, outputs, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
                call);
+  trace.write();
 }
 
 void plan(const RunOptions& options, const Invocation& call) {

@@ -193,7 +193,7 @@ std::int64_t frames_of(DcmItem& dataset, const fs::path& path) {
   DcmSequenceOfItems* groups = nullptr;
   dataset.findAndGetSequence(DCM_PerFrameFunctionalGroupsSequence, groups);
   const std::int64_t placed = groups == nullptr ? 1 : static_cast<std::int64_t>(groups->card());
-  if (frames == placed) return frames;
+  if (frames == placed && frames > 0) return frames;
   throw DataError(
       "{}: {} frames, but places in the patient for {}; medgen reads multi-frame files that have functional "
       "groups (enhanced CT, MR, PET)",
@@ -245,7 +245,8 @@ class PixelReader {
     }
     pixels_ = dynamic_cast<DcmPixelData*>(element);
     if (pixels_ == nullptr) throw DataError("the pixels are of a kind that medgen does not read");
-    buffer_.resize(static_cast<std::size_t>(like.rows * like.columns * like.pixels.bits_allocated / 8));
+    const auto bytes = static_cast<std::size_t>(like.rows * like.columns * like.pixels.bits_allocated / 8);
+    buffer_.resize(bytes + bytes % 2);  // DCMTK wants room for the pad byte
   }
 
   const void* read(std::int64_t frame) {

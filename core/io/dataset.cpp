@@ -286,12 +286,20 @@ Dataset open_dataset(const fs::path& path) {
   return required(read_plain(path, problems), problems, path.string());
 }
 
+namespace {
+
+/// A volume file, a folder with a DICOM series, or a file of one.
+bool is_one_volume(const fs::path& path) {
+  return is_volume_name(path) ? is_file(path) : is_dicom_file(path) || is_dicom_folder(path);
+}
+
+}  // namespace
+
 FoundCases find_cases(const std::vector<fs::path>& paths) {
   Problems problems;
-  if (paths.size() == 1 && !(is_file(paths[0]) && is_volume_name(paths[0])))
-    return {read_path(paths[0], problems), problems.list()};
+  if (paths.size() == 1 && !is_one_volume(paths[0])) return {read_path(paths[0], problems), problems.list()};
   for (const fs::path& path : paths) {
-    if (is_file(path) && is_volume_name(path)) continue;
+    if (is_one_volume(path)) continue;
     throw DataError("{}: of several paths each must be a volume file ({})", path.string(), supported_volume_formats());
   }
   return {read_loose(paths, problems), problems.list()};

@@ -11,6 +11,7 @@
 #include "core/pipeline/package_writer.h"
 #include "core/pipeline/training_data.h"
 #include "core/random/noise.h"
+#include "core/run/resources.h"
 #include "core/sample/update.h"
 #include "core/train/loop.h"
 
@@ -22,8 +23,14 @@
 namespace medgen {
 namespace {
 
-constexpr std::size_t kScaleCases = 32;                      // cases whose latents measure the scale
-constexpr std::size_t kEncodedBytes = std::size_t{4} << 30;  // of latents and conditions that are kept
+constexpr std::size_t kScaleCases = 32;                          // cases whose latents measure the scale
+constexpr std::uint64_t kEncodedBytes = std::uint64_t{4} << 30;  // of latents and conditions that are kept, at most
+
+/// A quarter of the budget, or of the memory there is. Keeping less changes no result.
+std::size_t encoded_bytes(const Host& host) {
+  const std::uint64_t budget = host.options().memory_budget;
+  return std::min(kEncodedBytes, (budget > 0 ? budget : machine_memory().available) / 4);
+}
 
 DType weights_type(const std::string& name) {
   if (name == "fp16") return DType::F16;
@@ -294,7 +301,7 @@ class TrainRun {
   std::optional<TrainingData> data_;
   std::optional<MadeAhead<TrainingData::Item>> patches_;  ///< of the data, which outlive it
   double latent_scale_ = 1.0;
-  EncodedCases encoded_{kEncodedBytes};
+  EncodedCases encoded_{encoded_bytes(host_)};
 };
 
 }  // namespace

@@ -36,6 +36,17 @@ std::uint64_t cgroup_number(const char* file) {
   return std::ifstream(file) >> number ? number : kUnlimited;
 }
 
+/// File pages of the control group, which are given up when memory is wanted.
+std::uint64_t cgroup_cache() {
+  std::ifstream in("/sys/fs/cgroup/memory.stat");
+  std::uint64_t sum = 0;
+  std::string key;
+  for (std::uint64_t bytes = 0; in >> key >> bytes;) {
+    if (key == "inactive_file" || key == "active_file") sum += bytes;
+  }
+  return sum;
+}
+
 /// The part of a path that exists.
 fs::path existing(const fs::path& path) {
   std::error_code error;
@@ -50,7 +61,8 @@ Memory machine_memory() {
   const Memory memory{meminfo("MemTotal"), meminfo("MemAvailable")};
   const std::uint64_t limit = cgroup_number("/sys/fs/cgroup/memory.max");
   if (limit >= memory.total) return memory;
-  const std::uint64_t used = std::min(cgroup_number("/sys/fs/cgroup/memory.current"), limit);
+  const std::uint64_t current = cgroup_number("/sys/fs/cgroup/memory.current");
+  const std::uint64_t used = std::min(current - std::min(current, cgroup_cache()), limit);
   return {limit, std::min(memory.available, limit - used)};
 }
 

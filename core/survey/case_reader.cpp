@@ -23,9 +23,10 @@ Tensor channel_of(const Volume& volume, std::int64_t channel) {
   return volume.has_channels() ? volume.voxels().rows(channel, 1) : volume.voxels();
 }
 
-bool is_file(const std::filesystem::path& path) {
+/// A file, or a folder that may hold a series.
+bool is_there(const std::filesystem::path& path) {
   std::error_code ignored;
-  return std::filesystem::is_regular_file(path, ignored);
+  return std::filesystem::exists(path, ignored);
 }
 
 }  // namespace
@@ -59,7 +60,7 @@ CaseFacts CaseReader::read(const Case& one, std::size_t number, const CaseViewer
 
 /// Nothing when it cannot be read.
 std::optional<Volume> CaseReader::open(const std::filesystem::path& file) {
-  if (!is_file(file)) {  // the search for cases has told so
+  if (!is_there(file)) {  // the search for cases has told so
     facts_.usable = false;
     return std::nullopt;
   }

@@ -97,7 +97,8 @@ class Loop {
     smooth_ = iteration_ == 0 || smooth_ == 0 ? loss : 0.98 * smooth_ + 0.02 * loss;
     const std::string note = fmt::format("loss {:.4f}", smooth_);
     observer_.report({options_.step, "training", {}, iteration_ + 1, options_.iterations, note});
-    if (options_.log_every == 0 || (iteration_ + 1) % options_.log_every != 0) return;
+    const bool last = iteration_ + 1 == options_.iterations;
+    if (options_.log_every == 0 || (!last && (iteration_ + 1) % options_.log_every != 0)) return;
     std::map<std::string, double> values = scalars;
     values["learning_rate"] = rate;
     Json line = values;
@@ -105,7 +106,17 @@ class Loop {
     line["iterations"] = options_.iterations;
     line["seconds"] = seconds();
     log_ << dump_compact(line) << std::endl;
-    events_->scalars(iteration_ + 1, values);
+    tell_events(values);
+  }
+
+  void tell_events(const std::map<std::string, double>& values) {
+    if (!events_) return;
+    try {
+      events_->scalars(iteration_ + 1, values);
+    } catch (const RuntimeError& error) {  // the training is worth more than its curves
+      observer_.say(LogLevel::Warning, fmt::format("steps.{}: no more events: {}", options_.step, error.what()));
+      events_.reset();
+    }
   }
 
   void save() {

@@ -44,8 +44,9 @@ std::vector<double> ticks_of(const Axis& axis) {
 }
 
 Axis axis_over(double low, double high, double first, double last) {
-  if (!(high > low)) {  // a constant lies in the middle
-    const double room = low == 0 ? 1 : std::abs(low) / 2;
+  const double size = std::max(std::abs(low), std::abs(high));
+  if (!(high - low > 1e-12 * size)) {  // a constant, but for rounding, lies in the middle
+    const double room = size == 0 ? 1 : size / 2;
     low -= room;
     high += room;
   }

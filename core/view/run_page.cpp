@@ -74,7 +74,7 @@ class PageWriter {
   void write_training(const TrainingLog& log) {
     body_ += fmt::format("<section><h2>Training {}</h2>\n", escaped(log.name));
     Facts facts = {{"state", state_of(log)}, {"iteration", iteration_of(log)}, {"time spent", duration(log.seconds)}};
-    if (const auto left = log.seconds_left(); left && !log.complete()) facts.emplace_back("time left", duration(*left));
+    if (const auto left = log.seconds_left(); left && !ended(log)) facts.emplace_back("time left", duration(*left));
     const auto last = [&](const char* name) {
       const auto curve = log.curves.find(name);
       return curve == log.curves.end() ? "" : fmt::format("{:.4g}", curve->second.back().second);
@@ -93,10 +93,18 @@ class PageWriter {
     return log.iterations ? fmt::format("{} of {}", log.iteration, *log.iterations) : std::to_string(log.iteration);
   }
 
-  /// The package's weights are written at the end, so they tell where the log does not say how long the training is.
+  /// The package is written at the end: it tells of a training that ended by its minutes, or whose log does not say how
+  /// long it is.
+  bool ended(const TrainingLog& log) const {
+    if (log.complete()) return true;
+    std::error_code none, error;
+    const auto model = fs::last_write_time(folder_ / "model.json", none);
+    if (none) return false;
+    return !log.iterations || model >= fs::last_write_time(log.folder / "log.jsonl", error);
+  }
+
   std::string state_of(const TrainingLog& log) const {
-    if (log.complete()) return "complete";
-    if (!log.iterations && fs::exists(folder_ / "model.json")) return "complete";
+    if (ended(log)) return "complete";
     std::error_code error;
     const auto changed = fs::last_write_time(log.folder / "log.jsonl", error);
     if (error) return "not complete";

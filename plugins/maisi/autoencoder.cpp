@@ -101,7 +101,8 @@ std::string Autoencoder::estimate(std::string_view request_json) const {
   const bool encodes = request.at("function") == "encode";
   if (!encodes && request.at("function") != "decode") throw sdk::invalid("only encode and decode can be estimated");
   const std::vector<std::int64_t> shape = requested_shape(request, encodes ? "x" : "z");
-  network_->set_compute_dtype(compute_);  // created without weights, it was not told yet
+  // Created without weights, it was not told yet; one that is in use, or trained, keeps what it has.
+  if (!network_->parameters().front().parameter->value.defined()) network_->set_compute_dtype(compute_);
   const std::vector<std::int64_t> image = encodes ? shape : network_->image_shape(shape);
   const nn::StreamOptions options = stream_options(bytes_of(c10::multiply_integers(image), at::kFloat));
   const nn::StreamCost cost = encodes ? network_->encode_cost(shape, options) : network_->decode_cost(shape, options);

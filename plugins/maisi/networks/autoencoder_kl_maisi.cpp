@@ -317,7 +317,7 @@ void AutoencoderKlMaisi::decode_into(const at::Tensor& z, const at::Tensor& out,
 
 /// Gradients need the tensors of the whole pass; feature maps live on the CPU.
 bool AutoencoderKlMaisi::streams(const at::Tensor& x) const {
-  return !at::GradMode::is_enabled() && x.is_cpu();
+  return !at::GradMode::is_enabled() && x.is_cpu() && compute_dtype() != at::kHalf;
 }
 
 std::vector<int64_t> AutoencoderKlMaisi::latent_shape(at::IntArrayRef x) const {

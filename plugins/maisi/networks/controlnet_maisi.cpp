@@ -19,6 +19,7 @@ using support::require;
 
 constexpr char kName[] = "ControlNetMaisi";
 constexpr size_t kConditionsKept = 4;
+constexpr size_t kBytesKept = size_t{256} << 20;  // of conditions beside the latest
 
 const ControlNetMaisiConfig& validated(const ControlNetMaisiConfig& config) {
   config.validate();
@@ -47,10 +48,19 @@ at::Tensor ConditionCache::get(const at::Tensor& condition, const std::vector<at
     weights_.clear();
     for (const at::Tensor& weight : weights) weights_.push_back({weight, weight._version()});
   }
-  for (const Entry& entry : entries_) {
-    if (entry.condition.sizes() == condition.sizes() && entry.condition.equal(condition)) return entry.embedding;
+  const auto hit = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) {
+    return entry.condition.sizes() == condition.sizes() && entry.condition.equal(condition);
+  });
+  if (hit != entries_.end()) {
+    std::rotate(hit, hit + 1, entries_.end());
+    return entries_.back().embedding;
   }
-  if (entries_.size() == kConditionsKept) entries_.erase(entries_.begin());
+  size_t bytes = 0;
+  for (const Entry& entry : entries_) bytes += entry.condition.nbytes();
+  while (entries_.size() >= kConditionsKept || bytes > kBytesKept) {
+    bytes -= entries_.front().condition.nbytes();
+    entries_.erase(entries_.begin());
+  }
   // A copy: the caller may fill its memory anew.
   entries_.push_back({condition.clone(), embed()});
   return entries_.back().embedding;

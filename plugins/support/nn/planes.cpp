@@ -9,6 +9,7 @@
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/Parallel.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/core/Stream.h>
 #include <c10/util/Exception.h>
@@ -42,10 +43,9 @@ void run(at::Device device, const Kernel& kernel) {
               ", not for ", device.str());
   if (device.is_cpu()) return launch(on_torch_threads(), kernel);
   if constexpr (kCudaKernels) {
+    const c10::DeviceGuard guard(device);
     const c10::impl::VirtualGuardImpl cuda(device.type());
-    const c10::Device before = cuda.exchangeDevice(device);
     launch(kernels::Cuda{cuda.getStream(device).native_handle()}, kernel);
-    cuda.exchangeDevice(before);
   }
 }
 

@@ -12,6 +12,7 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros_like.h>
 #include <ATen/TensorOperators.h>
+#include <torch/csrc/autograd/variable.h>
 #include <nlohmann/json.hpp>
 
 #include <cmath>
@@ -155,6 +156,8 @@ void TrainedModules::update_by_kernel(Trained& each, const at::Tensor& gradient,
                                  .v = each.v.mutable_data_ptr<float>(),
                                  .average = each.average.defined() ? each.average.mutable_data_ptr<float>() : nullptr};
   kernels::launch(nn::on_torch_threads(), kernel);
+  // Written behind LibTorch's back: packed copies of weights go by the version.
+  torch::autograd::impl::bump_version(each.value);
 }
 
 void TrainedModules::update_by_operators(Trained& each, at::Tensor gradient, const Step& step) const {
