@@ -20,6 +20,11 @@ constexpr std::uint64_t kLeastBudget = 1 << 20;
 constexpr int kAttempts = 12;
 constexpr std::uint64_t kMargin = 4 << 20;  // a process is not of one size to the byte
 
+/// A budget is also that of the GPU; without one its memory is not judged, because nobody has asked it.
+bool device_counts(const Host& host) {
+  return on_device(host) && host.options().memory_budget > 0;
+}
+
 bool fits(const Prediction& prediction, std::uint64_t allowed, bool device_too) {
   return prediction.memory <= allowed && (!device_too || prediction.device_memory <= allowed);
 }
@@ -76,7 +81,7 @@ Prediction Planner::predict(const HostOptions& options, const WhatIf& what_if) {
 
 /// Gives components less until it fits, or until that changes nothing.
 Prediction Planner::fitted(HostOptions& options, std::uint64_t allowed) {
-  const bool device_too = on_device(host_);
+  const bool device_too = device_counts(host_);
   Prediction best = predict(options);
   for (int i = 0; i < kAttempts && !fits(best, allowed, device_too); ++i) {
     // At first components are told what is left for them, then less.
@@ -108,7 +113,7 @@ Plan Planner::plan() {
   plan.component_budget = options.memory_budget;
   plan.memory = prediction.memory;
   plan.device_memory = prediction.device_memory;
-  if (!fits(prediction, plan.allowed, on_device(host_))) refuse(prediction, options, plan);
+  if (!fits(prediction, plan.allowed, device_counts(host_))) refuse(prediction, options, plan);
   fill(prediction, plan);
   check_disk(plan);
   return plan;
@@ -144,7 +149,7 @@ void Planner::fill(const Prediction& prediction, Plan& plan) const {
 }
 
 void Planner::refuse(const Prediction& least, const HostOptions& options, const Plan& plan) {
-  const std::uint64_t needed = std::max(least.memory, on_device(host_) ? least.device_memory : 0);
+  const std::uint64_t needed = std::max(least.memory, device_counts(host_) ? least.device_memory : 0);
   std::string text = fmt::format("steps.{} needs about {} of memory, {}; ", least.largest, size_text(needed),
                                  plan.budget ? fmt::format("the budget (runtime.memory) is {}", size_text(*plan.budget))
                                              : fmt::format("this machine has {} available", size_text(plan.allowed)));
@@ -155,7 +160,7 @@ void Planner::refuse(const Prediction& least, const HostOptions& options, const 
 
 std::vector<std::string> Planner::alternatives(std::uint64_t allowed, const HostOptions& options,
                                                const Prediction& least) {
-  const bool device_too = on_device(host_);
+  const bool device_too = device_counts(host_);
   const auto fits_with = [&](const HostOptions& tried, const WhatIf& what_if) {
     return fits(predict(tried, what_if), allowed, device_too);
   };

@@ -69,6 +69,14 @@ void require_self_contained(const std::string& html) {
 
 }  // namespace
 
+TEST_CASE("view: a curve that is constant but for rounding is drawn", "[unit][view]") {
+  Curve curve;
+  for (int i = 0; i < 5000; ++i) curve.emplace_back(10.0 * i, 1e-4);
+  const std::string chart = svg_chart("learning_rate", curve, false);
+  CHECK(chart.size() < 100000);
+  CHECK_THAT(chart, Catch::Contains("<svg"));
+}
+
 TEST_CASE("html: text is escaped, and bytes that are no text are replaced", "[unit][view]") {
   REQUIRE(html::escaped("a<b>&\"'") == "a&lt;b&gt;&amp;&quot;&#39;");
   REQUIRE(html::escaped("Größe 体\n") == "Größe 体\n");
