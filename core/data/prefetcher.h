@@ -2,7 +2,6 @@
 #pragma once
 
 #include "core/base/error.h"
-#include "core/tensor/tensor.h"
 
 #include <algorithm>
 #include <condition_variable>
@@ -106,8 +105,5 @@ class Prefetcher {
   std::uint64_t begun_;     ///< the next that nobody makes yet
   std::vector<std::jthread> team_;
 };
-
-/// Batches as the training loop takes them.
-using PatchLoader = Prefetcher<TensorMap>;
 
 }  // namespace medgen

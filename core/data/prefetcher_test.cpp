@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/data/prefetcher.h"
 
+#include "core/tensor/tensor.h"
+
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
@@ -50,7 +52,7 @@ TEST_CASE("prefetcher: an error comes at its batch, as it was thrown, and stays"
 TEST_CASE("prefetcher: it ends while batches are in the making or nobody asks", "[unit][data]") {
   std::atomic<int> running{0};
   for (int i = 0; i < 20; ++i) {
-    PatchLoader loader(
+    Prefetcher<TensorMap> loader(
         [&](std::uint64_t) {
           ++running;
           std::this_thread::sleep_for(2ms);

@@ -74,14 +74,6 @@ at::Tensor lend(const T* values, std::int64_t count, at::Device device) {
   return at::from_blob(const_cast<T*>(values), {count}, c10::CppTypeToScalarType<T>::value).to(device);
 }
 
-template <template <typename> class Upsample>
-void upsample(const at::Tensor& x, std::int64_t first_plane, std::int64_t all_planes, std::int64_t first_result,
-              const at::Tensor& y) {
-  by_type(x, [&]<typename T>(T*) {
-    run(x.device(), Upsample<T>{{planes_of<T>(x), first_plane, all_planes, values_of<T>(y), first_result, y.size(0)}});
-  });
-}
-
 template <bool kValues>
 void blend(const at::Tensor& values, const BlendWeights& weights, std::array<std::int64_t, 3> origin,
            const at::Tensor& sum) {
@@ -180,12 +172,10 @@ void norm_gradient(const at::Tensor& x, const at::Tensor& dy, const NormForward&
 
 void upsample_linear(const at::Tensor& x, std::int64_t first_plane, std::int64_t all_planes, std::int64_t first_result,
                      const at::Tensor& y) {
-  upsample<kernels::UpsampleLinear>(x, first_plane, all_planes, first_result, y);
-}
-
-void upsample_nearest(const at::Tensor& x, std::int64_t first_plane, std::int64_t all_planes, std::int64_t first_result,
-                      const at::Tensor& y) {
-  upsample<kernels::UpsampleNearest>(x, first_plane, all_planes, first_result, y);
+  by_type(x, [&]<typename T>(T*) {
+    run(x.device(), kernels::UpsampleLinear<T>{
+                        {planes_of<T>(x), first_plane, all_planes, values_of<T>(y), first_result, y.size(0)}});
+  });
 }
 
 void blend_window(const at::Tensor& values, const BlendWeights& weights, std::array<std::int64_t, 3> origin,

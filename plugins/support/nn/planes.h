@@ -44,10 +44,6 @@ void norm_gradient(const at::Tensor& x, const at::Tensor& dy, const NormForward&
 void upsample_linear(const at::Tensor& x, std::int64_t first_plane, std::int64_t all_planes, std::int64_t first_result,
                      const at::Tensor& y);
 
-/// The same by repetition of voxels.
-void upsample_nearest(const at::Tensor& x, std::int64_t first_plane, std::int64_t all_planes, std::int64_t first_result,
-                      const at::Tensor& y);
-
 /// How much each voxel of a window counts: the product of the weights of its place on the three axes (float32, on the
 /// device of the sums), but not less than `smallest`.
 struct BlendWeights {
