@@ -6,6 +6,8 @@
 #include "core/cli/console.h"
 #include "core/cli/machine.h"
 #include "core/inspect/failure.h"
+#include "core/pipeline/model.h"
+#include "core/pipeline/selftest.h"
 #include "core/plugin/cuda_driver.h"
 #include "core/plugin/host.h"
 #include "core/run/resources.h"
@@ -88,6 +90,44 @@ void look_at_plugins(const Registry& registry, Findings& findings) {
   }
 }
 
+Finding self_test_finding(const fs::path& package, const Invocation& call) {
+  if (!has_self_test(package))
+    return {"self-test", Health::Note, "the package has none; training writes one (docs/model.md)"};
+  const SelfTestResult result = run_self_test(package, call.registry(), {});
+  return {"self-test", result.passed() ? Health::Ok : Health::Problem,
+          fmt::format("gives {} it gave where the package was made: relative difference {:.1e}, at most {:.0e} is well",
+                      result.passed() ? "what" : "something else than", result.difference, result.tolerance)};
+}
+
+void look_at_package(const fs::path& folder, const Invocation& call, Findings& findings) {
+  const auto look = [&](const char* subject, const auto& finding) {
+    try {
+      findings.push_back(finding());
+      return true;
+    } catch (...) {
+      findings.push_back({subject, Health::Problem, current_failure().message});
+      return false;
+    }
+  };
+  std::optional<ModelPackage> package;
+  const bool usable = look("package", [&]() -> Finding {
+    package = ModelPackage::load(folder, call.registry());
+    return {"package", Health::Ok, fmt::format("{}, {} components", package->name(), package->all().size())};
+  });
+  if (!usable) return;
+  look("weights", [&]() -> Finding {
+    package->verify_weights();
+    const Registry registry = call.registry();
+    Host host(registry);
+    Model::open(*package, host);
+    return {"weights", Health::Ok, "are those that were recorded, and fit"};
+  });
+  const bool licensed = !package->license().empty();
+  findings.push_back({"licence", licensed ? Health::Ok : Health::Note,
+                      licensed ? package->license() : "none is recorded; outputs cannot carry one"});
+  look("self-test", [&] { return self_test_finding(folder, call); });
+}
+
 void print_findings(const Findings& findings, bool healthy, const Invocation& call) {
   if (call.json) {
     Json checks = Json::array();
@@ -104,12 +144,13 @@ void print_findings(const Findings& findings, bool healthy, const Invocation& ca
   print(printable(table(rows)));
 }
 
-void doctor(Invocation& call) {
+void doctor(const std::string& package, Invocation& call) {
   Findings findings = {
       {"medgen", Health::Ok, fmt::format("{}, plugin ABI {}.{}", MEDGEN_VERSION, MEDGEN_ABI_MAJOR, MEDGEN_ABI_MINOR)}};
   look_at_machine(findings);
   look_at_temporary_folder(findings);
   look_at_plugins(call.registry(), findings);
+  if (!package.empty()) look_at_package(package, call, findings);
   const bool healthy =
       std::none_of(findings.begin(), findings.end(), [](const Finding& f) { return f.health == Health::Problem; });
   print_findings(findings, healthy, call);
@@ -117,17 +158,20 @@ void doctor(Invocation& call) {
 }
 
 void configure(CLI::App& app, Invocation& call) {
+  const auto package = std::make_shared<std::string>();
+  app.add_option("PACKAGE", *package, "A model package to look at too: weights, licence, self-test")->type_name("DIR");
   add_plugin_dir_option(app, call);
   add_json_option(app, call);
-  app.callback([&call] { doctor(call); });
+  app.callback([package, &call] { doctor(*package, call); });
 }
 
 }  // namespace
 
-const Command kDoctorCommand = {"doctor",
-                                "Look at this machine and installation: processor, memory, GPU, plugins that load.",
-                                "%\n"
-                                "% --json",
-                                configure};
+const Command kDoctorCommand = {
+    "doctor", "Look at this machine and installation, and at a model package: does all of it work here?",
+    "%\n"
+    "% examples/models/hippocampus-mr\n"
+    "% --json",
+    configure};
 
 }  // namespace medgen::cli

@@ -55,18 +55,22 @@ void check_conditions(const ConfigNode& step, const ModelPackage& package, const
   }
 }
 
-void check_mask_given(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
-  if (step.contains("mask")) return;
-  bool makes_mask = false;
+const ComponentSpec* conditioner_in_want_of_mask(const ModelPackage& package, const Registry& registry) {
   for (const ComponentSpec& spec : package.conditioners()) {
     const Json encode = encode_io(spec, registry).value_or(Json::object());
     const Json in = encode.value("in", Json::object());
     const bool optional = !in.contains("mask") || (in["mask"].is_object() && in["mask"].value("optional", false));
-    if (!optional && !makes_mask)
-      step.fail("has no \"mask\", but the conditioner '{}' ({}) of model '{}' needs a label map", spec.role,
-                spec.component, package.name());
-    makes_mask = makes_mask || encode.value("out", Json::object()).contains("mask");
+    if (!optional) return &spec;
+    if (encode.value("out", Json::object()).contains("mask")) return nullptr;
   }
+  return nullptr;
+}
+
+void check_mask_given(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
+  if (step.contains("mask")) return;
+  if (const ComponentSpec* spec = conditioner_in_want_of_mask(package, registry))
+    step.fail("has no \"mask\", but the conditioner '{}' ({}) of model '{}' needs a label map", spec->role,
+              spec->component, package.name());
 }
 
 }  // namespace medgen

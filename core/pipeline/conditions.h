@@ -16,6 +16,9 @@ void check_no_grid_conditions(const ConfigNode& step);
 /// list "params" take any. @throws ConfigError at the key, with a suggestion.
 void check_conditions(const ConfigNode& step, const ModelPackage& package, const Registry& registry);
 
+/// The conditioner that needs a label map which no conditioner before it makes; null when there is none.
+const ComponentSpec* conditioner_in_want_of_mask(const ModelPackage& package, const Registry& registry);
+
 /// Whether a model that needs a label map gets one. @throws ConfigError at the step.
 void check_mask_given(const ConfigNode& step, const ModelPackage& package, const Registry& registry);
 

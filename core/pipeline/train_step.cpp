@@ -9,6 +9,7 @@
 #include "core/pipeline/encoded_cases.h"
 #include "core/pipeline/model.h"
 #include "core/pipeline/package_writer.h"
+#include "core/pipeline/selftest.h"
 #include "core/pipeline/training_data.h"
 #include "core/random/noise.h"
 #include "core/run/resources.h"
@@ -316,8 +317,27 @@ void check_train_step(const TrainStep& step, Host& host) {
   open_dataset(step.data);
 }
 
+namespace {
+
+/// The training is worth more than its self-test.
+void prove(const std::filesystem::path& package, const std::string& step, Host& host, const RunObserver& observer) {
+  RunObserver quiet;
+  quiet.cancel = observer.cancel;
+  try {
+    write_self_test(package, host.registry(), quiet);
+  } catch (const Cancelled&) {
+    throw;
+  } catch (const std::exception& error) {
+    observer.say(LogLevel::Warning, fmt::format("steps.{}: no self-test was written: {}", step, error.what()));
+  }
+}
+
+}  // namespace
+
 std::filesystem::path run_train_step(const TrainStep& step, Host& host, const RunObserver& observer) {
-  return TrainRun(step, host, observer).run();
+  const std::filesystem::path package = TrainRun(step, host, observer).run();  // its memory is given back here
+  prove(package, step.name, host, observer);
+  return package;
 }
 
 }  // namespace medgen

@@ -14,6 +14,7 @@ import tool
 from tool import Case
 
 SIZE = (8, 12, 8)
+SIZE_OF_SELF_TEST = (16, 16, 16)
 VAE = {"spatial_dims": 3, "num_channels": [4, 8], "num_res_blocks": 1, "attention_levels": [False, False], "latent_channels": 2,
        "norm_num_groups": 2, "use_convtranspose": True}
 UNET = {"spatial_dims": 3, "in_channels": 10, "out_channels": 2, "num_channels": [4, 8], "num_res_blocks": 1,
@@ -63,6 +64,33 @@ class Training(Case):
             time.sleep(0.002)
         process.send_signal(signal_number)
         process.wait(60)
+
+    def test_a_package_proves_itself(self):
+        self.run_pipeline(self.document("proof", iterations=2))
+        for step, made_of in (("vae", "image"), ("model", "mask")):
+            package = self.folder / "proof" / step
+            pipeline = json.loads((package / "self-test" / "pipeline.json").read_text())
+            self.assertIn(made_of, json.dumps(pipeline))
+            self.assertIn("what it gave", self.self_test(package)["text"])
+            self.assertEqual(self.self_test(package)["status"], "ok")
+        expected = self.folder / "proof" / "model" / "self-test" / "expected.nii.gz"
+        nifti.write(expected, SIZE_OF_SELF_TEST, range(SIZE_OF_SELF_TEST[0] ** 3), "int16")
+        self.assertEqual(self.self_test(package)["status"], "problem")
+        expected.write_bytes(b"")
+        self.assertIn("expected.nii.gz", self.self_test(package)["text"])
+
+    def test_a_package_without_its_weights_is_a_problem(self):
+        self.run_pipeline(self.document("bare", iterations=2))
+        package = self.folder / "bare" / "model"
+        (package / "denoiser.safetensors").write_bytes(b"0" * 100)
+        self.assertEqual(self.finding(package, "weights")["status"], "problem")
+
+    def finding(self, package, subject):
+        checks = json.loads(tool.run("doctor", package, "--json").stdout)["checks"]
+        return next(check for check in checks if check["subject"] == subject)
+
+    def self_test(self, package):
+        return self.finding(package, "self-test")
 
     def test_killed_and_resumed_ends_as_the_whole_run(self):
         self.run_pipeline(self.document("whole"))

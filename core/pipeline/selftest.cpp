@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/pipeline/selftest.h"
+
+#include "core/base/error.h"
+#include "core/base/file.h"
+#include "core/config/json.h"
+#include "core/io/nifti.h"
+#include "core/pipeline/conditions.h"
+#include "core/pipeline/model.h"
+#include "core/pipeline/pipeline.h"
+#include "core/volume/axis_order.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include <stdlib.h>
+
+namespace medgen {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kFolder = "self-test";
+constexpr double kSmallest = 16, kLargest = 64;  // voxels along an axis
+constexpr int kSteps = 2;
+
+/// A folder for as long as the object lives.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (fs::temp_directory_path() / "medgen-self-test-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr)
+      throw RuntimeError("cannot make a folder in '{}'; set TMPDIR to a writable one",
+                         fs::temp_directory_path().string());
+    path_ = name;
+  }
+
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+/// The smallest that the model was trained for, within reason.
+Geometry grid_of(const DataContract& contract) {
+  const GridLimits& limits = contract.limits;
+  Geometry grid;
+  Vec3 spacing{};
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const double voxels = limits.size.minimum ? (*limits.size.minimum)[axis] : kSmallest;
+    grid.size[axis] = static_cast<std::int64_t>(std::clamp(voxels, kSmallest, kLargest));
+    const double low = limits.spacing_mm.minimum ? (*limits.spacing_mm.minimum)[axis] : 1;
+    const double high = limits.spacing_mm.maximum ? (*limits.spacing_mm.maximum)[axis] : low;
+    spacing[axis] = limits.spacing_mm.minimum ? 0.5 * (low + high) : high;
+  }
+  grid.affine = Affine<Ras>::from_spacing(spacing);
+  return grid;
+}
+
+/// A volume of `value(u)`, where u runs from -1 to 1 along each axis of the grid.
+template <typename T, typename Rule>
+Volume volume_by(const Geometry& grid, DType type, const Rule& value) {
+  Tensor voxels(type, zyx_of(grid.size));
+  const auto at = [&](std::int64_t index, std::size_t axis) {
+    return (2.0 * static_cast<double>(index) + 1.0) / static_cast<double>(grid.size[axis]) - 1.0;
+  };
+  auto out = voxels.values<T>().begin();
+  for (std::int64_t k = 0; k < grid.size[2]; ++k)
+    for (std::int64_t j = 0; j < grid.size[1]; ++j)
+      for (std::int64_t i = 0; i < grid.size[0]; ++i)
+        *out++ = static_cast<T>(value(Vec3{at(i, 0), at(j, 1), at(k, 2)}));
+  return Volume(std::move(voxels), grid.affine);
+}
+
+Json pipeline_of(const Json& steps) {
+  Json all = steps;
+  all["save"] = {{"write", "@image"}, {"to", "out"}, {"overwrite", true}};
+  return {
+      {"medgen", 1}, {"seed", 1}, {"runtime", {{"precision", "fp32"}, {"device", "cpu"}}}, {"steps", std::move(all)}};
+}
+
+/// A model whose compressor alone has been trained so far can only encode and decode.
+bool can_generate(const ModelPackage& package) {
+  const auto& denoiser = package.part("denoiser");
+  return denoiser && (!denoiser->weights.empty() || !package.part("compressor"));
+}
+
+/// Pipeline and, where it reads one, input, written to `folder`.
+void compose(const ModelPackage& package, const Registry& registry, const fs::path& folder) {
+  const DataContract& contract = package.contract();
+  Json steps;
+  if (can_generate(package)) {
+    steps["image"] = {{"generate", ".."}, {"steps", kSteps}, {"outside_contract", "warn"}};
+    if (conditioner_in_want_of_mask(package, registry) != nullptr) {
+      steps["image"]["mask"] = "input.nii.gz";
+      write_nifti(folder / "input.nii.gz", self_test_mask(contract));
+    } else {
+      const Geometry grid = grid_of(contract);
+      steps["image"]["size"] = grid.size;
+      steps["image"]["spacing_mm"] = grid.affine.spacing_mm();
+    }
+  } else {
+    steps["latent"] = {{"encode", ".."}, {"image", "input.nii.gz"}};
+    steps["image"] = {{"decode", ".."}, {"latent", "@latent"}};
+    write_nifti(folder / "input.nii.gz", self_test_image(contract));
+  }
+  write_file(folder / "pipeline.json", dump_pretty(pipeline_of(steps)));
+}
+
+/// Runs the pipeline of a self-test and returns the one file it makes.
+fs::path run(const fs::path& pipeline_file, const fs::path& to, const Registry& registry, const RunObserver& observer) {
+  const Pipeline pipeline = Pipeline::load(pipeline_file, {"steps.save.to=" + Json(to.string()).dump()});
+  Host host(registry, pipeline.host_options());
+  pipeline.run(host, observer);
+  for (const char* kind : {"images", "labels"}) {
+    if (!fs::exists(to / kind)) continue;
+    for (const auto& entry : fs::directory_iterator(to / kind)) return entry.path();
+  }
+  throw DataError("'{}' makes no volume", pipeline_file.string());
+}
+
+double relative_difference(const Tensor& now, const Tensor& then) {
+  const Tensor a = now.to(DType::F64), b = then.to(DType::F64);
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < b.values<double>().size(); ++i) {
+    const double x = a.values<double>()[i], y = b.values<double>()[i];
+    difference += (x - y) * (x - y);
+    norm += y * y;
+  }
+  return std::sqrt(difference / std::max(norm, 1e-30));
+}
+
+}  // namespace
+
+Volume self_test_mask(const DataContract& contract) {
+  const Geometry grid = grid_of(contract);
+  std::vector<std::int64_t> ids;
+  for (const auto& [id, name] : contract.labels.names()) {
+    if (id != 0) ids.push_back(id);
+  }
+  if (ids.empty()) ids = {1};
+  const auto longest =
+      static_cast<std::size_t>(std::max_element(grid.size.begin(), grid.size.end()) - grid.size.begin());
+  constexpr double kRadius = 0.8;
+  return volume_by<std::int32_t>(grid, DType::I32, [&](const Vec3& u) -> std::int64_t {
+    if (u[0] * u[0] + u[1] * u[1] + u[2] * u[2] > kRadius * kRadius) return 0;
+    const double part = (u[longest] + kRadius) / (2 * kRadius) * static_cast<double>(ids.size());
+    return ids[std::min(static_cast<std::size_t>(part), ids.size() - 1)];
+  });
+}
+
+Volume self_test_image(const DataContract& contract) {
+  const IntensityRule& rule = contract.intensity;
+  const bool window = rule.kind == IntensityRule::Kind::Window;
+  const double low = window ? rule.low : 0, high = window ? rule.high : rule.scale;
+  return volume_by<float>(grid_of(contract), DType::F32, [&](const Vec3& u) {
+    const auto wave = [&](std::size_t axis, double periods) { return std::cos(std::numbers::pi * periods * u[axis]); };
+    return low + (high - low) * (0.5 + (wave(0, 1) + wave(1, 2) + wave(2, 3)) / 6);
+  });
+}
+
+bool has_self_test(const fs::path& package) {
+  return fs::exists(package / kFolder / "pipeline.json");
+}
+
+void write_self_test(const fs::path& package, const Registry& registry, const RunObserver& observer) {
+  const fs::path folder = package / kFolder;
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  try {
+    compose(ModelPackage::load(package, registry), registry, folder);
+    const TemporaryFolder temporary;
+    const fs::path made = run(folder / "pipeline.json", temporary.path(), registry, observer);
+    write_nifti(folder / "expected.nii.gz", read_nifti(made).volume);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove_all(folder, ignored);
+    throw;
+  }
+}
+
+SelfTestResult run_self_test(const fs::path& package, const Registry& registry, const RunObserver& observer) {
+  const fs::path folder = package / kFolder;
+  if (!has_self_test(package))
+    throw DataError("'{}' has no self-test: '{}' is missing", package.string(), (folder / "pipeline.json").string());
+  const Volume then = read_nifti(folder / "expected.nii.gz").volume;
+  const TemporaryFolder temporary;
+  const Volume now = read_nifti(run(folder / "pipeline.json", temporary.path(), registry, observer)).volume;
+  if (!(now.geometry() == then.geometry()))
+    throw DataError("the self-test of '{}' gives another grid than '{}'", package.string(),
+                    (folder / "expected.nii.gz").string());
+  return {.difference = relative_difference(now.voxels(), then.voxels())};
+}
+
+}  // namespace medgen
