@@ -17,8 +17,7 @@ namespace {
 
 /// Components are never given less.
 constexpr std::uint64_t kLeastBudget = 1 << 20;
-constexpr int kAttempts = 12;
-constexpr std::uint64_t kMargin = 4 << 20;  // a process is not of one size to the byte
+constexpr std::uint64_t kMargin = 4 << 20;  // a process is not of one size to the byte, nor is a search to be finer
 
 /// A budget is also that of the GPU; without one its memory is not judged, because nobody has asked it.
 bool device_counts(const Host& host) {
@@ -82,22 +81,30 @@ Prediction Planner::predict(const HostOptions& options, const WhatIf& what_if) {
 /// Gives components less until it fits, or until that changes nothing.
 Prediction Planner::fitted(HostOptions& options, std::uint64_t allowed) {
   const bool device_too = device_counts(host_);
-  Prediction best = predict(options);
-  for (int i = 0; i < kAttempts && !fits(best, allowed, device_too); ++i) {
-    // At first components are told what is left for them, then less.
-    const std::uint64_t left = allowed - std::min(allowed, resident_memory());
-    const bool told = options.memory_budget > 0 && options.memory_budget <= left;
-    const std::uint64_t given = told ? options.memory_budget : left;
-    const std::uint64_t excess = std::max(best.memory, device_too ? best.device_memory : 0) - allowed;
-    const std::uint64_t over = kMargin + (told ? excess : 0);
-    HostOptions less = options;
-    less.memory_budget = given > over + kLeastBudget ? given - over : kLeastBudget;
-    Prediction next = predict(less);
-    if (next.memory >= best.memory && next.device_memory >= best.device_memory && i > kAttempts / 2) break;
-    options = less;
-    best = std::move(next);
-    if (options.memory_budget == kLeastBudget) break;
+  Prediction free = predict(options);
+  if (fits(free, allowed, device_too)) return free;
+  // What is asked of a component rises with what it may take: the most that fits lies between these.
+  const auto with = [&](std::uint64_t budget) {
+    options.memory_budget = budget;
+    return predict(options);
+  };
+  std::uint64_t most = allowed - std::min(allowed, resident_memory());
+  if (options.memory_budget > 0) most = std::min(most, options.memory_budget);
+  std::uint64_t least = kLeastBudget;
+  Prediction best = with(least);
+  if (!fits(best, allowed, device_too)) return best;
+  std::uint64_t chosen = least;
+  while (most > least + kMargin) {
+    const std::uint64_t middle = least + (most - least) / 2;
+    Prediction prediction = with(middle);
+    if (fits(prediction, allowed, device_too)) {
+      best = std::move(prediction);
+      chosen = least = middle;
+    } else {
+      most = middle;
+    }
   }
+  options.memory_budget = chosen;
   return best;
 }
 
@@ -174,7 +181,8 @@ std::vector<std::string> Planner::alternatives(std::uint64_t allowed, const Host
   const std::uint64_t machine = machine_memory().available + resident_memory();
   const std::uint64_t needed = std::max(least.memory, device_too ? least.device_memory : 0);
   constexpr std::uint64_t kMiB = 1 << 20;
-  const std::uint64_t budget = (needed + needed / 50) / kMiB + 1;  // a process is not of one size to the byte
+  const std::uint64_t budget =
+      (needed + needed / 50) / kMiB + 1;  // a process is not of one size to the byte, nor is a search to be finer
   if (host_.options().memory_budget > 0 && needed <= machine)
     found.push_back(fmt::format("a larger budget: --set runtime.memory={}MiB", budget));
   for (const double scale : {0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125}) {

@@ -27,7 +27,7 @@ at::Tensor as_feature_map(const at::Tensor& planes) {
 /// A file without a name, gone when it is closed or the process dies.
 int open_scratch(const std::filesystem::path& folder) {
   std::string name = (folder / "medgen-XXXXXX").string();
-  const int file = ::mkstemp(name.data());
+  const int file = ::mkostemp(name.data(), O_CLOEXEC);
   TORCH_CHECK(file >= 0, "no scratch file can be made in '", folder.string(), "': ", std::strerror(errno));
   ::unlink(name.c_str());
   return file;

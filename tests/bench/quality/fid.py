@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""2.5D Frechet distance between two folders of NIfTI volumes: fid.py GENERATED REAL [--blur SIGMA] [--enlarge N].
+"""2.5D Frechet and kernel distance (FID, KID) between two folders of NIfTI volumes: fid.py GENERATED REAL [--blur SIGMA]
+[--enlarge N].
 
 As MAISI's script computes it, with ImageNet features of EfficientNet-Lite0 in place of RadImageNet's: every slice of three
 planes, scaled to 0..1 over the volume, enlarged (twice, so that small volumes leave the network more than one pixel), grey
 repeated to three channels minus 0.406, 0.456, 0.485; features averaged over the slice; the distance of each plane in
-double, and the mean of the three. --blur smooths GENERATED first, for a yardstick.
+double, and the mean of the three. KID (Binkowski et al. 2018): the unbiased squared MMD with the kernel (x.y/d + 1)^3 over all
+slices. --blur smooths GENERATED first, for a yardstick.
 """
 
 import argparse
@@ -42,10 +44,25 @@ def features(net, volume, enlarge):
             yield net.features(slices.expand(-1, 3, -1, -1) - MEANS).double().numpy()
 
 
-def statistics(net, folder, enlarge, blur=0.0):
+def planes_of(net, folder, enlarge, blur=0.0):
+    """All slices' features, for each plane."""
     each = (list(features(net, v, enlarge)) for v in volumes(folder, blur))
-    planes = [numpy.concatenate(plane) for plane in zip(*each)]
-    return [(plane.mean(0), numpy.cov(plane, rowvar=False)) for plane in planes]
+    return [numpy.concatenate(plane) for plane in zip(*each)]
+
+
+def statistics(plane):
+    return plane.mean(0), numpy.cov(plane, rowvar=False)
+
+
+def kernel_distance(x, y):
+    def kernel(a, b):
+        return (a @ b.T / a.shape[1] + 1) ** 3
+
+    def without_itself(a):
+        k = kernel(a, a)
+        return (k.sum() - numpy.trace(k)) / (len(a) * (len(a) - 1))
+
+    return float(without_itself(x) + without_itself(y) - 2 * kernel(x, y).mean())
 
 
 def root(matrix):
@@ -67,9 +84,11 @@ def main():
     parser.add_argument("--enlarge", type=int, default=2, metavar="N", help="of slices, 1: as they are")
     arguments = parser.parse_args()
     net = network.load()
-    planes = [distance(a, b) for a, b in zip(statistics(net, arguments.generated, arguments.enlarge, arguments.blur),
-                                             statistics(net, arguments.real, arguments.enlarge))]
-    print("axial {:.1f}  sagittal {:.1f}  coronal {:.1f}  mean {:.1f}".format(*planes, sum(planes) / 3))
+    generated = planes_of(net, arguments.generated, arguments.enlarge, arguments.blur)
+    real = planes_of(net, arguments.real, arguments.enlarge)
+    for name, each in (("FID", [distance(statistics(a), statistics(b)) for a, b in zip(generated, real)]),
+                       ("KID", [kernel_distance(a, b) for a, b in zip(generated, real)])):
+        print("{}  axial {:.4g}  sagittal {:.4g}  coronal {:.4g}  mean {:.4g}".format(name, *each, sum(each) / 3))
 
 
 if __name__ == "__main__":
