@@ -3,6 +3,7 @@
 
 #include "plugins/maisi/networks/limits.h"
 #include "plugins/support/error.h"
+#include "plugins/support/nn/checkpoint.h"
 #include "plugins/support/nn/ops.h"
 
 #include <ATen/core/grad_mode.h>
@@ -28,6 +29,11 @@ nn::SpatialMixer& add_mixer(nn::Module& owner, const std::string& name, const Un
   }
   return owner.add<nn::SpatialTransformer>(name, c.spatial_dims, c.attention(level), c.transformer_num_layers,
                                            *c.cross_attention_dim, c.norm_num_groups, c.norm_eps);
+}
+
+/// segment(inputs), with or without its inner tensors kept for the way back.
+at::Tensor run(const nn::Module& owner, const nn::Segment& segment, at::TensorList inputs) {
+  return owner.checkpoints_activations() ? nn::checkpointed(segment, inputs) : segment(inputs);
 }
 
 }  // namespace
@@ -89,15 +95,21 @@ DownBlock::DownBlock(const UnetConfig& c, size_t level, int64_t emb_dim) {
   }
 }
 
+at::Tensor DownBlock::unit(size_t i, const at::Tensor& x, const at::Tensor& emb, const at::Tensor& context) const {
+  const at::Tensor h = resnets_[i]->forward(x, emb);
+  return attentions_.empty() ? h : attentions_[i]->forward(h, context);
+}
+
 at::Tensor DownBlock::forward(at::Tensor x, const at::Tensor& emb, const at::Tensor& context,
                               std::vector<at::Tensor>& skips) const {
   for (size_t i = 0; i < resnets_.size(); ++i) {
-    x = resnets_[i]->forward(x, emb);
-    if (!attentions_.empty()) x = attentions_[i]->forward(x, context);
+    x = run(*this, [this, i, context](at::TensorList in) { return unit(i, in[0], in[1], context); }, {x, emb});
     skips.push_back(x);
   }
   if (down_block_ == nullptr && down_conv_ == nullptr) return x;
-  x = down_block_ != nullptr ? down_block_->forward(x, emb) : down_conv_->forward(x);
+  x = down_block_ == nullptr
+          ? down_conv_->forward(x)
+          : run(*this, [this](at::TensorList in) { return down_block_->forward(in[0], in[1]); }, {x, emb});
   skips.push_back(x);
   return x;
 }
@@ -108,7 +120,11 @@ MiddleBlock::MiddleBlock(const UnetConfig& c, int64_t emb_dim)
       resnet_2_(add<DiffusionResBlock>("resnet_2", c, c.num_channels.back(), c.num_channels.back(), emb_dim)) {}
 
 at::Tensor MiddleBlock::forward(const at::Tensor& x, const at::Tensor& emb, const at::Tensor& context) const {
-  return resnet_2_.forward(attention_.forward(resnet_1_.forward(x, emb), context), emb);
+  return run(*this,
+             [this, context](at::TensorList in) {
+               return resnet_2_.forward(attention_.forward(resnet_1_.forward(in[0], in[1]), context), in[1]);
+             },
+             {x, emb});
 }
 
 UpBlock::UpBlock(const UnetConfig& c, size_t level, int64_t emb_dim) {
@@ -141,16 +157,26 @@ void UpBlock::add_resnets(const UnetConfig& c, size_t level, int64_t emb_dim) {
   }
 }
 
+at::Tensor UpBlock::unit(size_t i, const at::Tensor& x, const at::Tensor& skip, const at::Tensor& emb,
+                         const at::Tensor& context) const {
+  const at::Tensor h = resnets_[i]->forward(at::cat({x, skip}, 1), emb);
+  return attentions_.empty() ? h : attentions_[i]->forward(h, context);
+}
+
+at::Tensor UpBlock::upsample(const at::Tensor& x, const at::Tensor& emb) const {
+  return up_block_ != nullptr ? up_block_->forward(x, emb) : up_conv_->forward_upsampled(x);
+}
+
 at::Tensor UpBlock::forward(at::Tensor x, const at::Tensor& emb, const at::Tensor& context,
                             std::vector<at::Tensor>& skips) const {
   for (size_t i = 0; i < resnets_.size(); ++i) {
-    x = at::cat({x, skips.back()}, 1);
+    const at::Tensor skip = skips.back();
     skips.pop_back();
-    x = resnets_[i]->forward(x, emb);
-    if (!attentions_.empty()) x = attentions_[i]->forward(x, context);
+    x = run(*this, [this, i, context](at::TensorList in) { return unit(i, in[0], in[1], in[2], context); },
+            {x, skip, emb});
   }
-  if (up_block_ != nullptr) return up_block_->forward(x, emb);
-  return up_conv_ == nullptr ? x : up_conv_->forward_upsampled(x);
+  if (up_block_ == nullptr && up_conv_ == nullptr) return x;
+  return run(*this, [this](at::TensorList in) { return upsample(in[0], in[1]); }, {x, emb});
 }
 
 TimeEmbedding::TimeEmbedding(nn::Module& owner, const UnetConfig& c)

@@ -41,6 +41,8 @@ class DownBlock : public nn::Module {
                      std::vector<at::Tensor>& skips) const;
 
  private:
+  at::Tensor unit(size_t i, const at::Tensor& x, const at::Tensor& emb, const at::Tensor& context) const;
+
   std::vector<nn::SpatialMixer*> attentions_;
   std::vector<DiffusionResBlock*> resnets_;
   nn::Conv* down_conv_ = nullptr;
@@ -70,6 +72,9 @@ class UpBlock : public nn::Module {
 
  private:
   void add_resnets(const UnetConfig& config, size_t level, int64_t emb_dim);
+  at::Tensor unit(size_t i, const at::Tensor& x, const at::Tensor& skip, const at::Tensor& emb,
+                  const at::Tensor& context) const;
+  at::Tensor upsample(const at::Tensor& x, const at::Tensor& emb) const;
 
   std::vector<DiffusionResBlock*> resnets_;
   std::vector<nn::SpatialMixer*> attentions_;

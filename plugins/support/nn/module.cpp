@@ -192,6 +192,10 @@ void Module::train(bool on) {
   for_each_module([&](Module& module) { module.training_ = on; });
 }
 
+void Module::checkpoint_activations(bool on) {
+  for_each_module([&](Module& module) { module.checkpoints_activations_ = on; });
+}
+
 int64_t copy_matching_parameters(Module& from, Module& to) {
   at::NoGradGuard no_grad;
   std::unordered_map<std::string, const Parameter*> sources;

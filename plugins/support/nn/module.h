@@ -116,6 +116,12 @@ class Module {
 
   bool training() const { return training_; }
 
+  /// Whether blocks compute their inner tensors again on the way back instead of keeping them (nn/checkpoint.h). Off
+  /// when made.
+  void checkpoint_activations(bool on);
+
+  bool checkpoints_activations() const { return checkpoints_activations_; }
+
   /// The published name, "down_blocks.0.resnets.1"; "" for a network.
   std::string path() const;
 
@@ -146,6 +152,7 @@ class Module {
   at::ScalarType compute_dtype_ = at::kFloat;  // of activations
   at::ScalarType stored_dtype_ = at::kFloat;   // of compute parameters; read at the root
   bool training_ = false;
+  bool checkpoints_activations_ = false;
 };
 
 /// Copies every tensor of `from` whose name and shape also occur in `to` (how a ControlNet starts from its U-Net).

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+
+namespace medgen::nn {
+
+/// Part of a network that gradients pass through: a function of `inputs` and of parameters alone.
+using Segment = std::function<at::Tensor(at::TensorList inputs)>;
+
+/// segment(inputs), of whose inner tensors none is kept for the way back: they are computed again then. Gradients have
+/// the same bits; the price is one more forward pass. When no input wants gradients, nothing changes.
+/// Source: Chen et al. 2016, arXiv 1604.06174.
+at::Tensor checkpointed(const Segment& segment, at::TensorList inputs);
+
+}  // namespace medgen::nn
