@@ -15,11 +15,21 @@
 #include <torch/csrc/autograd/variable.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <vector>
 
 namespace medgen::support {
+
+namespace {
+
+at::ScalarType precision(const std::string& name) {
+  if (name == "fp16") return at::kHalf;
+  return name == "bf16" ? at::kBFloat16 : at::kFloat;
+}
+
+}  // namespace
 
 TrainingOptions TrainingOptions::read(std::string_view options_json, at::ScalarType compute) {
   const auto json = options_json.empty() ? nlohmann::json::object() : nlohmann::json::parse(options_json);
@@ -30,7 +40,9 @@ TrainingOptions TrainingOptions::read(std::string_view options_json, at::ScalarT
   options.weight_decay = json.value("weight_decay", options.weight_decay);
   options.ema = json.value("ema", options.ema);
   options.clip_norm = json.value("clip_norm", options.clip_norm);
-  options.bf16 = json.value("precision", compute == at::kBFloat16 ? "bf16" : "fp32") == "bf16";
+  options.compute = compute;
+  if (json.contains("precision")) options.compute = precision(json["precision"].get<std::string>());
+  options.checkpoint_activations = json.value("checkpoint_activations", options.checkpoint_activations);
   return options;
 }
 
@@ -44,13 +56,14 @@ void initialize(const TrainedModules::Member& member, std::uint64_t seed) {
 }  // namespace
 
 TrainedModules::TrainedModules(std::vector<Member> members, const TrainingOptions& options, std::uint64_t seed)
-    : options_(options) {
+    : options_(options), scale_(options.compute == at::kHalf) {
   for (const Member& member : members) {
     const auto parameters = member.module->parameters();
     const bool has_weights = !parameters.empty() && parameters.front().parameter->value.defined();
     require(has_weights || member.trained, "{}: a frozen network needs weights", member.role);
     if (!has_weights) initialize(member, seed);
-    member.module->set_compute_dtype(options.bf16 ? at::kBFloat16 : at::kFloat);
+    member.module->set_compute_dtype(options.compute);
+    member.module->checkpoint_activations(options.checkpoint_activations);
     member.module->train(member.trained);
     if (member.trained) collect(member);
   }
@@ -72,7 +85,7 @@ void TrainedModules::collect(const Member& member) {
 }
 
 void TrainedModules::backward(const at::Tensor& loss) {
-  loss.backward();
+  scale_.scaled(loss).backward();
   ++gathered_;
 }
 
@@ -105,7 +118,7 @@ double TrainedModules::gradient_norm() const {
     if (!gradient.defined()) continue;
     sum += kernel_reads(gradient) ? sum_of_squares(gradient) : gradient.square().sum(at::kDouble).item<double>();
   }
-  return std::sqrt(sum) / static_cast<double>(gathered_);
+  return std::sqrt(sum) / (static_cast<double>(gathered_) * scale_.factor());
 }
 
 double TrainedModules::apply(double learning_rate) {
@@ -113,13 +126,16 @@ double TrainedModules::apply(double learning_rate) {
   const at::NoGradGuard no_grad;
   const double norm = gradient_norm();
   if (!std::isfinite(norm)) {
-    throw sdk::Error(
-        MEDGEN_E_INVALID,
-        "the gradients are not finite; lower the learning rate, clip the gradients, or look for bad input");
+    leave_out_step();
+    return norm;
   }
   const double clip = options_.clip_norm > 0 && norm > options_.clip_norm ? options_.clip_norm / norm : 1.0;
-  Step step{.scale = clip / static_cast<double>(gathered_), .rate = learning_rate, .correction1 = 1, .correction2 = 1};
+  Step step{.scale = clip / (static_cast<double>(gathered_) * scale_.factor()),
+            .rate = learning_rate,
+            .correction1 = 1,
+            .correction2 = 1};
   gathered_ = 0;
+  scale_.passed();
   ++steps_;
   step.correction1 -= std::pow(options_.beta1, static_cast<double>(steps_));
   step.correction2 -= std::pow(options_.beta2, static_cast<double>(steps_));
@@ -135,6 +151,16 @@ double TrainedModules::apply(double learning_rate) {
     each.value.mutable_grad().reset();
   }
   return norm;
+}
+
+void TrainedModules::leave_out_step() {
+  if (!scale_.reduce()) {
+    throw sdk::Error(
+        MEDGEN_E_INVALID,
+        "the gradients are not finite; lower the learning rate, clip the gradients, or look for bad input");
+  }
+  for (Trained& each : trained_) each.value.mutable_grad().reset();
+  gathered_ = 0;
 }
 
 void TrainedModules::update_by_kernel(Trained& each, const at::Tensor& gradient, const Step& step) const {
@@ -171,24 +197,34 @@ void TrainedModules::update_by_operators(Trained& each, at::Tensor gradient, con
   if (each.average.defined()) each.average.lerp_(value, 1.0 - options_.ema);
 }
 
-void TrainedModules::save(std::uint32_t what, sdk::Outputs& out) const {
+void TrainedModules::save(std::uint32_t what, sdk::Outputs& out, const std::string& prefix) const {
+  if ((what & MEDGEN_TRAIN_GRADIENTS) != 0) save_gradients(out, prefix);
   for (const Trained& each : trained_) {
-    if ((what & MEDGEN_TRAIN_WEIGHTS) != 0) emit(out, "weights/" + each.name, each.value.detach());
-    if ((what & MEDGEN_TRAIN_EMA) != 0 && each.average.defined()) emit(out, "ema/" + each.name, each.average);
+    if ((what & MEDGEN_TRAIN_WEIGHTS) != 0) emit(out, prefix + "weights/" + each.name, each.value.detach());
+    if ((what & MEDGEN_TRAIN_EMA) != 0 && each.average.defined()) emit(out, prefix + "ema/" + each.name, each.average);
     if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0) {
-      emit(out, "optimizer/" + each.name + "/m", each.m);
-      emit(out, "optimizer/" + each.name + "/v", each.v);
+      emit(out, prefix + "optimizer/" + each.name + "/m", each.m);
+      emit(out, prefix + "optimizer/" + each.name + "/v", each.v);
     }
   }
-  if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0)
-    emit(out, "optimizer/step", at::full({1}, static_cast<double>(steps_), at::kFloat));
+  if ((what & MEDGEN_TRAIN_OPTIMIZER) == 0) return;
+  emit(out, prefix + "optimizer/step", at::full({1}, static_cast<double>(steps_), at::kFloat));
+  if (scale_.active()) emit(out, prefix + "optimizer/loss_scale", scale_.state());
 }
 
-void TrainedModules::load(std::uint32_t what, const sdk::Binds& in) {
+void TrainedModules::save_gradients(sdk::Outputs& out, const std::string& prefix) const {
+  const double factor = static_cast<double>(std::max<std::int64_t>(gathered_, 1)) * scale_.factor();
+  for (const Trained& each : trained_) {
+    const at::Tensor& gradient = each.value.grad();
+    if (gradient.defined()) emit(out, prefix + "gradients/" + each.name, gradient.div(factor));
+  }
+}
+
+void TrainedModules::load(std::uint32_t what, const sdk::Binds& in, const std::string& prefix) {
   const at::NoGradGuard no_grad;
   const auto restore = [&](const std::string& name, at::Tensor target) {
-    const at::Tensor source = to_torch(in.tensor(name));
-    require(source.sizes() == target.sizes(), "checkpoint: {} has the wrong shape", name);
+    const at::Tensor source = to_torch(in.tensor(prefix + name));
+    require(source.sizes() == target.sizes(), "checkpoint: {} has the wrong shape", prefix + name);
     target.copy_(source);
   };
   for (Trained& each : trained_) {
@@ -199,8 +235,9 @@ void TrainedModules::load(std::uint32_t what, const sdk::Binds& in) {
       restore("optimizer/" + each.name + "/v", each.v);
     }
   }
-  if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0)
-    steps_ = static_cast<std::int64_t>(to_torch(in.tensor("optimizer/step")).item<float>());
+  if ((what & MEDGEN_TRAIN_OPTIMIZER) == 0) return;
+  steps_ = static_cast<std::int64_t>(to_torch(in.tensor(prefix + "optimizer/step")).item<float>());
+  if (scale_.active()) scale_.restore(to_torch(in.tensor(prefix + "optimizer/loss_scale")));
 }
 
 }  // namespace medgen::support

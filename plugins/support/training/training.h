@@ -2,6 +2,7 @@
 #pragma once
 
 #include "plugins/support/nn/module.h"
+#include "plugins/support/training/loss_scale.h"
 
 #include <medgen/abi/draft/train.h>
 #include <medgen/sdk/sdk.hpp>
@@ -21,7 +22,9 @@ struct TrainingOptions {
   double weight_decay = 0;  ///< decoupled (AdamW)
   double ema = 0;           ///< decay of the averaged weights; 0 = none
   double clip_norm = 0;     ///< largest global gradient norm; 0 = not clipped
-  bool bf16 = false;        ///< activations in bfloat16, parameters, gradients and moments in float32
+  /// Of activations; parameters, gradients and moments are float32. float16 scales the loss (LossScale).
+  at::ScalarType compute = at::kFloat;
+  bool checkpoint_activations = false;  ///< nn/checkpoint.h
 
   /// From the options object; keys of the trainer's own losses are left alone.
   /// @param compute  precision of activations when the options say none
@@ -48,13 +51,17 @@ class TrainedModules {
   void backward(const at::Tensor& loss);
 
   /// One step of AdamW (Loshchilov and Hutter 2019, algorithm 2; without decay Kingma and Ba 2015, algorithm 1), then
-  /// the EMA. Returns the gradient norm before clipping. @throws sdk::Error when it is not finite: nothing is changed
-  /// then.
+  /// the EMA. Returns the gradient norm before clipping. When it is not finite nothing is changed: in float16 the step
+  /// is left out and the scale of the loss reduced. @throws sdk::Error otherwise.
   double apply(double learning_rate);
 
-  /// MEDGEN_TRAIN_* -> "weights/<name>", "ema/<name>", "optimizer/<name>/m", ".../v", "optimizer/step".
-  void save(std::uint32_t what, sdk::Outputs& out) const;
-  void load(std::uint32_t what, const sdk::Binds& in);
+  /// Steps of the optimiser so far, those before a checkpoint too.
+  std::int64_t steps() const { return steps_; }
+
+  /// MEDGEN_TRAIN_* -> "weights/<name>", "ema/<name>", "optimizer/<name>/m", ".../v", "optimizer/step",
+  /// "gradients/<name>" (the mean of those gathered), each after `prefix`.
+  void save(std::uint32_t what, sdk::Outputs& out, const std::string& prefix = "") const;
+  void load(std::uint32_t what, const sdk::Binds& in, const std::string& prefix = "");
 
  private:
   struct Trained {
@@ -68,6 +75,9 @@ class TrainedModules {
   };
 
   void collect(const Member& member);
+  void save_gradients(sdk::Outputs& out, const std::string& prefix) const;
+  /// After gradients that are not finite. @throws sdk::Error when no scale of the loss is to blame.
+  void leave_out_step();
   /// In one pass over memory, where the tensors are on the CPU and lie alike.
   void update_by_kernel(Trained& each, const at::Tensor& gradient, const Step& step) const;
   void update_by_operators(Trained& each, at::Tensor gradient, const Step& step) const;
@@ -75,6 +85,7 @@ class TrainedModules {
   double gradient_norm() const;
 
   TrainingOptions options_;
+  LossScale scale_;
   std::vector<Trained> trained_;
   std::int64_t steps_ = 0;
   std::int64_t gathered_ = 0;  ///< backward passes since the last step

@@ -11,10 +11,14 @@ MEDGEN_EXTERN_C_BEGIN
 
 #define MEDGEN_TRAIN_1 "medgen.train/1"
 
-/* What `save` and `load` move; bits. Tensor names are "weights/<name>", "ema/<name>", "optimizer/<name>/<slot>". */
+/* What `save` and `load` move; bits. Tensor names are "weights/<name>", "ema/<name>", "optimizer/<name>/<slot>". What
+ * training needs beside the model, such as a discriminator, is part of the optimiser's state. GRADIENTS, of `save`
+ * alone: the mean of those gathered since the last `apply`, "gradients/<name>"; of such a helper under its own name
+ * before that, "discriminator/gradients/<name>". */
 #define MEDGEN_TRAIN_WEIGHTS 1u
 #define MEDGEN_TRAIN_EMA 2u
 #define MEDGEN_TRAIN_OPTIMIZER 4u
+#define MEDGEN_TRAIN_GRADIENTS 8u
 
 /* Another component of the same plugin that takes part in the graph (a ControlNet in front of its U-Net). */
 typedef struct medgen_train_peer {
