@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "plugins/maisi/autoencoder_trainer.h"
 #include "plugins/maisi/networks/autoencoder_kl_maisi.h"
 #include "plugins/maisi/schemas.h"
-#include "plugins/maisi/trainers.h"
+#include "plugins/maisi/training_schemas.h"
 #include "plugins/maisi/window_decode.h"
 
 #include <medgen/sdk/sdk.hpp>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -26,9 +28,10 @@ class Autoencoder {
 
   explicit Autoencoder(const sdk::Create& create);
 
-  /// x (N, C, X, Y, Z) -> mean, sigma (N, latent_channels, X/f, Y/f, Z/f)
+  /// x (N, C, X, Y, Z), or label maps (N, 1, ...) when it has classes -> mean, sigma (N, latent_channels, X/f, Y/f,
+  /// Z/f)
   void encode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out);
-  /// z (N, latent_channels, ...) -> x
+  /// z (N, latent_channels, ...) -> x, or label maps (N, 1, ...) when it has classes
   void decode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out);
   std::string describe() const;
   /// {"function": "encode" | "decode", "inputs": {"x" | "z": shape}}
@@ -43,15 +46,20 @@ class Autoencoder {
 
   const AutoencoderKlMaisiConfig& config() const { return config_; }
 
+  /// How label maps pass through it; absent: it makes images.
+  const std::optional<LabelCoding>& labels() const { return labels_; }
+
   at::Device device() const { return device_; }
 
   at::ScalarType compute() const { return compute_; }
 
  private:
+  void decode_row(const at::Tensor& z, const at::Tensor& image, const nn::StreamOptions& options) const;
   /// For a call whose tensors take `bytes`.
   nn::StreamOptions stream_options(std::uint64_t bytes) const;
 
   AutoencoderKlMaisiConfig config_;
+  std::optional<LabelCoding> labels_;
   WindowOptions windows_;
   std::uint64_t memory_budget_;
   at::Device device_;

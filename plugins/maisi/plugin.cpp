@@ -4,6 +4,7 @@
 #include "plugins/maisi/conditioners.h"
 #include "plugins/maisi/controlnet.h"
 #include "plugins/maisi/denoisers.h"
+#include "plugins/maisi/perceptual_network.h"
 
 #include <medgen/sdk/sdk.hpp>
 
@@ -24,4 +25,5 @@ constexpr medgen::sdk::Plugin kPlugin{
 
 MEDGEN_PLUGIN(kPlugin, medgen::sdk::compressor<medgen::maisi::Autoencoder>, medgen::sdk::denoiser<medgen::maisi::Unet>,
               medgen::sdk::denoiser<medgen::maisi::MaskUnet>, medgen::sdk::conditioner<medgen::maisi::ControlNet>,
-              medgen::sdk::conditioner<medgen::maisi::Conditions>, medgen::sdk::conditioner<medgen::maisi::LabelPlanes>)
+              medgen::sdk::conditioner<medgen::maisi::Conditions>, medgen::sdk::conditioner<medgen::maisi::LabelPlanes>,
+              medgen::sdk::conditioner<medgen::maisi::PerceptualNetwork>)

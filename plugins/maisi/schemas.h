@@ -34,6 +34,7 @@ inline constexpr std::string_view kAutoencoderSchema = R"json({
     "norm_float16": {"type": "boolean", "default": false, "description": "accepted; statistics are always float32"},
     "print_info": {"type": "boolean", "default": false},
     "save_mem": {"type": "boolean", "default": true},
+    "classes": {"type": "array", "items": {"type": "integer", "minimum": 0}, "uniqueItems": true, "description": "makes it a mask autoencoder: label ids in the order of the output's channels; x are label maps then, on both sides, and in_channels bit planes of them"},
     "decode_roi": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 3, "maxItems": 3, "description": "decode as released, in windows of this many latent voxels (default: whole, without seams)"},
     "decode_overlap": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.6666, "description": "with decode_roi"}
   }
@@ -239,21 +240,6 @@ inline constexpr std::string_view kLabelPlanesIo = R"json({
   }
 })json";
 
-inline constexpr std::string_view kAutoencoderTrainerOptions = R"json({
-  "type": "object",
-  "additionalProperties": false,
-  "properties": {
-    "kl_weight": {"type": "number", "minimum": 0, "default": 1e-7},
-    "beta1": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.9},
-    "beta2": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.999},
-    "eps": {"type": "number", "exclusiveMinimum": 0, "default": 1e-8},
-    "weight_decay": {"type": "number", "minimum": 0, "default": 0, "description": "decoupled (AdamW)"},
-    "ema": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0, "description": "decay of the averaged weights, which are what is saved; 0: none"},
-    "clip_norm": {"type": "number", "minimum": 0, "default": 0, "description": "largest global gradient norm; 0: not clipped"},
-    "precision": {"enum": ["fp32", "bf16"], "description": "of activations, that of the run when missing; weights and gradients stay fp32"}
-  }
-})json";
-
 inline constexpr std::string_view kUnetTrainerOptions = R"json({
   "type": "object",
   "additionalProperties": false,
@@ -266,7 +252,8 @@ inline constexpr std::string_view kUnetTrainerOptions = R"json({
     "weight_decay": {"type": "number", "minimum": 0, "default": 0, "description": "decoupled (AdamW)"},
     "ema": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0, "description": "decay of the averaged weights, which are what is saved; 0: none"},
     "clip_norm": {"type": "number", "minimum": 0, "default": 0, "description": "largest global gradient norm; 0: not clipped"},
-    "precision": {"enum": ["fp32", "bf16"], "description": "of activations, that of the run when missing; weights and gradients stay fp32"}
+    "precision": {"enum": ["fp32", "bf16", "fp16"], "description": "of activations, that of the run when missing; weights and gradients stay fp32; fp16 scales the loss"},
+    "checkpoint_activations": {"type": "boolean", "default": false, "description": "inner activations are computed again on the way back: half the memory, a third more time, the same bits"}
   }
 })json";
 

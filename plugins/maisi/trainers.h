@@ -11,27 +11,8 @@
 
 namespace medgen::maisi {
 
-class Autoencoder;
 class UnetComponent;
 class ControlNet;
-
-/// Trains the VAE: L1 + kl_weight KL, without adversarial and perceptual terms. KL is summed
-/// over the latent and averaged over the batch, as released.
-class AutoencoderTrainer {
- public:
-  AutoencoderTrainer(Autoencoder& component, const sdk::Context& context, std::string_view options_json);
-
-  /// batch: x. out: loss, l1, kl
-  void step(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out);
-  void apply(const sdk::Context& context, double learning_rate);
-  void save(const sdk::Context& context, std::uint32_t what, sdk::Outputs& out);
-  void load(const sdk::Context& context, std::uint32_t what, const sdk::Binds& in);
-
- private:
-  Autoencoder* component_;
-  double kl_weight_;
-  support::TrainedModules modules_;
-};
 
 /// Trains a U-Net on noisy latents, alone or through a ControlNet peer.
 class UnetTrainer {

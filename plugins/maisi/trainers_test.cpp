@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/maisi/trainers.h"
 
-#include "plugins/maisi/autoencoder.h"
 #include "plugins/maisi/controlnet.h"
 #include "plugins/maisi/denoisers.h"
 #include "plugins/support/error.h"
@@ -29,9 +28,6 @@ constexpr const char* kUnet = R"({"spatial_dims": 3, "in_channels": 2, "out_chan
 constexpr const char* kControlNet = R"({"spatial_dims": 3, "in_channels": 2, "num_channels": [4, 8],
   "num_res_blocks": 1, "attention_levels": [false, true], "norm_num_groups": 2, "num_head_channels": 4,
   "conditioning_embedding_in_channels": 1, "conditioning_embedding_num_channels": [3, 4]})";
-constexpr const char* kAutoencoder = R"({"spatial_dims": 3, "in_channels": 1, "out_channels": 1,
-  "num_channels": [4, 8], "num_res_blocks": 1, "attention_levels": [false, false], "latent_channels": 2,
-  "norm_num_groups": 2})";
 
 template <typename T>
 T made(const char* config) {
@@ -195,19 +191,6 @@ TEST_CASE("trainers: a batch that lacks a tensor or does not fit is refused", "[
   tensors = batch();
   tensors["target"] = tensors["target"].narrow(0, 0, 1);  // would be broadcast
   CHECK_THROWS_WITH(pair.step(trainer, tensors), Contains("target has the shape 1x"));
-}
-
-TEST_CASE("trainers: the VAE's loss is L1 plus the weighted divergence", "[unit][maisi]") {
-  TestHost host;
-  auto vae = made<Autoencoder>(kAutoencoder);
-  const Given given({{"x", at::rand({2, 1, 8, 8, 4})}});
-  const Tensors out = host.call([&](const sdk::Context& context, sdk::Outputs& outputs) {
-    AutoencoderTrainer trainer(vae, context, R"({"kl_weight": 0.25})");
-    trainer.step(context, given.binds(), outputs);
-  });
-  CHECK(out.at("kl").item<double>() > 0);
-  CHECK(out.at("loss").item<double>() ==
-        Approx(out.at("l1").item<double>() + 0.25 * out.at("kl").item<double>()).epsilon(1e-6));
 }
 
 }  // namespace medgen::maisi

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/maisi/adversary.h"
+
+#include <ATen/ops/leaky_relu.h>
+#include <ATen/TensorOperators.h>
+
+namespace medgen::maisi {
+namespace {
+
+constexpr double kSlope = 0.05;
+constexpr char kPrefix[] = "optimizer/discriminator/";
+
+/// As released, with weights already: those of the training are made on the CPU.
+std::unique_ptr<PatchDiscriminator> made_discriminator(std::int64_t channels, at::Device device, std::uint64_t seed) {
+  PatchDiscriminatorConfig config;
+  config.channels = 32;
+  config.in_channels = channels;
+  config.norm = PatchDiscriminatorConfig::Norm::Instance;
+  config.norm_affine = false;
+  auto network = std::make_unique<PatchDiscriminator>(config);
+  network->initialize(seed);
+  network->to(device);
+  return network;
+}
+
+support::TrainingOptions without_average(support::TrainingOptions options) {
+  options.ema = 0;  // nobody would use it
+  return options;
+}
+
+}  // namespace
+
+Adversary::Adversary(std::int64_t channels, at::Device device, const support::TrainingOptions& options,
+                     std::uint64_t seed)
+    : network_(made_discriminator(channels, device, seed)),
+      modules_({{"", network_.get(), true, nullptr}}, without_average(options), seed) {}
+
+at::Tensor Adversary::error(const at::Tensor& image, double target) const {
+  return (at::leaky_relu(network_->forward(image).back(), kSlope) - target).square().mean();
+}
+
+void Adversary::want_gradients(bool on) {
+  for (const nn::NamedParameter& named : network_->parameters()) {
+    if (named.parameter->trainable()) named.parameter->value.requires_grad_(on);
+  }
+}
+
+at::Tensor Adversary::judge(const at::Tensor& image) {
+  want_gradients(false);
+  const at::Tensor loss = error(image, 1.0);
+  want_gradients(true);
+  return loss;
+}
+
+at::Tensor Adversary::learn(const at::Tensor& real, const at::Tensor& made) {
+  const at::Tensor loss = 0.5 * (error(made.detach(), 0.0) + error(real.detach(), 1.0));
+  if (loss.requires_grad()) modules_.backward(loss);
+  return loss;
+}
+
+void Adversary::save(std::uint32_t what, sdk::Outputs& out) const {
+  if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0) modules_.save(MEDGEN_TRAIN_WEIGHTS | MEDGEN_TRAIN_OPTIMIZER, out, kPrefix);
+  if ((what & MEDGEN_TRAIN_GRADIENTS) != 0) modules_.save(MEDGEN_TRAIN_GRADIENTS, out, "discriminator/");
+}
+
+void Adversary::load(std::uint32_t what, const sdk::Binds& in) {
+  if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0) modules_.load(MEDGEN_TRAIN_WEIGHTS | MEDGEN_TRAIN_OPTIMIZER, in, kPrefix);
+}
+
+}  // namespace medgen::maisi
