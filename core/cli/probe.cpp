@@ -4,6 +4,7 @@
 #include "core/cli/command.h"
 #include "core/cli/console.h"
 #include "core/cli/probe_scheduler.h"
+#include "core/cli/probe_train.h"
 #include "core/cli/signals.h"
 #include "core/config/override.h"
 #include "core/config/parse.h"
@@ -24,14 +25,17 @@ namespace {
 
 struct ProbeOptions {
   std::string component, function;
-  std::string config, weights, in, out, params;
-  std::vector<std::string> settings;
+  std::string config, weights, in, out, params, state;
+  std::vector<std::string> settings, peers;
   LoadOptions load;
   std::string key;
   std::uint64_t seed = 0;
   int threads = 0;
   Precision precision = Precision::Fp32;
   bool describe = false;
+  bool gradients = false;
+
+  bool trains() const { return function == kTrainFunction; }
 };
 
 /// The component's configuration, checked where the user can still be told the place of a mistake.
@@ -74,15 +78,35 @@ CallContext context(const ProbeOptions& options, Reporter& reporter, const Cance
   return context;
 }
 
-TensorMap call(Component& component, const ProbeOptions& options, const CallContext& context) {
+/// Components that learn hold their weights in fp32; the precision is that of their activations.
+Inputs training_inputs(Inputs inputs, const ProbeOptions& options) {
+  Json trainer = inputs.params_json.empty() ? Json::object() : Json::parse(inputs.params_json);
+  if (options.precision == Precision::Bf16 && trainer.is_object() && !trainer.contains("precision"))
+    trainer["precision"] = "bf16";
+  inputs.params_json = dump_compact(trainer);
+  return inputs;
+}
+
+TensorMap train(Host& host, const std::shared_ptr<Component>& component, const ProbeOptions& options, Inputs inputs,
+                const CallContext& context) {
+  TrainProbe probe;
+  probe.gradients = options.gradients;
+  if (!options.state.empty()) probe.state = SafetensorsFile(options.state).tensors();
+  for (const std::string& peer : options.peers) probe.peers.push_back(open_peer(host, peer));
+  return probe_train(component, std::move(probe), training_inputs(std::move(inputs), options), context);
+}
+
+TensorMap call(Host& host, const std::shared_ptr<Component>& component, const ProbeOptions& options,
+               const CallContext& context) {
   Inputs inputs;
   if (!options.in.empty()) inputs.tensors = SafetensorsFile(options.in).tensors();
   if (!options.params.empty()) inputs.params_json = dump_compact(parse_config(options.params, "--params").json());
-  auto* scheduler = dynamic_cast<Scheduler*>(&component);
+  if (options.trains()) return train(host, component, options, std::move(inputs), context);
+  auto* scheduler = dynamic_cast<Scheduler*>(component.get());
   if (scheduler != nullptr && is_scheduler_arithmetic(options.function)) {
     return probe_scheduler(*scheduler, options.function, inputs);
   }
-  return component.call(options.function, context, inputs);
+  return component->call(options.function, context, inputs);
 }
 
 std::vector<std::vector<std::string>> output_rows(const TensorMap& outputs) {
@@ -132,6 +156,8 @@ void check_usage(const ProbeOptions& options) {
   }
   if (!options.function.empty() && options.out.empty())
     throw UsageError("probe wants --out FILE for what {} gives", options.function);
+  if (!options.trains() && (options.gradients || !options.peers.empty() || !options.state.empty()))
+    throw UsageError("--peer, --state and --gradients belong to the function {}", kTrainFunction);
 }
 
 void probe(ProbeOptions& options, const Invocation& invocation) {
@@ -141,7 +167,8 @@ void probe(ProbeOptions& options, const Invocation& invocation) {
   const CancelToken& cancel = cancel_on_signals(invocation.talks());
   const Registry registry = invocation.registry();
   const std::string config = config_json(options, registry);
-  HostOptions host_options{options.threads, options.precision, {MEDGEN_DEVICE_CPU, 0}, 0, {}};
+  HostOptions host_options{
+      options.threads, options.trains() ? Precision::Fp32 : options.precision, {MEDGEN_DEVICE_CPU, 0}, 0, {}};
   host_options.log = [&reporter](int level, std::string_view text) { reporter.log(log_level(level), text); };
   Host host(registry, std::move(host_options));
   const auto weights = open_weights(options, reporter);
@@ -153,7 +180,7 @@ void probe(ProbeOptions& options, const Invocation& invocation) {
   TensorMap outputs;
   if (!options.function.empty()) {
     const auto start = std::chrono::steady_clock::now();
-    outputs = call(*component, options, context(options, reporter, cancel));
+    outputs = call(host, component, options, context(options, reporter, cancel));
     document["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (outputs.empty()) throw PluginError("{}: {} gave no output", options.component, options.function);
     document["outputs"] = output_document(outputs);
@@ -177,6 +204,11 @@ void configure(CLI::App& app, Invocation& invocation) {
   app.add_option("--in", options->in, "Input tensors, .safetensors")->type_name("FILE");
   app.add_option("--out", options->out, "Where the outputs go, .safetensors")->type_name("FILE");
   app.add_option("--params", options->params, "Scalars of the call, a JSON object")->type_name("JSON");
+  app.add_option("--peer", options->peers, "train: a component that takes part, ROLE=FILE; may be given again")
+      ->type_name("ROLE=FILE");
+  app.add_option("--state", options->state, "train: state to begin with, such as checkpoint.safetensors")
+      ->type_name("FILE");
+  app.add_flag("--gradients", options->gradients, "train: write every gradient, not only their norms");
   app.add_flag("--describe", options->describe, "Print what the component says of itself: parameters, channels ...");
   app.add_option("--seed", options->seed, "Seed of its noise")->type_name("N")->check(seed_range());
   app.add_option("--threads", options->threads, "Threads to compute with")->type_name("N")->check(CLI::Range(1, 4096));
@@ -195,6 +227,7 @@ const Command kProbeCommand = {
     "probe", "Run one function of one component on tensors, to compare numbers.",
     "% maisi.unet predict --config unet.json --weights unet.pt --in x.safetensors --out y.safetensors\n"
     "% scheduler.ddim timesteps --params '{\"num_inference_steps\": 30}' --out t.safetensors\n"
+    "% maisi.autoencoder train --config vae.json --weights vae.pt --in batch.safetensors --out losses.safetensors\n"
     "% maisi.unet --describe --config unet.json",
     configure};
 
