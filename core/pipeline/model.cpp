@@ -7,6 +7,7 @@
 #include "core/config/parse.h"
 #include "core/config/paths.h"
 #include "core/pipeline/model_schema.h"
+#include "core/pipeline/read_component.h"
 #include "core/weights/safetensors.h"
 #include "core/weights/weight_store.h"
 
@@ -144,7 +145,7 @@ void ModelPackage::read(const ConfigNode& description) {
   contract_ = DataContract::read(description);
 }
 
-ComponentSpec ModelPackage::component(const std::string& role, const ConfigNode& node) const {
+ComponentSpec read_component(const std::string& role, const ConfigNode& node) {
   ComponentSpec spec;
   spec.role = role;
   spec.component = node.get<std::string>("component");
@@ -157,6 +158,10 @@ ComponentSpec ModelPackage::component(const std::string& role, const ConfigNode&
       node.at("weights").fail("names no file: '{}'", spec.weights.string());
   }
   return spec;
+}
+
+ComponentSpec ModelPackage::component(const std::string& role, const ConfigNode& node) const {
+  return read_component(role, node);
 }
 
 ModelPackage ModelPackage::with_scheduler(const ConfigNode& scheduler) const {

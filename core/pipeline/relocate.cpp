@@ -12,8 +12,8 @@ namespace medgen {
 namespace {
 
 // The keys of steps whose values are paths.
-constexpr std::array<const char*, 10> kPathKeys = {"generate", "encode", "decode", "train", "import",
-                                                   "mask",     "image",  "latent", "to",    "data"};
+constexpr std::array<const char*, 11> kPathKeys = {"generate", "encode", "decode", "train",      "import", "mask",
+                                                   "image",    "latent", "to",     "perceptual", "data"};
 
 /// `../labels/x.nii.gz` as seen from the new folder. Patterns are paths too.
 std::string moved(const std::string& path, const std::filesystem::path& from, const std::filesystem::path& to) {

@@ -16,6 +16,11 @@ constexpr const char* kSchema = R"json({
     "train": {"type": ["string", "object"], "description": "the model: in line, a folder, or \"@step\" whose package is trained further"},
     "component": {"enum": ["compressor", "denoiser"], "description": "which part learns; the others keep their weights"},
     "with": {"type": "array", "items": {"type": "string"}, "default": [], "description": "conditioners that learn together with the denoiser (a ControlNet)"},
+    "perceptual": {"type": "object", "additionalProperties": false, "required": ["component", "weights"], "description": "for a compressor: the feature network of its perceptual loss",
+                   "properties": {
+                     "component": {"type": "string", "description": "maisi.lpips"},
+                     "config": {"type": "object", "default": {}},
+                     "weights": {"type": "string", "minLength": 1, "description": "its file, .safetensors or a torch checkpoint"}}},
     "data": {"type": "string", "description": "folder: MSD, nnU-Net, or images/ + labels/; \"@step\" for that step's"},
     "crop": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 3, "maxItems": 3, "description": "patch in voxels (x, y, z); whole images when missing"},
     "crop_at": {"oneOf": [{"enum": ["center", "random"]},

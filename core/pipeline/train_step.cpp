@@ -9,6 +9,7 @@
 #include "core/pipeline/encoded_cases.h"
 #include "core/pipeline/model.h"
 #include "core/pipeline/package_writer.h"
+#include "core/pipeline/read_component.h"
 #include "core/pipeline/selftest.h"
 #include "core/pipeline/training_data.h"
 #include "core/random/noise.h"
@@ -48,6 +49,15 @@ HostOptions master_options(const Host& host) {
   HostOptions options = host.options();
   options.precision = Precision::Fp32;
   return options;
+}
+
+/// The feature network of a compressor's perceptual loss.
+std::optional<ComponentSpec> perceptual_network(const TrainStep& step) {
+  if (!step.node.contains("perceptual")) return std::nullopt;
+  const ConfigNode node = step.node.at("perceptual");
+  if (step.node.get<std::string>("component") != "compressor")
+    node.fail("is for a compressor; this step trains a {}", step.node.get<std::string>("component"));
+  return read_component("perceptual", node);
 }
 
 Json trainer_options(const TrainStep& step, const Host& host) {
@@ -107,6 +117,9 @@ class TrainRun {
     const auto& spec = package_.part(role_);
     if (!spec) step_.node.at("component").fail("is \"{}\", but the model has no {}", role_, role_);
     learner_ = create_component(master_host_, *spec);
+    if (const auto features = perceptual_network(step_)) {
+      peers_.push_back({features->role, create_component(host_, *features), false});
+    }
     if (role_ != "denoiser") return;
     if (const auto& compressor = package_.part("compressor")) {
       if (compressor->weights.empty()) {
@@ -254,6 +267,8 @@ class TrainRun {
     for (const char* key :
          {"to", "data", "train", "loader", "checkpoint_every", "log_every", "minutes", "weights_type"})
       identity.erase(key);
+    if (const auto features = perceptual_network(step_))
+      identity["perceptual"]["weights"] = sha256_file(features->weights);
     options.fingerprint = content_hash(Json{{"step", identity},
                                             {"seed", step_.seed},
                                             {"data", data_->fingerprint()},
@@ -281,6 +296,8 @@ class TrainRun {
     training.erase("train");
     training.erase("to");
     training["data"] = step_.data.filename().string();
+    if (const auto features = perceptual_network(step_))
+      training["perceptual"]["weights"] = features->weights.filename().string();
     training["cases"] = data_->cases();
     training["seed"] = step_.seed;
     training["medgen_version"] = MEDGEN_VERSION;
@@ -313,6 +330,7 @@ void check_train_step(const TrainStep& step, Host& host) {
   check_conditions(step.node, package, host.registry());
   const auto role = step.node.get<std::string>("component");
   if (!package.part(role)) step.node.at("component").fail("is \"{}\", but the model has no {}", role, role);
+  if (const auto features = perceptual_network(step)) host.registry().component(features->component);
   PatchOptions::read(step.node, package.contract().labels, step.seed);
   open_dataset(step.data);
 }
