@@ -3,7 +3,9 @@
 """Records what MONAI computes in one training step: make_training.py > training.json (monai 1.6.1, torch 2.15, CPU).
 
 Networks, weights and conditions are those of the fixtures beside this file; noise is torch.randn from the seeds below.
+The adversarial and perceptual losses want the packages lpips 0.1.4 and torchvision besides.
 """
+import functools
 import json
 import math
 import pathlib
@@ -12,12 +14,17 @@ import torch
 from monai.apps.generation.maisi.networks.autoencoderkl_maisi import AutoencoderKlMaisi
 from monai.apps.generation.maisi.networks.controlnet_maisi import ControlNetMaisi
 from monai.apps.generation.maisi.networks.diffusion_model_unet_maisi import DiffusionModelUNetMaisi
+from monai.losses import PatchAdversarialLoss, perceptual
+from monai.networks.nets import PatchDiscriminator
 from monai.networks.schedulers import DDPMScheduler, RFlowScheduler
 from safetensors.torch import load_file
 
 HERE = pathlib.Path(__file__).parent
 NOISE_SEED = 10
 POSTERIOR_SEED = 11
+IMAGE_SEED = 12
+DISCRIMINATOR_SEED = 4321
+PERCEPTUAL_WEIGHT, ADVERSARIAL_WEIGHT = 30, 1  # as much, for losses of random weights
 KL_WEIGHT = 1e-3  # so that the divergence shows in the gradients
 TIME = 500
 
@@ -84,25 +91,65 @@ def diffusion(rflow, with_controlnet):
     return {"loss": loss.item(), "gradient_norm": gradient_norm(learner)}
 
 
-def autoencoder():
-    network = fill(AutoencoderKlMaisi(
+def vae():
+    return fill(AutoencoderKlMaisi(
         spatial_dims=3, in_channels=1, out_channels=1, latent_channels=4, num_channels=[16, 32, 64],
         num_res_blocks=[2, 2, 2], norm_num_groups=8, norm_eps=1e-6, attention_levels=[False] * 3,
         with_encoder_nonlocal_attn=False, with_decoder_nonlocal_attn=False, norm_float16=False, num_splits=1,
         dim_split=1, save_mem=False), 1234)
-    x = fixture("autoencoder")["in.x"]
+
+
+def autoencoded(network, x):
+    """The image, L1 and KL."""
     mean, sigma = network.encode(x)
     image = network.decode(mean + sigma * randn(POSTERIOR_SEED, mean.shape))
     l1 = torch.nn.functional.l1_loss(image, x)
-    kl = 0.5 * (mean**2 + sigma**2 - torch.log(sigma**2 + 1e-10) - 1).sum() / len(x)
+    return image, l1, 0.5 * (mean**2 + sigma**2 - torch.log(sigma**2 + 1e-10) - 1).sum() / len(x)
+
+
+def autoencoder():
+    network = vae()
+    _, l1, kl = autoencoded(network, fixture("autoencoder")["in.x"])
     (l1 + KL_WEIGHT * kl).backward()
     return {"l1": l1.item(), "kl": kl.item(), "gradient_norm": gradient_norm(network)}
+
+
+@torch.no_grad()
+def perceptual_loss():
+    """Random weights in place of those that would be downloaded; every fifth slice in place of a random fifth."""
+    from make_lpips import fill as fill_lpips
+
+    perceptual.LPIPS = functools.partial(perceptual.LPIPS, pnet_rand=True)
+    loss = perceptual.PerceptualLoss(3, "squeeze", is_fake_3d=True, fake_3d_ratio=0.2, pretrained=False)
+    fill_lpips(loss.perceptual_function, 1234)
+    return loss
+
+
+def adversarial():
+    network, features = vae(), perceptual_loss()
+    discriminator = fill(PatchDiscriminator(spatial_dims=3, num_layers_d=3, channels=32, in_channels=1, out_channels=1,
+                                            norm="INSTANCE"), DISCRIMINATOR_SEED)
+    criterion = PatchAdversarialLoss(criterion="least_squares")
+    x = 0.25 * randn(IMAGE_SEED, (2, 1, 24, 24, 28)) + 0.5
+    image, l1, kl = autoencoded(network, x)
+    torch.randperm = lambda count: torch.arange(count) * 5 % count
+    perceived = features(image.float(), x.float())
+    fooled = criterion(discriminator(image)[-1], target_is_real=True, for_discriminator=False)
+    loss = l1 + KL_WEIGHT * kl + PERCEPTUAL_WEIGHT * perceived + ADVERSARIAL_WEIGHT * fooled
+    loss.backward()
+    discriminator.zero_grad()
+    judged = 0.5 * (criterion(discriminator(image.detach())[-1], target_is_real=False, for_discriminator=True)
+                    + criterion(discriminator(x)[-1], target_is_real=True, for_discriminator=True))
+    judged.backward()
+    return {"loss": loss.item(), "l1": l1.item(), "kl": kl.item(), "perceptual": perceived.item(),
+            "adversarial": fooled.item(), "discriminator": judged.item(), "gradient_norm": gradient_norm(network),
+            "discriminator_gradient_norm": gradient_norm(discriminator)}
 
 
 def main():
     cases = {f"{part}_{family}": diffusion(family == "rflow", part == "controlnet")
              for part in ("unet", "controlnet") for family in ("ddpm", "rflow")}
-    print(json.dumps({**cases, "autoencoder": autoencoder()}, indent=1))
+    print(json.dumps({**cases, "autoencoder": autoencoder(), "adversarial": adversarial()}, indent=1))
 
 
 if __name__ == "__main__":

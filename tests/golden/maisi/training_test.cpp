@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/maisi/autoencoder.h"
+#include "plugins/maisi/autoencoder_trainer.h"
 #include "plugins/maisi/controlnet.h"
 #include "plugins/maisi/denoisers.h"
+#include "plugins/maisi/perceptual_network.h"
 #include "plugins/maisi/trainers.h"
 #include "plugins/support/test_call.h"
 #include "tests/golden/maisi/configs.h"
 #include "tests/golden/support/golden.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <ATen/TensorOperators.h>
 #include <catch2/catch.hpp>
 
@@ -143,6 +148,72 @@ TEST_CASE("maisi: a training step of the VAE gives the published terms and gradi
   CHECK(out.at("l1").item<double>() == Approx(want["l1"].get<double>()).epsilon(1e-5));
   CHECK(out.at("kl").item<double>() == Approx(want["kl"].get<double>()).epsilon(1e-5));
   CHECK(gradient_norm(vae.network()) == Approx(want["gradient_norm"].get<double>()).epsilon(1e-4));
+}
+
+namespace {
+
+/// Weights of the discriminator by the fixtures' rule, as a checkpoint that was just begun holds them.
+Tensors begun_training(nn::Module& vae) {
+  PatchDiscriminator discriminator(PatchDiscriminatorConfig::from_json(golden::discriminator(true)));
+  fill_by_rule(discriminator, 4321);
+  Tensors state;
+  const auto moments = [&](const std::string& name, const at::Tensor& value) {
+    state[name + "/m"] = state[name + "/v"] = at::zeros_like(value);
+  };
+  for (const auto& [name, parameter] : vae.parameters()) moments("optimizer/" + name, parameter->value);
+  const std::string prefix = "optimizer/discriminator/";
+  for (const auto& [name, parameter] : discriminator.parameters()) {
+    state[prefix + "weights/" + name] = parameter->value;
+    moments(prefix + "optimizer/" + name, parameter->value);
+  }
+  state["optimizer/step"] = state[prefix + "optimizer/step"] = at::zeros({1});
+  return state;
+}
+
+/// Every fifth of `count` slices, going round, as many as a fifth of them.
+at::Tensor every_fifth(std::int64_t count) {
+  return at::arange(count / 5).mul(5).remainder(count);
+}
+
+double norm_of(const Tensors& tensors, const std::string& prefix) {
+  double sum = 0;
+  for (const auto& [name, tensor] : tensors) {
+    if (name.starts_with(prefix)) sum += tensor.square().sum(at::kDouble).item<double>();
+  }
+  return std::sqrt(sum);
+}
+
+}  // namespace
+
+TEST_CASE("maisi: a step with adversarial and perceptual losses gives the published terms and gradients",
+          "[golden][maisi]") {
+  TestHost host;
+  auto vae = made<Autoencoder>(golden::autoencoder(false));
+  auto features = made<PerceptualNetwork>(nlohmann::json{{"network", "squeeze"}});
+  fill_by_rule(vae.network(), 1234);
+  fill_by_rule(features.network(), 1234);
+  const Given given({{"x", 0.25 * noise(12, {2, 1, 24, 24, 28}) + 0.5},
+                     {"noise", noise(kPosteriorSeed, {2, 4, 6, 6, 7})},
+                     {"slices.x", every_fifth(48)},
+                     {"slices.y", every_fifth(48)},
+                     {"slices.z", every_fifth(56)}});
+  const Given state(begun_training(vae.network()));
+  const sdk::TrainPeer peer{"perceptual", sdk::detail::handle(&features), false};
+  const Tensors out = host.call([&](const sdk::Context& context, sdk::Outputs& outputs) {
+    AutoencoderTrainer trainer(vae, context, R"({"kl_weight": 1e-3, "perceptual_weight": 30, "adversarial_weight": 1})",
+                               std::span(&peer, 1));
+    trainer.load(context, MEDGEN_TRAIN_OPTIMIZER, state.binds());
+    trainer.step(context, given.binds(), outputs);
+    trainer.save(context, MEDGEN_TRAIN_GRADIENTS, outputs);
+  });
+  const auto& want = recorded()["adversarial"];
+  for (const char* term : {"loss", "l1", "kl", "perceptual", "adversarial", "discriminator"}) {
+    INFO(term);
+    CHECK(out.at(term).item<double>() == Approx(want[term].get<double>()).epsilon(1e-4));
+  }
+  CHECK(norm_of(out, "gradients/") == Approx(want["gradient_norm"].get<double>()).epsilon(1e-4));
+  CHECK(norm_of(out, "discriminator/gradients/") ==
+        Approx(want["discriminator_gradient_norm"].get<double>()).epsilon(1e-4));
 }
 
 }  // namespace medgen::maisi
