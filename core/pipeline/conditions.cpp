@@ -14,7 +14,7 @@
 namespace medgen {
 namespace {
 
-constexpr std::array<const char*, 2> kGridConditions = {"spacing_mm", "size"};
+constexpr std::array<const char*, 3> kGridConditions = {"spacing_mm", "size", "samples"};
 
 /// "io.functions.encode" of a conditioner; nothing when it only works at every step.
 std::optional<Json> encode_io(const ComponentSpec& spec, const Registry& registry) {
@@ -22,6 +22,21 @@ std::optional<Json> encode_io(const ComponentSpec& spec, const Registry& registr
   const Json functions = io.value("functions", Json::object());
   if (!functions.is_object() || !functions.contains("encode")) return std::nullopt;
   return functions["encode"].is_object() ? functions["encode"] : Json::object();
+}
+
+/// The names that a model's conditioners take from the user; nothing when one of them takes any.
+std::optional<std::vector<std::string>> known_conditions(const ModelPackage& package, const Registry& registry) {
+  std::vector<std::string> known;
+  for (const ComponentSpec& spec : package.conditioners()) {
+    const std::optional<Json> encode = encode_io(spec, registry);
+    if (!encode) continue;
+    if (!encode->contains("params")) return std::nullopt;
+    for (const auto& [name, about] : encode->at("params").items()) known.push_back(name);
+  }
+  std::erase_if(known, [](const std::string& name) {
+    return std::find(kGridConditions.begin(), kGridConditions.end(), name) != kGridConditions.end();
+  });
+  return known;
 }
 
 }  // namespace
@@ -35,24 +50,32 @@ void check_no_grid_conditions(const ConfigNode& step) {
   }
 }
 
-void check_conditions(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
+void check_conditions(const ConfigNode& step, const ModelPackage& package, const Registry& registry,
+                      const ModelPackage* masks) {
   if (!step.contains("conditions")) return;
-  std::vector<std::string> known;
-  for (const ComponentSpec& spec : package.conditioners()) {
-    const std::optional<Json> encode = encode_io(spec, registry);
-    if (!encode) continue;
-    if (!encode->contains("params")) return;
-    for (const auto& [name, about] : encode->at("params").items()) known.push_back(name);
-  }
-  std::erase_if(known, [](const std::string& name) {
-    return std::find(kGridConditions.begin(), kGridConditions.end(), name) != kGridConditions.end();
-  });
+  const auto taken = known_conditions(package, registry);
+  const auto of_masks =
+      masks == nullptr ? std::optional(std::vector<std::string>{}) : known_conditions(*masks, registry);
+  if (!taken || !of_masks) return;
+  std::vector<std::string> known = *taken;
+  known.insert(known.end(), of_masks->begin(), of_masks->end());
   for (const auto& [key, value] : step.at("conditions").members()) {
     if (std::find(known.begin(), known.end(), key) != known.end()) continue;
     throw ConfigError("{}: {} is no condition of model '{}'{}; it takes: {}", value.where_key(), value.path(),
                       package.name(), did_you_mean(key, known),
                       known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", ")));
   }
+}
+
+Json conditions_taken(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
+  Json conditions = step.contains("conditions") ? step.at("conditions").json() : Json::object();
+  const auto known = known_conditions(package, registry);
+  if (!known) return conditions;
+  Json taken = Json::object();
+  for (const std::string& name : *known) {
+    if (conditions.contains(name)) taken[name] = conditions[name];
+  }
+  return taken;
 }
 
 const ComponentSpec* conditioner_in_want_of_mask(const ModelPackage& package, const Registry& registry) {
@@ -67,10 +90,23 @@ const ComponentSpec* conditioner_in_want_of_mask(const ModelPackage& package, co
 }
 
 void check_mask_given(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
-  if (step.contains("mask")) return;
+  if (step.contains("mask") || !package.mask_generator().empty()) return;
   if (const ComponentSpec* spec = conditioner_in_want_of_mask(package, registry))
     step.fail("has no \"mask\", but the conditioner '{}' ({}) of model '{}' needs a label map", spec->role,
               spec->component, package.name());
+}
+
+void check_image_given(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
+  const ComponentSpec* taker = nullptr;
+  for (const ComponentSpec& spec : package.conditioners()) {
+    const Json encode = encode_io(spec, registry).value_or(Json::object());
+    if (encode.value("in", Json::object()).contains("image")) taker = &spec;
+  }
+  if (taker != nullptr && !step.contains("image"))
+    step.fail("has no \"image\", but the conditioner '{}' ({}) of model '{}' puts something into one", taker->role,
+              taker->component, package.name());
+  if (taker == nullptr && step.contains("image"))
+    step.at("image").fail("is given, but model '{}' takes no image", package.name());
 }
 
 }  // namespace medgen

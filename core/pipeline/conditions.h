@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "core/config/json.h"
 #include "core/config/node.h"
 #include "core/pipeline/model.h"
 #include "core/plugin/registry.h"
@@ -14,12 +15,20 @@ void check_no_grid_conditions(const ConfigNode& step);
 /// Whether what a step gives is what the model's conditioners take, as their "io" in the manifest says: a misspelt
 /// condition, or one for another model, would otherwise be passed over in silence. Conditioners whose "io" does not
 /// list "params" take any. @throws ConfigError at the key, with a suggestion.
-void check_conditions(const ConfigNode& step, const ModelPackage& package, const Registry& registry);
+/// @param masks  the model that makes the label maps, whose conditions the step may give too
+void check_conditions(const ConfigNode& step, const ModelPackage& package, const Registry& registry,
+                      const ModelPackage* masks = nullptr);
+
+/// The conditions of a step that this model's conditioners take, a JSON object.
+Json conditions_taken(const ConfigNode& step, const ModelPackage& package, const Registry& registry);
 
 /// The conditioner that needs a label map which no conditioner before it makes; null when there is none.
 const ComponentSpec* conditioner_in_want_of_mask(const ModelPackage& package, const Registry& registry);
 
 /// Whether a model that needs a label map gets one. @throws ConfigError at the step.
 void check_mask_given(const ConfigNode& step, const ModelPackage& package, const Registry& registry);
+
+/// Whether a model that puts something into an image gets one, and no other model does. @throws ConfigError at the step
+void check_image_given(const ConfigNode& step, const ModelPackage& package, const Registry& registry);
 
 }  // namespace medgen

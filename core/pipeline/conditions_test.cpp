@@ -35,6 +35,8 @@ struct Conditioners {
       {"id": "tests.steps", "kind": "medgen.conditioner/1", "summary": "", "io": {"functions": {"step": {}}}},
       {"id": "tests.segmenter", "kind": "medgen.conditioner/1", "summary": "", "io": {"functions": {"encode": {
         "params": {}, "out": {"mask": {"shape": ["N"]}}}}}},
+      {"id": "tests.inpainting", "kind": "medgen.conditioner/1", "summary": "", "io": {"functions": {"encode": {
+        "params": {}, "in": {"mask": {"shape": ["N"]}, "image": {"shape": ["N"]}}}}}},
       {"id": "tests.anything", "kind": "medgen.conditioner/1", "summary": "", "io": {"functions": {"encode": {}}}}]})";
     Registry registry = Registry::scan_only({folder.path});
     for (const Rejected& rejected : registry.rejected()) FAIL(rejected.reason);
@@ -82,7 +84,7 @@ TEST_CASE("a condition without a taker is refused", "[unit][pipeline]") {
 
 TEST_CASE("what the host tells conditioners is not the user's to give", "[unit][pipeline]") {
   CHECK_NOTHROW(check_no_grid_conditions(parse_config(R"({"spacing_mm": [1, 1, 1]})", "p.json")));
-  for (const char* key : {"spacing_mm", "size"}) {
+  for (const char* key : {"spacing_mm", "size", "samples"}) {
     const ConfigNode step = parse_config(fmt::format(R"({{"conditions": {{"{}": [1, 1, 1]}}}})", key), "p.json");
     CHECK_THROWS_WITH(check_no_grid_conditions(step), Contains("p.json:1:") && Contains(key));
   }
@@ -99,6 +101,28 @@ TEST_CASE("a model that needs a label map is refused one by `size`", "[unit][pip
   CHECK_NOTHROW(check_mask_given(parse_config(R"({"mask": "m.nii"})", "p.json"), c.model({"labels"}), c.registry));
   CHECK_THROWS_WITH(check({"labels"}), Contains("p.json:1:1") && Contains("needs a label map"));
   CHECK_THROWS_WITH(check({"labels", "segmenter"}), Contains("tests.labels"));
+}
+
+TEST_CASE("conditions go to the model that takes them, image or label maps", "[unit][pipeline]") {
+  const Conditioners c;
+  const ConfigNode step = parse_config(R"({"conditions": {"modality": "t1"}})", "p.json");
+  const ModelPackage images = c.model({"labels"}), masks = c.model({"scalars"});
+  CHECK_NOTHROW(check_conditions(step, images, c.registry, &masks));
+  CHECK(conditions_taken(step, images, c.registry).empty());
+  CHECK(conditions_taken(step, masks, c.registry) == Json{{"modality", "t1"}});
+  CHECK(conditions_taken(step, c.model({"anything"}), c.registry) == Json{{"modality", "t1"}});
+  CHECK_THROWS_WITH(
+      check_conditions(parse_config(R"({"conditions": {"modalty": 1}})", "p.json"), images, c.registry, &masks),
+      Contains("did you mean 'modality'"));
+}
+
+TEST_CASE("an image is for models that put something into it, and those need one", "[unit][pipeline]") {
+  const Conditioners c;
+  const ConfigNode with = parse_config(R"({"image": "a.nii"})", "p.json"), without = parse_config("{}", "p.json");
+  CHECK_NOTHROW(check_image_given(with, c.model({"inpainting"}), c.registry));
+  CHECK_NOTHROW(check_image_given(without, c.model({"labels", "anything"}), c.registry));
+  CHECK_THROWS_WITH(check_image_given(without, c.model({"inpainting"}), c.registry), Contains("has no \"image\""));
+  CHECK_THROWS_WITH(check_image_given(with, c.model({"labels"}), c.registry), Contains("takes no image"));
 }
 
 }  // namespace

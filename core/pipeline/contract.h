@@ -55,6 +55,9 @@ struct DataContract {
   std::set<std::int64_t> expected_labels;  ///< every map the model was trained on has them
   DType output = DType::I16;
 
+  /// Whether the volumes that the model makes are label maps, not images.
+  bool makes_labels() const { return modality == "labels"; }
+
   /// @param data  the "data" object of a model, validated; may be missing (nothing is promised).
   static DataContract read(const ConfigNode& model);
 

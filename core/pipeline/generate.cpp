@@ -2,6 +2,8 @@
 #include "core/pipeline/generate.h"
 
 #include "core/pipeline/codec.h"
+#include "core/tensor/finite.h"
+#include "core/volume/grid_difference.h"
 
 #include <nlohmann/json.hpp>
 
@@ -63,7 +65,8 @@ SampleBytes GenerateSource::bytes(std::size_t index) const {
   const auto grid = this->grid(index);
   if (!grid) return {};
   SampleBytes bytes;
-  bytes.image = voxels_of(*grid) * size_of(package_.contract().output);
+  const std::uint64_t made = voxels_of(*grid) * size_of(package_.contract().output);
+  (package_.contract().makes_labels() ? bytes.label : bytes.image) = made;
   if (!masks_) return bytes;
   const std::size_t mask = index / static_cast<std::size_t>(options_.count);
   const auto source = masks_->grid(mask);
@@ -165,7 +168,7 @@ void GenerateSource::produce(const std::vector<std::size_t>& wanted, const RunOb
 GenerateSource::Case GenerateSource::open_case(std::size_t index, const RunObserver& observer) const {
   const DataContract& contract = model_->contract;
   if (!masks_) {
-    return {index, std::nullopt, "{}", ModelGrid(*options_.grid, contract, model_->multiple_of)};
+    return {index, std::nullopt, std::nullopt, "{}", ModelGrid(*options_.grid, contract, model_->multiple_of)};
   }
   const std::size_t source = index / static_cast<std::size_t>(options_.count);
   Sample sample = masks_->get(source, observer);
@@ -179,7 +182,26 @@ GenerateSource::Case GenerateSource::open_case(std::size_t index, const RunObser
   }
   ModelGrid grid(mask.geometry(), contract, model_->multiple_of);
   check_case(labels, grid, origin, observer);
-  return {index, std::move(mask), std::move(sample.facts), std::move(grid)};
+  std::optional<Volume> image;
+  if (options_.images) image = image_for(source, mask, observer);
+  return {index, std::move(mask), std::move(image), std::move(sample.facts), std::move(grid)};
+}
+
+/// As the file has it. @throws DataError when it is not on the mask's grid
+Volume GenerateSource::image_for(std::size_t source, const Volume& mask, const RunObserver& observer) const {
+  const Sample sample = options_.images->get(source, observer);
+  if (!sample.image) throw DataError("steps.{}: '{}' has no image to start from", options_.step, sample.name);
+  if (const auto bad = count_non_finite(sample.image->voxels()); bad > 0)
+    throw DataError("steps.{}: '{}' has {} voxels that are NaN or infinite; repair the image first", options_.step,
+                    sample.name, bad);
+  const Volume image = reorient(reorient(*sample.image, "RAS"), inverse(reorientation(mask.affine(), "RAS")));
+  if (const auto difference = grid_difference(image.geometry(), mask.geometry(), "the mask")) {
+    if (!difference->usable) throw DataError("{}: {}", options_.images->origin(source), difference->message);
+    observer.say(LogLevel::Warning, fmt::format("{}: {}", options_.images->origin(source), difference->message));
+  }
+  if (image.channels() != 1)
+    throw DataError("{} has {} channels, one is wanted", options_.images->origin(source), image.channels());
+  return mask.with_voxels(image.voxels());
 }
 
 bool GenerateSource::joins(const std::vector<Case>& batch, const Case& next) const {
@@ -206,11 +228,20 @@ SampleRequest GenerateSource::request(const std::vector<Case>& batch) const {
   Json params = options_.conditions_json.empty() ? Json::object() : Json::parse(options_.conditions_json);
   params["spacing_mm"] = grid.oriented().affine.spacing_mm();
   params["size"] = grid.oriented().size;
+  params["samples"] = batch.size();
   request.params_json = params.dump();
   if (masks_) {
     std::vector<Tensor> rows;
     for (const Case& item : batch) rows.push_back(item.grid.to_model(*item.mask, 0).to(DType::I32));
     request.inputs["mask"] = concat_rows(rows);
+  }
+  if (options_.images) {
+    std::vector<Tensor> rows;
+    for (const Case& item : batch) {
+      const IntensityTransform intensity = model_->contract.intensity.for_input(item.image->voxels());
+      rows.push_back(image_to_model(*item.image, item.grid, intensity));
+    }
+    request.inputs["image"] = concat_rows(rows);
   }
   return request;
 }
@@ -244,16 +275,39 @@ Volume GenerateSource::decode(const Tensor& latent, const Case& item, const RunO
       return !observer.cancelled();
     });
   }
-  const IntensityTransform intensity = model_->contract.intensity.for_output();
   const DataContract& contract = model_->contract;
+  if (item.image) return inpainted(values, item);
+  const IntensityTransform intensity = contract.intensity.for_output();
   return image_from_model(values, item.grid, contract, intensity, contract.output, item.mask ? &*item.mask : nullptr);
+}
+
+/// In the type and the units of the image that it is put into.
+Volume GenerateSource::inpainted(const Tensor& values, const Case& item) const {
+  const Volume& image = *item.image;
+  const IntensityTransform intensity = model_->contract.intensity.for_input(image.voxels());
+  const Volume made = image_from_model(values, item.grid, model_->contract, intensity, image.voxels().dtype(), nullptr);
+  if (!options_.keep_outside) return made;
+  Tensor voxels = made.voxels().clone();
+  const Tensor ids = item.mask->voxels().to(DType::I64);
+  const auto id = ids.values<std::int64_t>();
+  const std::size_t bytes = size_of(voxels.dtype());
+  auto* const to = static_cast<std::byte*>(voxels.data());
+  const auto* const from = static_cast<const std::byte*>(image.voxels().data());
+  for (std::size_t i = 0; i < id.size(); ++i) {
+    if (id[i] == 0) std::copy_n(from + i * bytes, bytes, to + i * bytes);
+  }
+  return made.with_voxels(std::move(voxels));
 }
 
 Sample GenerateSource::finish(const Case& item, Volume image) const {
   Sample sample;
   sample.name = name(item.index);
-  sample.image = std::move(image);
-  sample.label = item.mask;
+  if (model_->contract.makes_labels()) {
+    sample.label = as_labels(image);
+  } else {
+    sample.image = std::move(image);
+    sample.label = item.mask;
+  }
   Json facts = Json::parse(item.source_facts);
   facts["seed"] = options_.seed;
   facts["sample"] = item.index;

@@ -19,10 +19,12 @@ struct GenerateOptions {
   bool batched_guidance = false;
   int batch = 1;
   std::vector<double> timesteps;
-  std::optional<Vec3> resample_mm;  ///< the mask is first brought to this spacing
-  std::optional<Geometry> grid;     ///< for generation without a mask
-  bool beyond_contract = false;     ///< masks and grids outside the model's contract are used, with a warning
-  std::string conditions_json;      ///< scalars for the conditioners, a JSON object
+  std::optional<Vec3> resample_mm;       ///< the mask is first brought to this spacing
+  std::optional<Geometry> grid;          ///< for generation without a mask
+  std::shared_ptr<SampleSource> images;  ///< one for each mask, for models that put something into an image
+  bool keep_outside = true;              ///< images: where the mask is 0, the result is the image itself
+  bool beyond_contract = false;          ///< masks and grids outside the model's contract are used, with a warning
+  std::string conditions_json;           ///< scalars for the conditioners, a JSON object
 };
 
 /// Samples of a model: one for each mask (times count), or `count` on a given grid. The noise of a sample is a function
@@ -42,7 +44,8 @@ class GenerateSource : public SampleSource {
  private:
   struct Case {
     std::size_t index = 0;
-    std::optional<Volume> mask;  ///< on the grid the image will have
+    std::optional<Volume> mask;   ///< on the grid the image will have
+    std::optional<Volume> image;  ///< that the mask is for, on the same grid
     std::string source_facts;
     ModelGrid grid;
   };
@@ -51,10 +54,12 @@ class GenerateSource : public SampleSource {
                   const RunObserver& observer) const;
   Geometry resampled(const Geometry& grid, const std::string& origin) const;
   Case open_case(std::size_t index, const RunObserver& observer) const;
+  Volume image_for(std::size_t source, const Volume& mask, const RunObserver& observer) const;
   bool joins(const std::vector<Case>& batch, const Case& next) const;
   void make_batch(const std::vector<Case>& batch, const RunObserver& observer, const Sink& sink);
   SampleRequest request(const std::vector<Case>& batch) const;
   Volume decode(const Tensor& latent, const Case& item, const RunObserver& observer) const;
+  Volume inpainted(const Tensor& values, const Case& item) const;
   Sample finish(const Case& item, Volume image) const;
   const Model& model();
 

@@ -8,6 +8,7 @@
 #include "core/config/paths.h"
 #include "core/pipeline/model_schema.h"
 #include "core/pipeline/read_component.h"
+#include "core/weights/adapter.h"
 #include "core/weights/safetensors.h"
 #include "core/weights/weight_store.h"
 
@@ -73,6 +74,22 @@ bool needs_weights(Host& host, const ComponentSpec& spec) {
   return facts.contains("weights") && !facts["weights"].empty();
 }
 
+void merge(TensorMap& tensors, const AdapterSpec& adapter) {
+  try {
+    merge_adapter(tensors, read_adapter(adapter.file), adapter.strength);
+  } catch (const DataError& error) {
+    throw DataError("'{}': {}", adapter.file.string(), error.what());
+  }
+}
+
+/// The adapter of a folder that a training wrote, or the file itself.
+std::filesystem::path adapter_file(const ConfigNode& node) {
+  const auto path = resolve_path(node);
+  const auto file = std::filesystem::is_directory(path) ? path / kAdapterFile : path;
+  if (!std::filesystem::is_regular_file(file)) node.fail("names no adapter: there is no file '{}'", file.string());
+  return file;
+}
+
 /// What `create(config, weights)` gives, with the weight file blamed where it is at fault. A component has copied what
 /// it wants by then; one that reads on gets the pages again.
 template <typename Create>
@@ -81,7 +98,9 @@ auto created(Host& host, const ComponentSpec& spec, const Create& create) {
   if (spec.weights.empty()) return create(config, nullptr);
   try {
     const auto file = MappedFile::open(spec.weights);
-    auto component = create(config, std::make_shared<const WeightStore>(SafetensorsFile(file).tensors()));
+    TensorMap tensors = SafetensorsFile(file).tensors();
+    for (const AdapterSpec& adapter : spec.adapters) merge(tensors, adapter);
+    auto component = create(config, std::make_shared<const WeightStore>(std::move(tensors)));
     file->drop_pages();
     return component;
   } catch (const PluginError& error) {
@@ -137,6 +156,7 @@ void ModelPackage::read(const ConfigNode& description) {
         conditioners_.push_back(component(role, node));
     }
   }
+  if (description.contains("mask_generator")) mask_generator_ = resolve_path(description.at("mask_generator"));
   if (description.contains("latent")) latent_scale_ = description.at("latent").get<double>("scale", 1.0);
   if (description.contains("defaults")) {
     default_steps_ = description.at("defaults").get<int>("steps", default_steps_);
@@ -175,10 +195,32 @@ ModelPackage ModelPackage::with_scheduler(const ConfigNode& scheduler) const {
   return changed;
 }
 
+ModelPackage ModelPackage::with_adapters(const ConfigNode& adapters) const {
+  ModelPackage changed = *this;
+  for (const ConfigNode& each : adapters.items()) {
+    const ConfigNode node = each.is_object() ? each.at("adapter") : each;
+    const AdapterSpec adapter{adapter_file(node), each.is_object() ? each.get<double>("strength", 1.0) : 1.0};
+    const AdapterFacts facts = read_adapter(adapter.file).facts;
+    ComponentSpec* spec = nullptr;
+    for (auto& [role, part] : changed.parts_) {
+      if (role == facts.role && part && !part->weights.empty()) spec = &*part;
+    }
+    if (spec == nullptr) node.fail("is for the {}, but model '{}' has none with weights", facts.role, name());
+    const std::string base = spec->sha256.empty() ? sha256_file(spec->weights) : spec->sha256;
+    if (base != facts.base_sha256)
+      node.fail("was trained on a {} with sha256 {}, but that of model '{}' is {}", facts.role, facts.base_sha256,
+                name(), base);
+    spec->adapters.push_back(adapter);
+  }
+  return changed;
+}
+
 ModelPackage ModelPackage::without_weights() const {
   ModelPackage changed = *this;
   for (auto& [role, spec] : changed.parts_) {
-    if (spec) spec->weights.clear();
+    if (!spec) continue;
+    spec->weights.clear();
+    spec->adapters.clear();
   }
   for (ComponentSpec& spec : changed.conditioners_) spec.weights.clear();
   return changed;

@@ -15,6 +15,15 @@
 
 namespace medgen {
 
+/// Name of the adapter in the folder that a training writes.
+inline constexpr const char* kAdapterFile = "adapter.safetensors";
+
+/// A low-rank adapter that is merged into the weights of a component.
+struct AdapterSpec {
+  std::filesystem::path file;
+  double strength = 1;
+};
+
 /// One component of a model: which, how configured, with which weights.
 struct ComponentSpec {
   std::string role;       ///< "compressor", "denoiser", "scheduler", "propagator", or the name of a conditioner
@@ -23,6 +32,7 @@ struct ComponentSpec {
   std::filesystem::path weights;  ///< empty: none
   std::string sha256;             ///< of the weights; empty: not recorded
   std::string where;              ///< file:line:column of its description, for messages
+  std::vector<AdapterSpec> adapters = {};
 };
 
 /// What a model consists of, before anything is loaded: a package's model.json, or the same object in line in a
@@ -36,6 +46,11 @@ class ModelPackage {
 
   /// The same with another scheduler: any scheduler drives any denoiser.
   ModelPackage with_scheduler(const ConfigNode& scheduler) const;
+
+  /// The same with low-rank adapters merged into its weights.
+  /// @param adapters  files, or folders that a training wrote, alone or as {"adapter", "strength"}.
+  /// @throws ConfigError for one that is for another part or other weights
+  ModelPackage with_adapters(const ConfigNode& adapters) const;
 
   /// The same with its weights left out, for asking what it takes.
   ModelPackage without_weights() const;
@@ -54,6 +69,9 @@ class ModelPackage {
   std::vector<ComponentSpec> all() const;
 
   const DataContract& contract() const { return contract_; }
+
+  /// The folder of the package that makes label maps for this one; empty when there is none.
+  const std::filesystem::path& mask_generator() const { return mask_generator_; }
 
   double latent_scale() const { return latent_scale_; }
 
@@ -76,7 +94,7 @@ class ModelPackage {
   ComponentSpec component(const std::string& role, const ConfigNode& node) const;
 
   std::string name_, license_, credit_;
-  std::filesystem::path folder_;
+  std::filesystem::path folder_, mask_generator_;
   std::vector<std::pair<std::string, std::optional<ComponentSpec>>> parts_;
   std::vector<ComponentSpec> conditioners_;
   DataContract contract_;

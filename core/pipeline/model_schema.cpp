@@ -35,6 +35,8 @@ constexpr const char* kModelSchema = R"json({
         }
       }
     },
+    "mask_generator": {"type": "string", "minLength": 1,
+                       "description": "a package that makes label maps for this one, where none are given: a folder, relative to model.json"},
     "latent": {
       "type": "object",
       "additionalProperties": false,
@@ -48,7 +50,7 @@ constexpr const char* kModelSchema = R"json({
       "additionalProperties": false,
       "description": "what the model was trained on: applied on the way in, undone on the way out",
       "properties": {
-        "modality": {"type": "string"},
+        "modality": {"type": "string", "description": "ct, mr ...; labels: the model makes label maps"},
         "axes": {"enum": ["xyz", "zyx"], "default": "zyx", "description": "spatial axis order of the tensors"},
         "orientation": {"type": "string", "pattern": "^[RLAPSI]{3}$", "default": "RAS"},
         "spacing_mm": {"$ref": "#/$defs/range"},

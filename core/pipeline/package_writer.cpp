@@ -22,6 +22,22 @@ void make_folder(const std::filesystem::path& folder) {
   if (error) throw RuntimeError("cannot make the folder '{}': {}", folder.string(), error.message());
 }
 
+constexpr const char* kMaskGenerator = "mask_generator";
+
+/// model.json and the weights beside it; what a training left in the folder stays behind.
+void copy_package(const std::filesystem::path& from, const std::filesystem::path& to) {
+  if (std::filesystem::weakly_canonical(from) == std::filesystem::weakly_canonical(to)) return;
+  if (!std::filesystem::exists(from / "model.json"))
+    throw DataError("'{}' holds no model package; make the mask generator before the model that takes it",
+                    from.string());
+  make_folder(to);
+  for (const auto& entry : std::filesystem::directory_iterator(from)) {
+    const auto& file = entry.path();
+    if (file.extension() == ".safetensors") write_file(to / file.filename(), read_file(file, ~std::uint64_t{0}));
+  }
+  write_file(to / "model.json", read_file(from / "model.json", ~std::uint64_t{0}));
+}
+
 }  // namespace
 
 void write_model_package(const ModelPackage& package, const std::filesystem::path& folder,
@@ -46,8 +62,27 @@ void write_model_package(const ModelPackage& package, const std::filesystem::pat
     component["weights"] = name;
     component["sha256"] = sha256_file(folder / name);
   }
+  if (!package.mask_generator().empty()) {
+    copy_package(package.mask_generator(), folder / kMaskGenerator);
+    description["mask_generator"] = kMaskGenerator;
+  }
   description["provenance"][event] = provenance;
   write_file(folder / "model.json", dump_pretty(description));
+}
+
+void write_adapter_package(const ModelPackage& base, const std::filesystem::path& folder, const Adapter& adapter,
+                           const Json& provenance) {
+  make_folder(folder);
+  write_adapter(folder / kAdapterFile, adapter);
+  const Json description = {
+      {"medgen_adapter", 1},
+      {"role", adapter.facts.role},
+      {"rank", adapter.facts.rank},
+      {"alpha", adapter.facts.alpha},
+      {"sha256", sha256_file(folder / kAdapterFile)},
+      {"base", {{"name", base.name()}, {"license", base.license()}, {"sha256", adapter.facts.base_sha256}}},
+      {"provenance", provenance}};
+  write_file(folder / "adapter.json", dump_pretty(description));
 }
 
 }  // namespace medgen

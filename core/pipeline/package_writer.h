@@ -3,6 +3,7 @@
 
 #include "core/config/json.h"
 #include "core/pipeline/model.h"
+#include "core/weights/adapter.h"
 
 #include <nlohmann/json_fwd.hpp>
 
@@ -19,5 +20,10 @@ namespace medgen {
 void write_model_package(const ModelPackage& package, const std::filesystem::path& folder,
                          const std::map<std::string, TensorMap>& weights, double latent_scale, const std::string& event,
                          const Json& provenance);
+
+/// Writes a folder with an adapter (kAdapterFile) and adapter.json, which says what it is, of which model and how it
+/// came to be. @throws RuntimeError when it cannot be written
+void write_adapter_package(const ModelPackage& base, const std::filesystem::path& folder, const Adapter& adapter,
+                           const Json& provenance);
 
 }  // namespace medgen

@@ -12,8 +12,8 @@ namespace medgen {
 namespace {
 
 // The keys of steps whose values are paths.
-constexpr std::array<const char*, 11> kPathKeys = {"generate", "encode", "decode", "train",      "import", "mask",
-                                                   "image",    "latent", "to",     "perceptual", "data"};
+constexpr std::array<const char*, 12> kPathKeys = {"generate", "encode", "decode", "train",      "import", "mask",
+                                                   "image",    "latent", "to",     "perceptual", "data",   "adapters"};
 
 /// `../labels/x.nii.gz` as seen from the new folder. Patterns are paths too.
 std::string moved(const std::string& path, const std::filesystem::path& from, const std::filesystem::path& to) {
@@ -26,7 +26,9 @@ std::string moved(const std::string& path, const std::filesystem::path& from, co
 void move_strings(Json& value, const std::filesystem::path& from, const std::filesystem::path& to) {
   if (value.is_string()) value = moved(value.get<std::string>(), from, to);
   if (value.is_array()) {
-    for (Json& element : value) move_strings(element, from, to);
+    for (Json& element : value) {
+      move_strings(element.is_object() && element.contains("adapter") ? element["adapter"] : element, from, to);
+    }
   }
 }
 

@@ -55,6 +55,9 @@ constexpr const char* kGenerate = R"json({
   "properties": {
     "generate": {"type": ["string", "object"], "description": "a model: a folder, \"@step\" that makes one, or in line"},
     "mask": {"$ref": "#/$defs/files", "description": "label maps: files, patterns, a folder, or \"@step\""},
+    "image": {"$ref": "#/$defs/files", "description": "for a model that inpaints: an image for each mask, on its grid"},
+    "outside_mask": {"enum": ["keep", "generated"], "default": "keep",
+                     "description": "with image: where the mask is 0 the result is the image itself, bit by bit, or as generated"},
     "size": {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 65536}, "minItems": 3, "maxItems": 3,
              "description": "voxels (x, y, z), without a mask"},
     "spacing_mm": {"$ref": "#/$defs/spacing", "description": "with size"},
@@ -69,6 +72,11 @@ constexpr const char* kGenerate = R"json({
     "scheduler": {"type": "object", "additionalProperties": false, "required": ["component"],
                   "description": "in place of the model's",
                   "properties": {"component": {"type": "string"}, "config": {"type": "object"}}},
+    "adapters": {"type": "array", "description": "low-rank adapters for the model's weights: what a training with \"lora\" wrote",
+                 "items": {"oneOf": [{"type": "string"},
+                   {"type": "object", "additionalProperties": false, "required": ["adapter"],
+                    "properties": {"adapter": {"type": "string"},
+                                   "strength": {"type": "number", "default": 1, "description": "1: as trained"}}}]}},
     "outside_contract": {"enum": ["error", "warn"], "default": "error",
                          "description": "what a mask or a grid is that the model was not trained for"},
     "conditions": {"type": "object", "description": "for the model's conditioners (medgen describe)"}

@@ -14,6 +14,12 @@ namespace medgen {
 bool StepGraph::is_known(const std::string& name) const {
   const ConfigNode node = step(name);
   if (model_is_made_here(node.at(std::string(verb_of(node))))) return false;
+  if (node.contains("adapters")) {
+    for (const ConfigNode& each : adapters_of(node).items()) {
+      const std::filesystem::path adapter = each.get<std::string>("adapter");
+      if (!std::filesystem::exists(adapter)) return false;
+    }
+  }
   for (const char* input : {"mask", "image", "latent"}) {
     if (node.contains(input) && is_reference(node.at(input)) && !is_known(referenced(node.at(input)))) return false;
   }
@@ -30,16 +36,22 @@ std::uint64_t StepGraph::kept_bytes() {
   return bytes;
 }
 
+/// What a step computes with is there, undamaged.
+void StepGraph::check_model(const ModelPackage& model, std::string_view role) {
+  model.verify_weights();
+  // Here first, so that plugins talk to this host when others ask them.
+  for (const ComponentSpec& spec : model.all()) host_.load(host_.registry().plugin_of(spec.component).id);
+  require_weights(host_, model, role);
+}
+
 void StepGraph::plan_samples(const ConfigNode& node, StepPlan& plan) {
   if (!is_known(plan.step)) {
     plan.text = fmt::format("{} with the model that {} will make", plan.verb, excerpt(node.at(plan.verb).json()));
     return;
   }
   const ModelPackage model = plan.verb == "generate" ? generator_package(node) : package(node.at(plan.verb));
-  model.verify_weights();
-  // Here first, so that plugins talk to this host when others ask them.
-  for (const ComponentSpec& spec : model.all()) host_.load(host_.registry().plugin_of(spec.component).id);
-  require_weights(host_, model, plan.verb == "generate" ? "" : "compressor");
+  check_model(model, plan.verb == "generate" ? "" : "compressor");
+  if (const auto maker = plan.verb == "generate" ? mask_maker(node, model) : std::nullopt) check_model(*maker, "");
   const auto samples = source(plan.step);
   plan.warnings = samples->check_inputs();
   plan.samples = samples->count();

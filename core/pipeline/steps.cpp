@@ -9,7 +9,6 @@
 #include "core/io/volume_file.h"
 #include "core/pipeline/codec.h"
 #include "core/pipeline/conditions.h"
-#include "core/pipeline/generate.h"
 #include "core/pipeline/import.h"
 #include "core/pipeline/reference.h"
 #include "core/pipeline/relocate.h"
@@ -76,17 +75,29 @@ std::vector<std::filesystem::path> files_of(const ConfigNode& node, FileSource::
 constexpr std::array<std::pair<const char*, FileSource::Kind>, 3> kInputs = {
     {{"mask", FileSource::Kind::Label}, {"image", FileSource::Kind::Image}, {"latent", FileSource::Kind::Latent}}};
 
-Vec3 three(const ConfigNode& node) {
-  const auto values = node.as<std::vector<double>>();
-  return {values.at(0), values.at(1), values.at(2)};
-}
-
 /// The description without where its weights lie: their contents are hashed beside it.
 Json without_weights(Json description) {
   if (!description.is_object()) return description;
   description.erase("weights");
   for (auto& [key, value] : description.items()) value = without_weights(value);
   return description;
+}
+
+/// What of a model decides the samples of a step, and whom to name for them.
+Json model_facts(const std::string& step, const ModelPackage& model) {
+  Json weights = Json::object();
+  for (const ComponentSpec& spec : model.all()) {
+    if (!spec.weights.empty()) weights[spec.role] = spec.sha256.empty() ? sha256_file(spec.weights) : spec.sha256;
+    for (const AdapterSpec& adapter : spec.adapters)
+      weights[spec.role + ".adapters"].push_back(
+          {{"sha256", sha256_file(adapter.file)}, {"strength", adapter.strength}});
+  }
+  return {{"step", step},
+          {"name", model.name()},
+          {"license", model.license()},
+          {"credit", model.credit()},
+          {"weights", weights},
+          {"description", content_hash(without_weights(model.json()))}};
 }
 
 }  // namespace
@@ -103,6 +114,10 @@ void check_references(const ConfigNode& steps) {
       if (step.contains(key)) check_reference(step.at(key), earlier, kSampleVerbs);
     }
     if (verb == "train") check_reference(step.at("data"), earlier, {"train"});
+    if (verb == "generate" && step.contains("adapters")) {
+      for (const ConfigNode& each : step.at("adapters").items())
+        check_reference(each.is_object() ? each.at("adapter") : each, earlier, {"train"});
+    }
     if (verb == "generate" || verb == "train") check_no_grid_conditions(step);
     if (verb == "generate" && step.contains("mask") == step.contains("size")) {
       step.fail("needs either \"mask\", or \"size\" with \"spacing_mm\"");
@@ -166,42 +181,6 @@ ConfigNode StepGraph::model_reference(const ConfigNode& node) const {
 
 ModelPackage StepGraph::package(const ConfigNode& node) {
   return ModelPackage::load(model_reference(node), host_.registry());
-}
-
-ModelPackage StepGraph::generator_package(const ConfigNode& node) {
-  ModelPackage package = this->package(node.at("generate"));
-  if (!node.contains("scheduler")) return package;
-  return package.with_scheduler(node.at("scheduler"));
-}
-
-std::shared_ptr<SampleSource> StepGraph::generate(const std::string& name) {
-  const ConfigNode node = step(name);
-  ModelPackage package = generator_package(node);
-  check_conditions(node, package, host_.registry());
-  check_mask_given(node, package, host_.registry());
-  GenerateOptions options;
-  options.step = name;
-  options.seed = seed();
-  options.count = node.get<int>("count");
-  if (node.contains("steps") && node.contains("timesteps"))
-    node.at("timesteps").fail("stands in place of \"steps\"; give one of the two");
-  options.steps = node.get<int>("steps", package.default_steps());
-  options.guidance = node.get<double>("guidance", package.default_guidance());
-  options.batched_guidance = node.get<bool>("batched_guidance");
-  options.batch = node.get<int>("batch");
-  if (node.contains("timesteps")) options.timesteps = node.at("timesteps").as<std::vector<double>>();
-  if (node.contains("resample_mm")) options.resample_mm = three(node.at("resample_mm"));
-  options.beyond_contract = node.get<std::string>("outside_contract") == "warn";
-  if (node.contains("conditions")) options.conditions_json = dump_compact(node.at("conditions").json());
-  std::shared_ptr<SampleSource> masks;
-  if (node.contains("mask")) {
-    masks = inputs(node.at("mask"), FileSource::Kind::Label);
-  } else {
-    const auto size = node.at("size").as<std::vector<std::int64_t>>();
-    options.grid =
-        Geometry{{size.at(0), size.at(1), size.at(2)}, Affine<Ras>::from_spacing(three(node.at("spacing_mm")))};
-  }
-  return std::make_shared<GenerateSource>(std::move(package), host_, std::move(masks), std::move(options));
 }
 
 TrainStep StepGraph::train_step(const std::string& name) const {
@@ -272,17 +251,11 @@ void StepGraph::collect_facts(const std::string& name, Json& facts) {
   for (const char* key : {"batch", "batched_guidance", "outside_contract"}) options.erase(key);
 
   const ModelPackage model = verb == "generate" ? generator_package(node) : package(node.at(verb));
-  Json weights = Json::object();
-  for (const ComponentSpec& spec : model.all()) {
-    if (!spec.weights.empty()) weights[spec.role] = spec.sha256.empty() ? sha256_file(spec.weights) : spec.sha256;
-  }
-  facts["models"].push_back({{"step", name},
-                             {"name", model.name()},
-                             {"license", model.license()},
-                             {"credit", model.credit()},
-                             {"weights", weights},
-                             {"description", content_hash(without_weights(model.json()))}});
+  facts["models"].push_back(model_facts(name, model));
+  if (const auto maker = verb == "generate" ? mask_maker(node, model) : std::nullopt)
+    facts["models"].push_back(model_facts(name, *maker));
   options.erase(verb);
+  options.erase("adapters");  // hashed with the weights
   for (const auto& [key, kind] : kInputs) {
     if (!node.contains(key)) continue;
     options.erase(key);

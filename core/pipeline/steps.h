@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "core/pipeline/generate.h"
 #include "core/pipeline/model.h"
 #include "core/pipeline/plan.h"
 #include "core/pipeline/sample.h"
@@ -37,6 +38,7 @@ class StepGraph {
   ConfigNode step(const std::string& name) const { return document_.at("steps").at(name); }
 
   std::uint64_t seed() const;
+  void check_model(const ModelPackage& model, std::string_view role);
   void plan_samples(const ConfigNode& node, StepPlan& plan);
   std::shared_ptr<SampleSource> make_source(const std::string& name);
   /// Files, or the samples of another step.
@@ -45,7 +47,14 @@ class StepGraph {
   bool model_is_made_here(const ConfigNode& node) const;
   ModelPackage package(const ConfigNode& node);
   ModelPackage generator_package(const ConfigNode& node);
+  /// The adapters of a generate step, with the folders of "@step" in their place.
+  ConfigNode adapters_of(const ConfigNode& node) const;
+  /// What makes the label maps of a generate step that is given none, where its model has it.
+  std::optional<ModelPackage> mask_maker(const ConfigNode& node, const ModelPackage& package) const;
   std::shared_ptr<SampleSource> generate(const std::string& name);
+  std::shared_ptr<SampleSource> images_for(const ConfigNode& node, const SampleSource* masks);
+  std::shared_ptr<SampleSource> generated_masks(const ConfigNode& node, const ModelPackage& maker,
+                                                const GenerateOptions& of_images) const;
   std::filesystem::path write(const std::string& name, const RunObserver& observer);
   std::filesystem::path import_package(const std::string& name, const RunObserver& observer);
   TrainStep train_step(const std::string& name) const;

@@ -7,6 +7,7 @@
 #include "core/data/made_ahead.h"
 #include "core/pipeline/conditions.h"
 #include "core/pipeline/encoded_cases.h"
+#include "core/pipeline/loss_weights.h"
 #include "core/pipeline/model.h"
 #include "core/pipeline/package_writer.h"
 #include "core/pipeline/read_component.h"
@@ -67,6 +68,17 @@ Json trainer_options(const TrainStep& step, const Host& host) {
   return options;
 }
 
+/// What adapters are added to must be there, and stay.
+void check_lora(const ConfigNode& step, const ModelPackage& package) {
+  const ConfigNode options = step.at("options");
+  if (!options.contains("lora")) return;
+  const auto& base = package.part(step.get<std::string>("component"));
+  if (base && base->weights.empty())
+    options.at("lora").fail("adds to weights, but the {} of model '{}' has none yet", base->role, package.name());
+  if (!step.at("with").json().empty())
+    step.at("with").fail("trains other networks in full, which no adapter holds; leave it or \"lora\" out");
+}
+
 class TrainRun {
  public:
   TrainRun(const TrainStep& step, Host& host, const RunObserver& observer)
@@ -79,7 +91,9 @@ class TrainRun {
 
   std::filesystem::path run() {
     check_conditions(step_.node, package_, host_.registry());
+    check_lora(step_.node, package_);
     const PatchOptions patches = PatchOptions::read(step_.node, package_.contract().labels, step_.seed);
+    loss_weights_ = LossWeights::read(step_.node, package_.contract().labels);
     if (patches.augment) tell(mirror_warning(*patches.augment, package_.contract().labels));
     open_parts();
     data_.emplace(step_.data, package_.contract(), patches, needs_labels(), observer_);
@@ -103,7 +117,12 @@ class TrainRun {
     if (warning) observer_.say(LogLevel::Warning, fmt::format("steps.{}: {}", step_.name, *warning));
   }
 
-  bool needs_labels() const { return role_ == "denoiser" && !package_.conditioners().empty(); }
+  bool needs_labels() const {
+    return role_ == "denoiser" && (!package_.conditioners().empty() || !loss_weights_.empty());
+  }
+
+  /// Whether the trainer compares label maps with what they are in the null condition of guidance.
+  bool needs_null_conditions() const { return step_.node.at("options").contains("contrast"); }
 
   PrefetchOptions loader_options() const {
     const ConfigNode loader = step_.node.at("loader");
@@ -153,7 +172,15 @@ class TrainRun {
     } else {
       result.latent.mean = item.image;
     }
-    result.conditions = conditions_of(item);
+    result.conditions = conditions_of(item, 0);
+    if (needs_null_conditions()) {
+      for (auto& [name, tensor] : conditions_of(item, MEDGEN_CALL_UNCONDITIONAL))
+        result.conditions["null/" + name] = std::move(tensor);
+    }
+    if (!loss_weights_.empty()) {
+      const Shape& latent = result.latent.mean.shape();
+      result.conditions["weight"] = loss_weights_.on(item.mask, {latent.begin() + 2, latent.end()});
+    }
     return result;
   }
 
@@ -178,6 +205,10 @@ class TrainRun {
     const ConfigNode node = step_.node.at("latent_scale");
     if (node.is_number()) {
       latent_scale_ = node.as<double>();
+      return;
+    }
+    if (!package_.part(role_)->weights.empty()) {  // they were trained on latents of this scale
+      latent_scale_ = package_.latent_scale();
       return;
     }
     double sum = 0;
@@ -234,15 +265,17 @@ class TrainRun {
     return scheduler_->training_time(request, u.values<double>()[0]);
   }
 
-  TensorMap conditions_of(const TrainingData::Item& item) const {
+  TensorMap conditions_of(const TrainingData::Item& item, std::uint32_t flags) const {
     Json params = step_.node.at("conditions").json();
     params["spacing_mm"] = item.spacing_mm;
-    TensorMap known;
+    CallContext context;
+    context.flags = flags;
+    TensorMap known = {{"image", item.image}};
     if (!item.mask.empty()) known["mask"] = item.mask;
     TensorMap made;
     for (const auto& conditioner : conditioners_) {
       if (!conditioner->has_encode()) continue;
-      for (auto& [name, tensor] : conditioner->encode(CallContext{}, {known, params.dump()}))
+      for (auto& [name, tensor] : conditioner->encode(context, {known, params.dump()}))
         made[name] = known[name] = tensor;
     }
     return made;
@@ -280,6 +313,10 @@ class TrainRun {
     const bool averaged = step_.node.at("options").get<double>("ema", 0.0) > 0;
     const std::string prefix = averaged ? "ema/" : "weights/";
     const DType type = weights_type(step_.node.get<std::string>("weights_type"));
+    if (step_.node.at("options").contains("lora")) {
+      write_adapter_package(trainer.save(averaged ? MEDGEN_TRAIN_EMA : MEDGEN_TRAIN_WEIGHTS), prefix);
+      return;
+    }
     std::map<std::string, TensorMap> learnt;
     for (const auto& [name, tensor] : trainer.save(averaged ? MEDGEN_TRAIN_EMA : MEDGEN_TRAIN_WEIGHTS)) {
       std::string rest = name.substr(prefix.size());
@@ -292,6 +329,11 @@ class TrainRun {
       }
       learnt[role][rest] = tensor.to(type);
     }
+    write_model_package(package_, resolve_path(step_.node.at("to")), learnt,
+                        role_ == "denoiser" ? latent_scale_ : package_.latent_scale(), step_.name, provenance());
+  }
+
+  Json provenance() const {
     Json training = step_.node.json();
     training.erase("train");
     training.erase("to");
@@ -301,8 +343,19 @@ class TrainRun {
     training["cases"] = data_->cases();
     training["seed"] = step_.seed;
     training["medgen_version"] = MEDGEN_VERSION;
-    write_model_package(package_, resolve_path(step_.node.at("to")), learnt,
-                        role_ == "denoiser" ? latent_scale_ : package_.latent_scale(), step_.name, training);
+    return training;
+  }
+
+  /// The adapters alone: the weights that they were trained on stay where they are, and are named by their hash.
+  void write_adapter_package(TensorMap learnt, const std::string& prefix) const {
+    const ComponentSpec& base = *package_.part(role_);
+    const ConfigNode lora = step_.node.at("options").at("lora");
+    const auto rank = lora.get<std::int64_t>("rank", 8);
+    Adapter adapter;
+    adapter.facts = {role_, base.sha256.empty() ? sha256_file(base.weights) : base.sha256,
+                     lora.get<double>("alpha", static_cast<double>(rank)), rank};
+    for (auto& [name, tensor] : learnt) adapter.tensors[name.substr(prefix.size())] = std::move(tensor);
+    medgen::write_adapter_package(package_, resolve_path(step_.node.at("to")), adapter, provenance());
   }
 
   const TrainStep& step_;
@@ -317,6 +370,7 @@ class TrainRun {
   std::shared_ptr<Scheduler> scheduler_;
   std::vector<std::shared_ptr<Conditioner>> conditioners_;
   std::optional<TrainingData> data_;
+  LossWeights loss_weights_;
   std::optional<MadeAhead<TrainingData::Item>> patches_;  ///< of the data, which outlive it
   double latent_scale_ = 1.0;
   EncodedCases encoded_{encoded_bytes(host_)};
@@ -332,6 +386,8 @@ void check_train_step(const TrainStep& step, Host& host) {
   if (!package.part(role)) step.node.at("component").fail("is \"{}\", but the model has no {}", role, role);
   if (const auto features = perceptual_network(step)) host.registry().component(features->component);
   PatchOptions::read(step.node, package.contract().labels, step.seed);
+  LossWeights::read(step.node, package.contract().labels);
+  check_lora(step.node, package);
   open_dataset(step.data);
 }
 

@@ -56,7 +56,22 @@ void TrainingData::identify(const Volume& volume) {
                            fmt::join(volume.affine().rows(), " "), sha256(bytes));
 }
 
+/// For a model that makes label maps: the map is what it sees, and the image is not read.
+TrainingData::Loaded TrainingData::load_map(const Case& entry) {
+  if (!entry.label) throw DataError("{} has no label map, which this model is trained on", entry.name);
+  const Volume label = reorient(as_labels(read_volume(*entry.label)), contract_.orientation);
+  contract_.check_spacing(label.geometry(), entry.name);
+  contract_.check_labels(label, entry.name);
+  identity_ += entry.name + '\n';
+  identify(label);
+  const Volume ids = label.with_voxels(label.voxels().to(DType::I32));
+  Loaded loaded{label.with_voxels(label.voxels().to(DType::F32)), ids, std::nullopt};
+  if (patches_.needs_labels()) loaded.index.emplace(ids);
+  return loaded;
+}
+
 TrainingData::Loaded TrainingData::load(const Case& entry, bool labels_needed, const RunObserver& observer) {
+  if (contract_.makes_labels()) return load_map(entry);
   if (entry.images.size() != 1)
     throw DataError("{} has {} images, one a channel; a training takes one", entry.name, entry.images.size());
   const Volume image = reorient(read_volume(entry.images.front()), contract_.orientation);
@@ -112,8 +127,8 @@ TrainingData::Item TrainingData::item(std::uint64_t draw) const {
   const ModelGrid grid(patch.image.geometry(), contract_, 1);
   Item item;
   item.spacing_mm = patch.image.spacing_mm();
-  item.image = grid.to_model(patch.image, 0);
   if (patch.label) item.mask = grid.to_model(*patch.label, 0);
+  item.image = contract_.makes_labels() ? item.mask.to(DType::F32) : grid.to_model(patch.image, 0);
   return item;
 }
 

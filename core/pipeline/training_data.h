@@ -17,7 +17,7 @@ namespace medgen {
 class TrainingData {
  public:
   struct Item {
-    Tensor image;  ///< (1, C, spatial...) float32, scaled
+    Tensor image;  ///< (1, C, spatial...) float32, scaled; of a model that makes label maps the label ids
     Tensor mask;   ///< (1, 1, spatial...) int32; empty where the case has no label map
     Vec3 spacing_mm;
   };
@@ -49,6 +49,7 @@ class TrainingData {
   };
 
   Loaded load(const Case& entry, bool labels_needed, const RunObserver& observer);
+  Loaded load_map(const Case& entry);
   Volume load_label(const Case& entry, const Volume& image, const RunObserver& observer);
   void identify(const Volume& volume);
   Size3 corner_of(const Loaded& loaded, std::uint64_t draw) const;

@@ -240,3 +240,20 @@ TEST_CASE("training data: labels to cut round need a label map", "[unit][pipelin
   options.crop.label_probability[1] = 1;
   CHECK_THROWS_WITH(TrainingData(folder.path, contract(), options, false, {}), Contains("a has no label map"));
 }
+
+TEST_CASE("training data: a model that makes label maps sees the maps alone", "[unit][pipeline]") {
+  const Folder folder;
+  folder.add("a", ramp(), spot(7));
+  const DataContract maps = DataContract::read(model_schema().resolve(
+      parse_config(R"({"components": {}, "data": {"modality": "labels", "labels": {"thing": 1}}})", "model.json")));
+  const auto read = [&] { return TrainingData(folder.path, maps, {}, false, {}); };
+  const TrainingData::Item item = read().item(0);
+  CHECK(item.image.dtype() == DType::F32);
+  CHECK(values_of(item.image) == values_of(item.mask));
+  CHECK(values_of(item.image)[7] == 1);
+  const std::string before = read().fingerprint();
+  write_volume(folder.path / "images" / "a.nii", ramp(5));
+  CHECK(read().fingerprint() == before);  // images are not read
+  folder.add("b", ramp(), Volume(Tensor::from<std::uint8_t>(std::vector<std::uint8_t>(120, 9), {4, 5, 6}), kOneMm));
+  CHECK_THROWS_WITH(read(), Contains("label 9 means nothing"));
+}

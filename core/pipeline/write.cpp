@@ -134,7 +134,8 @@ class Writer {
     std::vector<ContactSheetRow> rows;
     for (std::size_t i = 0; i < std::min(source_.count(), kContactSheetRows); ++i) {
       const Names names = names_of(source_.name(i), options_.layout);
-      ContactSheetRow row{read_volume(folder_.path() / names.image), std::nullopt};
+      const bool has_image = std::filesystem::exists(folder_.path() / names.image);
+      ContactSheetRow row{read_volume(folder_.path() / (has_image ? names.image : names.label)), std::nullopt};
       if (std::filesystem::exists(folder_.path() / names.label)) row.label = read_volume(folder_.path() / names.label);
       rows.push_back(std::move(row));
     }

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a generate step asks for, out of its keys.
+#include "core/config/json.h"
+#include "core/config/paths.h"
+#include "core/pipeline/conditions.h"
+#include "core/pipeline/reference.h"
+#include "core/pipeline/steps.h"
+
+#include <nlohmann/json.hpp>
+
+namespace medgen {
+namespace {
+
+Vec3 three(const ConfigNode& node) {
+  const auto values = node.as<std::vector<double>>();
+  return {values.at(0), values.at(1), values.at(2)};
+}
+
+}  // namespace
+
+ConfigNode StepGraph::adapters_of(const ConfigNode& node) const {
+  Json folders = Json::array();
+  for (const ConfigNode& each : node.at("adapters").items()) {
+    const ConfigNode adapter = each.is_object() ? each.at("adapter") : each;
+    const auto folder =
+        is_reference(adapter) ? resolve_path(step(referenced(adapter)).at("to")) : resolve_path(adapter);
+    folders.push_back(
+        {{"adapter", folder.string()}, {"strength", each.is_object() ? each.get<double>("strength", 1.0) : 1.0}});
+  }
+  return node.at("adapters").with_value(std::move(folders));
+}
+
+ModelPackage StepGraph::generator_package(const ConfigNode& node) {
+  ModelPackage package = this->package(node.at("generate"));
+  if (node.contains("adapters")) package = package.with_adapters(adapters_of(node));
+  if (node.contains("scheduler")) package = package.with_scheduler(node.at("scheduler"));
+  return package;
+}
+
+std::optional<ModelPackage> StepGraph::mask_maker(const ConfigNode& node, const ModelPackage& package) const {
+  if (node.contains("mask") || package.mask_generator().empty()) return std::nullopt;
+  return ModelPackage::load(package.mask_generator(), host_.registry());
+}
+
+/// On the grid and in the number of the images, with the maker's own defaults.
+std::shared_ptr<SampleSource> StepGraph::generated_masks(const ConfigNode& node, const ModelPackage& maker,
+                                                         const GenerateOptions& of_images) const {
+  if (!maker.contract().makes_labels())
+    node.fail("has no \"mask\", and the mask generator of its model, '{}', makes no label maps", maker.name());
+  constexpr std::uint64_t kOtherNoise = 0x6d61736b;  // latents of map and image have the same shape at times
+  GenerateOptions options = of_images;
+  options.seed ^= kOtherNoise;
+  options.steps = maker.default_steps();
+  options.guidance = maker.default_guidance();
+  options.timesteps.clear();
+  options.conditions_json = dump_compact(conditions_taken(node, maker, host_.registry()));
+  return std::make_shared<GenerateSource>(maker, host_, nullptr, std::move(options));
+}
+
+/// One image for each mask, in their order.
+std::shared_ptr<SampleSource> StepGraph::images_for(const ConfigNode& node, const SampleSource* masks) {
+  if (masks == nullptr) node.at("image").fail("needs a \"mask\" that says where something is put into it");
+  if (node.contains("resample_mm"))
+    node.at("resample_mm").fail("moves the mask off the grid of its image; resample both beforehand");
+  auto images = inputs(node.at("image"), FileSource::Kind::Image);
+  if (images->count() != masks->count())
+    node.at("image").fail("gives {} images for {} masks", images->count(), masks->count());
+  return images;
+}
+
+std::shared_ptr<SampleSource> StepGraph::generate(const std::string& name) {
+  const ConfigNode node = step(name);
+  ModelPackage package = generator_package(node);
+  const std::optional<ModelPackage> maker = mask_maker(node, package);
+  check_conditions(node, package, host_.registry(), maker ? &*maker : nullptr);
+  check_mask_given(node, package, host_.registry());
+  check_image_given(node, package, host_.registry());
+  GenerateOptions options;
+  options.step = name;
+  options.seed = seed();
+  options.count = node.get<int>("count");
+  if (node.contains("steps") && node.contains("timesteps"))
+    node.at("timesteps").fail("stands in place of \"steps\"; give one of the two");
+  options.steps = node.get<int>("steps", package.default_steps());
+  options.guidance = node.get<double>("guidance", package.default_guidance());
+  options.batched_guidance = node.get<bool>("batched_guidance");
+  options.batch = node.get<int>("batch");
+  if (node.contains("timesteps")) options.timesteps = node.at("timesteps").as<std::vector<double>>();
+  if (node.contains("resample_mm")) options.resample_mm = three(node.at("resample_mm"));
+  options.beyond_contract = node.get<std::string>("outside_contract") == "warn";
+  options.conditions_json = dump_compact(conditions_taken(node, package, host_.registry()));
+  std::shared_ptr<SampleSource> masks;
+  if (node.contains("mask")) {
+    masks = inputs(node.at("mask"), FileSource::Kind::Label);
+  } else {
+    const auto size = node.at("size").as<std::vector<std::int64_t>>();
+    options.grid =
+        Geometry{{size.at(0), size.at(1), size.at(2)}, Affine<Ras>::from_spacing(three(node.at("spacing_mm")))};
+  }
+  if (node.contains("image")) {
+    options.images = images_for(node, masks.get());
+    options.keep_outside = node.get<std::string>("outside_mask") == "keep";
+  }
+  if (maker) {
+    masks = generated_masks(node, *maker, options);
+    options.count = 1;
+  }
+  return std::make_shared<GenerateSource>(std::move(package), host_, std::move(masks), std::move(options));
+}
+
+}  // namespace medgen
