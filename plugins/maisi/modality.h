@@ -23,4 +23,9 @@ inline bool is_mr(std::int64_t code) {
   return code >= 8;
 }
 
+/// The code of the kind alone: 1 for CT, 8 for MR.
+inline std::int64_t general_modality(std::int64_t code) {
+  return is_ct(code) ? 1 : is_mr(code) ? 8 : code;
+}
+
 }  // namespace medgen::maisi

@@ -40,6 +40,37 @@ inline constexpr std::string_view kAutoencoderSchema = R"json({
   }
 })json";
 
+inline constexpr std::string_view kMaskAutoencoderSchema = R"json({
+  "type": "object",
+  "additionalProperties": false,
+  "required": ["num_channels", "num_res_blocks", "attention_levels", "classes"],
+  "properties": {
+    "spatial_dims": {"const": 3, "default": 3},
+    "in_channels": {"type": "integer", "minimum": 1, "default": 1},
+    "out_channels": {"type": "integer", "minimum": 1, "default": 1},
+    "num_res_blocks": {"type": ["integer", "array"], "items": {"type": "integer", "minimum": 1}, "description": "one number, or one per level"},
+    "num_channels": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "description": "per level; each further level halves the grid"},
+    "attention_levels": {"type": "array", "items": {"type": "boolean"}, "minItems": 1},
+    "latent_channels": {"type": "integer", "minimum": 1, "default": 3},
+    "norm_num_groups": {"type": "integer", "minimum": 1, "default": 32},
+    "norm_eps": {"type": "number", "exclusiveMinimum": 0, "default": 1e-6},
+    "with_encoder_nonlocal_attn": {"type": "boolean", "default": false},
+    "with_decoder_nonlocal_attn": {"type": "boolean", "default": false},
+    "include_fc": {"type": "boolean", "default": false},
+    "use_combined_linear": {"type": "boolean", "default": false},
+    "use_convtranspose": {"type": "boolean", "default": false, "description": "transposed convolutions on the way up (mask VAE)"},
+    "use_flash_attention": {"type": "boolean", "default": false, "description": "accepted; no effect on the numbers"},
+    "use_checkpointing": {"type": "boolean", "default": false, "description": "accepted; no effect on the numbers"},
+    "num_splits": {"type": "integer", "minimum": 1, "default": 16, "description": "accepted; the whole volume is always computed exactly"},
+    "dim_split": {"type": "integer", "minimum": 0, "maximum": 2, "default": 0, "description": "accepted, as num_splits"},
+    "norm_float16": {"type": "boolean", "default": false, "description": "accepted; statistics are always float32"},
+    "print_info": {"type": "boolean", "default": false},
+    "save_mem": {"type": "boolean", "default": true},
+    "classes": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "uniqueItems": true, "description": "label id of each output channel, 0 for the background among them"},
+    "encoding": {"enum": ["bits", "one_hot"], "default": "bits", "description": "what goes in: plane b is bit b of the label (released), or one plane for each class"}
+  }
+})json";
+
 inline constexpr std::string_view kAutoencoderIo = R"json({
   "functions": {
     "encode": {
@@ -240,12 +271,73 @@ inline constexpr std::string_view kLabelPlanesIo = R"json({
   }
 })json";
 
+inline constexpr std::string_view kAnatomySizesSchema = R"json({
+  "type": "object",
+  "additionalProperties": false,
+  "required": ["slots"],
+  "properties": {
+    "slots": {"type": "array", "minItems": 1, "description": "what has a size, in the order of the network's context",
+      "items": {"type": "object", "additionalProperties": false, "required": ["name", "label"],
+        "properties": {
+          "name": {"type": "string", "minLength": 1},
+          "label": {"type": "integer", "minimum": 0},
+          "tumour": {"type": "boolean", "default": false, "description": "not there unless it is asked for; one at most"},
+          "volumes_ml": {"type": "array", "items": {"type": "number", "minimum": 0}, "minItems": 2, "description": "of the training's cases at even shares: smallest, ..., median, ..., largest; needed for training alone"}}}}
+  }
+})json";
+
+inline constexpr std::string_view kAnatomySizesIo = R"json({
+  "functions": {
+    "encode": {
+      "summary": "sizes as shares of the training's cases that are smaller, -1 for what is not there; drawn where they are not given",
+      "params": {"anatomy_sizes": "0 to 1 by name, or -1: {\"liver\": 0.5}",
+                 "spacing_mm": "voxel size (x, y, z), from the host", "samples": "rows to make, from the host"},
+      "in": {"mask": {"shape": ["N", 1, "X", "Y", "Z"], "dtype": "integer", "optional": true, "summary": "in training: sizes are measured in it"}},
+      "out": {"context": {"shape": ["N", 1, "slots"], "dtype": "F32"}}}
+  }
+})json";
+
+inline constexpr std::string_view kInpaintingSchema = R"json({
+  "type": "object",
+  "additionalProperties": false,
+  "required": ["classes"],
+  "properties": {
+    "classes": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "uniqueItems": true, "description": "label ids that are inpainted, one plane each"},
+    "hole": {"type": "number", "default": 0, "description": "what the image has there, scaled as the model has it"}
+  }
+})json";
+
+inline constexpr std::string_view kInpaintingIo = R"json({
+  "functions": {
+    "encode": {
+      "summary": "the image with a hole where the mask has one of the classes, then a plane for each class",
+      "params": {},
+      "in": {"mask": {"shape": ["N", 1, "X", "Y", "Z"], "dtype": "integer"},
+             "image": {"shape": ["N", 1, "X", "Y", "Z"], "dtype": "F32"}},
+      "out": {"controlnet_cond": {"shape": ["N", "1+classes", "X", "Y", "Z"], "dtype": "F32"}}}
+  }
+})json";
+
 inline constexpr std::string_view kUnetTrainerOptions = R"json({
   "type": "object",
   "additionalProperties": false,
   "properties": {
     "loss": {"enum": ["l1", "l2"], "default": "l1"},
     "train_denoiser": {"type": "boolean", "default": true, "description": "false: only its ControlNet learns"},
+    "modality_dropout": {"type": "number", "minimum": 0, "maximum": 1, "default": 0, "description": "how often a modality becomes the general one of its kind, and how often unknown (released: 0.1)"},
+    "contrast": {"type": "object", "additionalProperties": false,
+      "description": "region-contrastive loss of a ControlNet, between label maps with and without tumours (null_labels)",
+      "properties": {
+        "weight": {"type": "number", "exclusiveMinimum": 0, "default": 0.01},
+        "margin": {"type": "number", "exclusiveMinimum": 0, "default": 2, "description": "a larger difference gains nothing"},
+        "dilation": {"type": "integer", "minimum": 1, "default": 3, "description": "edge of the cube that widens the tumours for the background, odd"}}},
+    "lora": {"type": "object", "additionalProperties": false,
+      "description": "low-rank adapters learn in place of the denoiser's weights; the package is a small adapter",
+      "properties": {
+        "rank": {"type": "integer", "minimum": 1, "maximum": 4096, "default": 8},
+        "alpha": {"type": "number", "exclusiveMinimum": 0, "description": "adapters count alpha / rank; the rank when missing"},
+        "names": {"type": "array", "items": {"type": "string", "minLength": 1}, "default": ["to_q", "to_k", "to_v", "out_proj"], "description": "parts of the names of adapted layers"},
+        "convolutions": {"type": "boolean", "default": false, "description": "all kernels too"}}},
     "beta1": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.9},
     "beta2": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.999},
     "eps": {"type": "number", "exclusiveMinimum": 0, "default": 1e-8},

@@ -28,17 +28,17 @@ inline medgen_tensor_t view_of(const at::Tensor& tensor, medgen_dtype_t dtype) {
   return view;
 }
 
-/// Named float32 tensors as a call gets them; keeps them alive.
+/// Named float32 tensors, and scalars as JSON, as a call gets them; keeps them alive.
 class Given {
  public:
-  explicit Given(Tensors tensors) {
+  explicit Given(Tensors tensors, std::string params = "") : params_(std::move(params)) {
     for (auto& [name, tensor] : tensors) tensors_[name] = tensor.to(at::kFloat);
     views_.reserve(tensors_.size());
     for (const auto& [name, tensor] : tensors_) {
       views_.push_back(view_of(tensor, sdk::kFloat32));
       items_.push_back({sdk::to_abi(name), &views_.back(), nullptr});
     }
-    binds_ = {sizeof binds_, static_cast<std::uint32_t>(items_.size()), items_.data(), {}};
+    binds_ = {sizeof binds_, static_cast<std::uint32_t>(items_.size()), items_.data(), sdk::to_abi(params_)};
   }
 
   Given(const Given&) = delete;
@@ -47,6 +47,7 @@ class Given {
   sdk::Binds binds() const { return sdk::Binds(binds_); }
 
  private:
+  std::string params_;
   Tensors tensors_;
   std::vector<medgen_tensor_t> views_;
   std::vector<medgen_bind_t> items_;
@@ -57,6 +58,7 @@ class Given {
 class TestHost {
  public:
   std::function<at::Tensor(at::IntArrayRef shape)> noise;
+  std::uint32_t flags = 0;  ///< MEDGEN_CALL_* of its calls
 
   TestHost() {
     services_.struct_size = sizeof services_;
@@ -88,6 +90,7 @@ class TestHost {
     context.struct_size = sizeof context;
     context.host = services_.host;
     context.device = {MEDGEN_DEVICE_CPU, 0};
+    context.flags = flags;
     medgen_outputs_t sink{sizeof sink, 0, services_.host, &allocate};
     sdk::Outputs outputs(sink);
     function(sdk::Context(context), outputs);

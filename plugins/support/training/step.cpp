@@ -16,7 +16,8 @@ void emit_scalar(sdk::Outputs& out, const char* name, const at::Tensor& value) {
   emit(out, name, value.detach().to(at::kFloat).reshape({1}));
 }
 
-at::Tensor host_noise(const sdk::Context& context, at::IntArrayRef shape, at::Device device, std::string_view purpose) {
+at::Tensor host_noise(const sdk::Context& context, at::IntArrayRef shape, at::Device device, std::string_view purpose,
+                      medgen_noise_t distribution) {
   const at::Tensor noise = at::empty(shape, at::TensorOptions().dtype(at::kFloat).device(at::kCPU));
   medgen_tensor_t view{};
   view.data = noise.data_ptr();
@@ -25,7 +26,7 @@ at::Tensor host_noise(const sdk::Context& context, at::IntArrayRef shape, at::De
   view.dtype = sdk::kFloat32;
   view.shape = const_cast<std::int64_t*>(noise.sizes().data());
   view.strides = const_cast<std::int64_t*>(noise.strides().data());
-  context.fill_noise(sdk::Tensor(view, "noise"), purpose);
+  context.fill_noise(sdk::Tensor(view, "noise"), purpose, distribution);
   return noise.to(device);
 }
 

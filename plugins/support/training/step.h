@@ -17,7 +17,8 @@ nlohmann::json parsed_options(std::string_view options_json);
 /// One number for the log: an output (1) float32.
 void emit_scalar(sdk::Outputs& out, const char* name, const at::Tensor& value);
 
-/// Standard normal numbers of the host, float32 on `device`: the same for any number of threads.
-at::Tensor host_noise(const sdk::Context& context, at::IntArrayRef shape, at::Device device, std::string_view purpose);
+/// Random numbers of the host, float32 on `device`: the same for any number of threads.
+at::Tensor host_noise(const sdk::Context& context, at::IntArrayRef shape, at::Device device, std::string_view purpose,
+                      medgen_noise_t distribution = MEDGEN_NOISE_NORMAL);
 
 }  // namespace medgen::support

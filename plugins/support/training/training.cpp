@@ -65,23 +65,27 @@ TrainedModules::TrainedModules(std::vector<Member> members, const TrainingOption
     member.module->set_compute_dtype(options.compute);
     member.module->checkpoint_activations(options.checkpoint_activations);
     member.module->train(member.trained);
-    if (member.trained) collect(member);
+    collect(member);
   }
   require(!trained_.empty(), "nothing to train");
 }
 
 void TrainedModules::collect(const Member& member) {
   const std::string prefix = member.role.empty() ? "" : member.role + "/";
+  for (const auto& [name, value] : member.adapters) add(prefix + name, value);
+  if (!member.trained) return;
   for (const nn::NamedParameter& named : member.module->parameters()) {
-    if (!named.parameter->trainable()) continue;
-    at::Tensor& value = named.parameter->value;
-    require(value.scalar_type() == at::kFloat, "{}: training wants float32 weights, this component holds {}",
-            named.name, c10::toString(value.scalar_type()));
-    value.requires_grad_(true);
-    const at::Tensor plain = value.detach();
-    trained_.push_back({prefix + named.name, value, at::zeros_like(plain), at::zeros_like(plain),
-                        options_.ema > 0 ? plain.clone() : at::Tensor()});
+    if (named.parameter->trainable()) add(prefix + named.name, named.parameter->value);
   }
+}
+
+void TrainedModules::add(std::string name, at::Tensor value) {
+  require(value.scalar_type() == at::kFloat, "{}: training wants float32 weights, this component holds {}", name,
+          c10::toString(value.scalar_type()));
+  value.requires_grad_(true);
+  const at::Tensor plain = value.detach();
+  trained_.push_back({std::move(name), value, at::zeros_like(plain), at::zeros_like(plain),
+                      options_.ema > 0 ? plain.clone() : at::Tensor()});
 }
 
 void TrainedModules::backward(const at::Tensor& loss) {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace medgen::support {
@@ -40,6 +41,8 @@ class TrainedModules {
     nn::Module* module;
     bool trained = true;
     nn::Module* copy_of = nullptr;  ///< an earlier member: without weights, this one starts from its tensors
+    /// Further tensors that learn, with or in place of the module's own (low-rank adapters).
+    std::vector<std::pair<std::string, at::Tensor>> adapters = {};
   };
 
   /// Weights that are not there yet are initialised from `seed`, then taken from `copy_of` where names and shapes are
@@ -78,6 +81,7 @@ class TrainedModules {
   void save_gradients(sdk::Outputs& out, const std::string& prefix) const;
   /// After gradients that are not finite. @throws sdk::Error when no scale of the loss is to blame.
   void leave_out_step();
+  void add(std::string name, at::Tensor value);
   /// In one pass over memory, where the tensors are on the CPU and lie alike.
   void update_by_kernel(Trained& each, const at::Tensor& gradient, const Step& step) const;
   void update_by_operators(Trained& each, at::Tensor gradient, const Step& step) const;

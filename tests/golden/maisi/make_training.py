@@ -62,7 +62,28 @@ def gradient_norm(network):
     return math.sqrt(sum(p.grad.double().square().sum().item() for p in network.parameters() if p.grad is not None))
 
 
-def diffusion(rflow, with_controlnet):
+def planes(label):
+    return torch.cat([(label >> bit & 1).float() for bit in range(8)], dim=1)
+
+
+def without_tumour(label):
+    """As if the labels of a corner were tumours in the background."""
+    free = label.clone()
+    free[:, :, :16, :16, :8] = 0
+    return free
+
+
+def contrastive(with_tumour, free, target, differs):
+    """The tumour-weighted and region-contrastive loss of MAISI v2 (weight 100, margin 2, factor 0.01)."""
+    region = torch.nn.functional.interpolate(differs.float(), size=target.shape[2:], mode="nearest")
+    away = 1 - torch.nn.functional.max_pool3d(region, 3, stride=1, padding=1)
+    mean = lambda value, where: (value * where).sum() / (where.sum() * value.shape[1])
+    weighted = ((1 + 99 * region) * (with_tumour - target).abs()).mean()
+    difference = torch.relu(2 - mean((with_tumour - free).abs(), region)) - 2
+    return weighted + 0.01 * (difference + mean((free - target).abs(), away))
+
+
+def diffusion(rflow, with_controlnet, with_contrast=False):
     family = "rflow" if rflow else "ddpm"
     unet = fill(DiffusionModelUNetMaisi(**backbone(rflow), out_channels=4, include_top_region_index_input=not rflow,
                                         include_bottom_region_index_input=not rflow, include_spacing_input=True), 1234)
@@ -82,11 +103,18 @@ def diffusion(rflow, with_controlnet):
         learner = fill(ControlNetMaisi(**backbone(rflow), conditioning_embedding_in_channels=8,
                                        conditioning_embedding_num_channels=[8, 16, 32]), 777)
         label = fixture(f"controlnet_{family}")["in.label"]
-        condition = torch.cat([(label >> bit & 1).float() for bit in range(8)], dim=1)
         classes = {"class_labels": inputs["class_labels"]} if rflow else {}
-        down, mid = learner(x=noisy, timesteps=time, controlnet_cond=condition, **classes)
-        inputs.update(down_block_additional_residuals=down, mid_block_additional_residual=mid)
-    loss = torch.nn.functional.l1_loss(unet(**inputs), target)
+
+        def guided(label):
+            down, mid = learner(x=noisy, timesteps=time, controlnet_cond=planes(label), **classes)
+            return unet(**inputs, down_block_additional_residuals=down, mid_block_additional_residual=mid)
+
+    if with_contrast:
+        free = without_tumour(label)
+        loss = contrastive(guided(label), guided(free), target, label != free)
+    else:
+        predicted = guided(label) if with_controlnet else unet(**inputs)
+        loss = torch.nn.functional.l1_loss(predicted, target)
     loss.backward()
     return {"loss": loss.item(), "gradient_norm": gradient_norm(learner)}
 
@@ -149,6 +177,7 @@ def adversarial():
 def main():
     cases = {f"{part}_{family}": diffusion(family == "rflow", part == "controlnet")
              for part in ("unet", "controlnet") for family in ("ddpm", "rflow")}
+    cases["contrast_rflow"] = diffusion(True, True, with_contrast=True)
     print(json.dumps({**cases, "autoencoder": autoencoder(), "adversarial": adversarial()}, indent=1))
 
 

@@ -4,7 +4,7 @@
 #include "plugins/maisi/controlnet.h"
 #include "plugins/maisi/denoisers.h"
 #include "plugins/maisi/perceptual_network.h"
-#include "plugins/maisi/trainers.h"
+#include "plugins/maisi/unet_trainer.h"
 #include "plugins/support/test_call.h"
 #include "tests/golden/maisi/configs.h"
 #include "tests/golden/support/golden.h"
@@ -74,6 +74,12 @@ double alpha_bar(int steps) {
   return product;
 }
 
+at::Tensor bit_planes(const at::Tensor& label) {
+  std::vector<at::Tensor> planes;
+  for (std::int64_t bit = 0; bit < 8; ++bit) planes.push_back(label.bitwise_right_shift(bit).bitwise_and(1));
+  return at::cat(planes, 1);
+}
+
 /// The fixture's conditions around its latent, with noise on it as the method trains.
 Tensors batch(bool rflow) {
   const std::string family = rflow ? "rflow" : "ddpm";
@@ -91,9 +97,7 @@ Tensors batch(bool rflow) {
   tensors["x"] = alpha * x0 + sigma * eps;
   tensors["target"] = rflow ? x0 - eps : eps;
   const at::Tensor label = read_fixture("maisi/controlnet_" + family + "_small.safetensors").at("in.label");
-  std::vector<at::Tensor> planes;
-  for (std::int64_t bit = 0; bit < 8; ++bit) planes.push_back(label.bitwise_right_shift(bit).bitwise_and(1));
-  tensors["controlnet_cond"] = at::cat(planes, 1);
+  tensors["controlnet_cond"] = bit_planes(label);
   return tensors;
 }
 
@@ -133,6 +137,28 @@ TEST_CASE("maisi: a training step of the ControlNet gives the published loss and
   check_recorded(rflow ? "controlnet_rflow" : "controlnet_ddpm", out.at("loss").item<double>(),
                  gradient_norm(controlnet.network()));
   CHECK(gradient_norm(unet.network()) == 0);
+}
+
+TEST_CASE("maisi: tumour weighting and region contrast give the published loss and gradients", "[golden][maisi]") {
+  TestHost host;
+  auto unet = made<Unet>(golden::unet(false, true));
+  auto controlnet = made<ControlNet>(golden::controlnet(false, true));
+  fill_by_rule(unet.network(), 1234);
+  fill_by_rule(controlnet.network(), 777);
+  Tensors tensors = batch(true);
+  const at::Tensor label = read_fixture("maisi/controlnet_rflow_small.safetensors").at("in.label");
+  at::Tensor free = label.clone();
+  free.narrow(2, 0, 16).narrow(3, 0, 16).narrow(4, 0, 8).zero_();
+  tensors["null/controlnet_cond"] = bit_planes(free);
+  const at::Tensor region = differing_region(bit_planes(label), bit_planes(free), tensors.at("target"));
+  tensors["weight"] = 1 + 99 * region.to(at::kFloat);
+  const sdk::TrainPeer peer{"controlnet", sdk::detail::handle(&controlnet), true};
+  const Given given(tensors);
+  const Tensors out = host.call([&](const sdk::Context& context, sdk::Outputs& outputs) {
+    UnetTrainer(unet, context, R"({"train_denoiser": false, "contrast": {}})", std::span(&peer, 1))
+        .step(context, given.binds(), outputs);
+  });
+  check_recorded("contrast_rflow", out.at("loss").item<double>(), gradient_norm(controlnet.network()));
 }
 
 TEST_CASE("maisi: a training step of the VAE gives the published terms and gradients", "[golden][maisi]") {

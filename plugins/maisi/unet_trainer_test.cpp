@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "plugins/maisi/trainers.h"
+#include "plugins/maisi/unet_trainer.h"
 
 #include "plugins/maisi/controlnet.h"
 #include "plugins/maisi/denoisers.h"
@@ -191,6 +191,96 @@ TEST_CASE("trainers: a batch that lacks a tensor or does not fit is refused", "[
   tensors = batch();
   tensors["target"] = tensors["target"].narrow(0, 0, 1);  // would be broadcast
   CHECK_THROWS_WITH(pair.step(trainer, tensors), Contains("target has the shape 1x"));
+}
+
+TEST_CASE("trainers: with the contrast, tumours must show where they are and nowhere else", "[unit][maisi]") {
+  Pair pair;
+  fill(pair.unet.network());
+  pair.controlnet.network().initialize(8);
+  fill(pair.controlnet.network());
+  UnetTrainer plain = pair.trainer(R"({"train_denoiser": false})");
+  UnetTrainer trainer = pair.trainer(R"({"train_denoiser": false, "contrast": {"weight": 0.5}})");
+  Tensors tensors = batch();
+  const double without = pair.step(plain, tensors);
+  tensors["null/controlnet_cond"] = tensors["controlnet_cond"].clone();
+  CHECK(pair.step(trainer, tensors) == Approx(without).epsilon(1e-6));  // no tumours: nothing to compare
+  tensors["null/controlnet_cond"].narrow(2, 0, 2).zero_();
+  const double with = pair.step(trainer, tensors);
+  CHECK(with != Approx(without).epsilon(1e-6));
+  CHECK(with > without - 0.5 * 2);  // each region term is at least -margin
+}
+
+TEST_CASE("trainers: the contrast wants a ControlNet, the null condition and an odd dilation", "[unit][maisi]") {
+  Pair pair;
+  fill(pair.unet.network());
+  UnetTrainer trainer = pair.trainer(R"({"contrast": {}})");
+  CHECK_THROWS_WITH(pair.step(trainer, batch()), Contains("null/controlnet_cond"));
+  CHECK_THROWS_WITH(pair.trainer(R"({"contrast": {"dilation": 4}})"), Contains("odd"));
+  pair.host.call([&](const sdk::Context& context, sdk::Outputs&) {
+    CHECK_THROWS_WITH(UnetTrainer(pair.unet, context, R"({"contrast": {}})", {}), Contains("needs a ControlNet"));
+  });
+}
+
+TEST_CASE("trainers: dropped modalities become general, then unknown", "[unit][maisi]") {
+  TestHost host;
+  auto unet = made<Unet>(R"({"spatial_dims": 3, "in_channels": 2, "out_channels": 2, "num_channels": [4, 8],
+    "num_res_blocks": 1, "attention_levels": [false, false], "norm_num_groups": 2, "num_class_embeds": 16})");
+  fill(unet.network());
+  const auto loss = [&](double dropout, float first, float second, std::initializer_list<float> codes) {
+    host.noise = [&](at::IntArrayRef shape) {
+      at::Tensor draws = at::empty(shape);
+      draws.select(1, 0).fill_(first);
+      draws.select(1, 1).fill_(second);
+      return draws;
+    };
+    at::Tensor labels = at::empty({static_cast<std::int64_t>(codes.size())});
+    std::copy(codes.begin(), codes.end(), labels.mutable_data_ptr<float>());
+    const Given given({{"x", at::ones({2, 2, 4, 4, 2})},
+                       {"timesteps", at::ones({2}).mul(10)},
+                       {"target", at::zeros({2, 2, 4, 4, 2})},
+                       {"class_labels", labels}});
+    return host
+        .call([&](const sdk::Context& context, sdk::Outputs& out) {
+          const std::string options = R"({"modality_dropout": )" + std::to_string(dropout) + "}";
+          UnetTrainer(unet, context, options, {}).step(context, given.binds(), out);
+        })
+        .at("loss")
+        .item<double>();
+  };
+  const double specific = loss(0, 0, 0, {3, 9});
+  CHECK(loss(0.1, 0.5F, 0.5F, {3, 9}) == specific);                // neither is drawn
+  CHECK(loss(0.1, 0.05F, 0.5F, {3, 9}) == loss(0, 0, 0, {1, 8}));  // CT, MR
+  CHECK(loss(0.1, 0.05F, 0.5F, {0, 8}) == loss(0, 0, 0, {0, 8}));  // already general
+  CHECK(loss(0.1, 0.5F, 0.05F, {3, 9}) == loss(0, 0, 0, {0, 0}));  // unknown
+  CHECK(loss(0.1, 0.05F, 0.5F, {3, 9}) != Approx(specific).epsilon(1e-6));
+}
+
+TEST_CASE("trainers: only adapters learn, and before their first step nothing changes", "[unit][maisi]") {
+  Pair pair;
+  fill(pair.unet.network());
+  pair.controlnet.network().initialize(8);
+  const Tensors before = values_of(pair.unet.network());
+  UnetTrainer plain = pair.trainer("{}");
+  const Tensors tensors = batch();
+  const double loss = pair.step(plain, tensors);
+  UnetTrainer trainer = pair.trainer(R"({"lora": {"rank": 2}})", false);
+  CHECK(pair.step(trainer, tensors) == Approx(loss).epsilon(1e-6));
+  const auto saved = [&] {
+    return pair.host.call(
+        [&](const sdk::Context& context, sdk::Outputs& out) { trainer.save(context, MEDGEN_TRAIN_WEIGHTS, out); });
+  };
+  const Tensors start = saved();
+  for (const auto& [name, value] : start) CHECK_THAT(name, Contains(".lora_A") || Contains(".lora_B"));
+  for (int i = 0; i < 3; ++i) {
+    pair.apply(trainer, 1e-2);
+    pair.step(trainer, tensors);
+  }
+  CHECK_FALSE(equal(saved(), start));
+  for (const auto& [name, value] : values_of(pair.unet.network())) {
+    INFO(name);
+    const bool adapted = start.contains("weights/" + name.substr(0, name.rfind('.')) + ".lora_A");
+    CHECK(value.equal(before.at(name)) == !(adapted && name.ends_with(".weight")));
+  }
 }
 
 }  // namespace medgen::maisi
