@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Conditional training with small networks: ControlNet, inpainting, adapters, a mask generator; and what is made with them."""
+import json
+import random
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+import nifti
+import tool
+
+SIZE = (8, 12, 8)
+VOXELS = SIZE[0] * SIZE[1] * SIZE[2]
+VAE = {"spatial_dims": 3, "num_channels": [4, 8], "num_res_blocks": 1, "attention_levels": [False, False],
+       "latent_channels": 2, "norm_num_groups": 2, "use_convtranspose": True}
+BACKBONE = {"spatial_dims": 3, "in_channels": 2, "num_channels": [4, 8], "num_res_blocks": 1,
+            "attention_levels": [False, True], "num_head_channels": 4, "norm_num_groups": 2, "include_fc": True,
+            "num_class_embeds": 16}
+UNET = {**BACKBONE, "out_channels": 2, "include_spacing_input": True}
+CONDITIONS = {"component": "maisi.conditions", "config": {"spacing": True, "modality": "ct_contrast", "num_class_embeds": 16}}
+LABELS = {"component": "maisi.labels", "config": {"encoding": "bits", "null_labels": {"2": 1}}}
+INPAINTING = {"component": "maisi.inpainting", "config": {"classes": [2]}}
+RFLOW = {"component": "scheduler.rflow", "config": {"use_discrete_timesteps": False}}
+DATA = {"modality": "ct", "axes": "xyz", "intensity": {"kind": "window", "low": 0, "high": 100},
+        "labels": {"organ": 1, "tumour": 2}}
+
+
+def controlnet(planes):
+    return {"component": "maisi.controlnet",
+            "config": {**BACKBONE, "conditioning_embedding_in_channels": planes, "conditioning_embedding_num_channels": [4, 4]}}
+
+
+def model(conditioners=None, **more):
+    return {"components": {"compressor": {"component": "maisi.autoencoder", "config": VAE},
+                           "denoiser": {"component": "maisi.unet", "config": UNET}, "scheduler": RFLOW,
+                           "conditioners": {"conditions": CONDITIONS, **(conditioners or {})}},
+            "data": DATA, "defaults": {"steps": 2}, **more}
+
+
+def label(i):
+    x, y = i % SIZE[0], i // SIZE[0] % SIZE[1]
+    return 2 if 2 <= x < 5 and 4 <= y < 8 else int(x >= 2)
+
+
+def voxels_of(path):
+    return nifti.Volume(path).values
+
+
+class Conditional(tool.Case):
+    """The base model and its data are made once, in a folder of their own."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.base = tempfile.TemporaryDirectory(prefix="medgen-e2e-")
+        cls.addClassCleanup(cls.base.cleanup)
+        cls.data = Path(cls.base.name) / "data"
+        draw = random.Random(1)
+        for name in ("a", "b"):
+            nifti.write(cls.data / "images" / f"{name}.nii", SIZE, [draw.randint(0, 60) + 20 * label(i) for i in range(VOXELS)], "int16")
+            nifti.write(cls.data / "labels" / f"{name}.nii", SIZE, [label(i) for i in range(VOXELS)])
+        document = {"medgen": 1, "seed": 3, "runtime": {"precision": "fp32"}, "steps": {
+            "vae": {**cls.training(), "train": model(), "component": "compressor", "to": "vae"},
+            "unet": {**cls.training(), "train": "@vae", "component": "denoiser", "to": "model", "iterations": 20,
+                     "options": {"modality_dropout": 0.1}, "schedule": "polynomial"}}}
+        path = Path(cls.base.name) / "base.json"
+        path.write_text(json.dumps(document))
+        result = tool.run("run", path)
+        if result.returncode != 0:
+            raise AssertionError(result.stderr)
+        cls.model = Path(cls.base.name) / "model"
+
+    @classmethod
+    def training(cls):
+        return {"data": str(cls.data), "iterations": 4, "learning_rate": 0.01, "log_every": 1}
+
+    def run_steps(self, **steps):
+        self.run_pipeline({"medgen": 1, "seed": 3, "runtime": {"precision": "fp32"}, "steps": steps})
+
+    def refused(self, code, text, **steps):
+        document = {"medgen": 1, "seed": 3, "runtime": {"precision": "fp32"}, "steps": steps}
+        result = tool.run("run", self.write_pipeline(document))
+        self.assertEqual(result.returncode, code, result.stderr)
+        self.assertIn(text, result.stderr)
+
+    def with_controlnet(self, conditioner, planes):
+        """The base model with a ControlNet to be trained, in line."""
+        described = json.loads((self.model / "model.json").read_text())
+        for part in ("compressor", "denoiser"):
+            described["components"][part]["weights"] = str(self.model / f"{part}.safetensors")
+        described["components"]["conditioners"].update(planes=conditioner, controlnet=controlnet(planes))
+        return described
+
+    def train_controlnet(self, conditioner, planes, **options):
+        return {**self.training(), "train": self.with_controlnet(conditioner, planes), "component": "denoiser", "with": ["controlnet"],
+                "loss_weights": {"tumour": 100}, "to": "controlnet",
+                "options": {"train_denoiser": False, "weight_decay": 0.01, **options}}
+
+    def log(self, to, step):
+        return [json.loads(line) for line in (self.folder / to / "training" / step / "log.jsonl").read_text().splitlines()]
+
+    def test_a_controlnet_learns_beside_its_frozen_unet(self):
+        self.run_steps(net=self.train_controlnet(LABELS, 8, contrast={}),
+                       ct={"generate": "@net", "mask": str(self.data / "labels" / "a.nii")}, save={"write": "@ct", "to": "out"})
+        name = "denoiser.safetensors"
+        self.assertEqual((self.folder / "controlnet" / name).read_bytes(), (self.model / name).read_bytes())
+        self.assertTrue((self.folder / "controlnet" / "controlnet.safetensors").exists())
+        self.assertTrue(all("contrast" in line for line in self.log("controlnet", "net")))
+        self.assertEqual(len(tool.contents(self.folder / "out")), 2)
+        scales = [json.loads((folder / "model.json").read_text())["latent"]["scale"] for folder in (self.model, self.folder / "controlnet")]
+        self.assertEqual(*scales)
+
+    def test_only_labels_of_the_model_are_weighted(self):
+        step = self.train_controlnet(LABELS, 8)
+        step["loss_weights"] = {"tumor": 100}
+        self.refused(3, "tumour", net=step)
+
+    def test_an_image_gets_a_tumour_and_stays_itself_elsewhere(self):
+        given = {"mask": str(self.data / "labels" / "a.nii"), "image": str(self.data / "images" / "a.nii")}
+        (self.folder / "tumour").mkdir()
+        nifti.write(self.folder / "tumour" / "a.nii", SIZE, [2 if label(i) == 2 else 0 for i in range(VOXELS)])
+        given["mask"] = "tumour/a.nii"
+        make = {"generate": "@net", **given}
+        self.run_steps(net=self.train_controlnet(INPAINTING, 2), ct=make, free={**make, "outside_mask": "generated"},
+                       save={"write": "@ct", "to": "out"}, save_free={"write": "@free", "to": "free"})
+        before = voxels_of(self.data / "images" / "a.nii")
+        kept, free = (voxels_of(next((self.folder / to).rglob("*image.nii.gz"))) for to in ("out", "free"))
+        outside = [i for i in range(VOXELS) if label(i) != 2]
+        self.assertEqual([kept[i] for i in outside], [before[i] for i in outside])
+        self.assertNotEqual([free[i] for i in outside], [before[i] for i in outside])
+        inside = [i for i in range(VOXELS) if label(i) == 2]
+        self.assertEqual([kept[i] for i in inside], [free[i] for i in inside])
+        self.assertNotEqual([kept[i] for i in inside], [before[i] for i in inside])
+        net = {"generate": "controlnet", **given}
+        for change, text in (({"image": [given["image"], str(self.data / "images" / "b.nii")]}, "2 images for 1 masks"),
+                             ({"image": None}, 'has no "image"'), ({"resample_mm": [2, 2, 2]}, "resample_mm")):
+            step = {key: value for key, value in {**net, **change}.items() if value is not None}
+            self.refused(3, text, ct=step, save={"write": "@ct", "to": "refused"})
+
+    def test_an_image_for_a_model_that_takes_none(self):
+        self.refused(3, "takes no image", ct={"generate": str(self.model), "mask": str(self.data / "labels"),
+                                              "image": str(self.data / "images")}, save={"write": "@ct", "to": "out"})
+
+    def test_an_adapter_is_small_and_changes_its_own_base_alone(self):
+        lora = {**self.training(), "train": str(self.model), "component": "denoiser", "to": "adapter",
+                "options": {"lora": {"rank": 2, "convolutions": True}}}
+        make = {"generate": str(self.model), "size": list(SIZE), "spacing_mm": [1, 1, 1]}
+        changes = {"plain": {}, "adapted": {"adapters": ["@lora"]},
+                   "none": {"adapters": [{"adapter": "@lora", "strength": 0}]}}
+        steps = {name: {**make, **change} for name, change in changes.items()}
+        saves = {f"save_{name}": {"write": f"@{name}", "to": name} for name in changes}
+        self.run_steps(lora=lora, **steps, **saves)
+        images = {name: voxels_of(next((self.folder / name).rglob("*image.nii.gz"))) for name in changes}
+        self.assertEqual(images["plain"], images["none"])
+        self.assertNotEqual(images["plain"], images["adapted"])
+        self.assertFalse((self.folder / "adapter" / "model.json").exists())
+        self.assertIn("denoiser.adapters", self.manifest("adapted")["run"]["models"][0]["weights"])
+        again = tool.run("run", self.folder / "adapted" / "run.json", "--set", "steps.save_adapted.to=again")
+        self.assertEqual(again.returncode, 0, again.stderr)
+        other = Path(self.base.name) / "vae"
+        self.refused(3, "has none with weights", ct={**make, "generate": str(other), "adapters": ["adapter"]},
+                     save={"write": "@ct", "to": "refused"})
+
+    def test_an_adapter_of_other_weights_is_refused(self):
+        steps = {"more": {**self.training(), "train": str(self.model), "component": "denoiser", "to": "more"},
+                 "lora": {**self.training(), "train": "@more", "component": "denoiser", "to": "adapter", "options": {"lora": {}}}}
+        self.run_steps(**steps)
+        self.refused(3, "was trained on", ct={"generate": str(self.model), "size": list(SIZE), "spacing_mm": [1, 1, 1],
+                                              "adapters": ["adapter"]}, save={"write": "@ct", "to": "out"})
+        self.refused(3, "has none yet", lora={**steps["lora"], "train": model(), "to": "other"})
+
+    def test_label_maps_and_then_images_from_one_package(self):
+        masks = {"components": {
+            "compressor": {"component": "maisi.mask_autoencoder",
+                           "config": {**VAE, "in_channels": 8, "out_channels": 3, "classes": [0, 1, 2]}},
+            "denoiser": {"component": "maisi.mask_unet",
+                         "config": {"spatial_dims": 3, "in_channels": 2, "out_channels": 2, "channels": [4, 8], "num_res_blocks": 1,
+                                    "attention_levels": [False, True], "num_head_channels": 4, "norm_num_groups": 2,
+                                    "with_conditioning": True, "cross_attention_dim": 2}},
+            "scheduler": RFLOW,
+            "conditioners": {"sizes": {"component": "maisi.anatomy_sizes", "config": {"slots": [
+                {"name": "organ", "label": 1, "volumes_ml": [0.1, 1]},
+                {"name": "tumour", "label": 2, "tumour": True, "volumes_ml": [0.01, 0.2]}]}}}},
+            "data": {"modality": "labels", "axes": "xyz", "labels": {"organ": 1, "tumour": 2}}, "defaults": {"steps": 2}}
+        images = self.with_controlnet(LABELS, 8)
+        images["mask_generator"] = "masks"
+        asked = {"size": list(SIZE), "spacing_mm": [1, 1, 1], "count": 2, "conditions": {"anatomy_sizes": {"tumour": 0.5}}}
+        self.run_steps(
+            masks_vae={**self.training(), "train": masks, "component": "compressor", "to": "masks_vae", "iterations": 60},
+            masks={**self.training(), "train": "@masks_vae", "component": "denoiser", "to": "masks"},
+            net={**self.training(), "train": images, "component": "denoiser", "with": ["controlnet"], "to": "package",
+                 "options": {"train_denoiser": False}})
+        self.assertGreater(self.log("masks_vae", "masks_vae")[-1]["accuracy"], self.log("masks_vae", "masks_vae")[0]["accuracy"])
+        (self.folder / "masks").rename(self.folder / "elsewhere")  # the package holds all it needs
+        make = {"generate": "package", **asked}
+        self.run_steps(ct=make, save={"write": "@ct", "to": "out", "contact_sheet": "sheet.png"})
+        made = tool.contents(self.folder / "out")
+        self.assertEqual(len(made), 4)
+        for path in (self.folder / "out").rglob("*label.nii.gz"):
+            self.assertLessEqual(set(voxels_of(path)), {0, 1, 2})
+        self.run_steps(ct=make, save={"write": "@ct", "to": "again"})
+        self.assertEqual(list(tool.contents(self.folder / "again").values()), list(made.values()))
+        self.assertEqual(len(self.manifest()["run"]["models"]), 2)
+        self.run_steps(maps={"generate": "elsewhere", **asked}, save={"write": "@maps", "to": "maps"})
+        self.assertEqual(len(tool.contents(self.folder / "maps")), 2)
+        self.refused(3, "is no condition", ct={**make, "conditions": {"anatomy_size": {}}}, save={"write": "@ct", "to": "no"})
+
+
+if __name__ == "__main__":
+    tool.MEDGEN, tool.PLUGINS = sys.argv[1:3]
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:])
