@@ -125,7 +125,7 @@ class Conditional(tool.Case):
         self.run_steps(net=self.train_controlnet(INPAINTING, 2), ct=make, free={**make, "outside_mask": "generated"},
                        save={"write": "@ct", "to": "out"}, save_free={"write": "@free", "to": "free"})
         before = voxels_of(self.data / "images" / "a.nii")
-        kept, free = (voxels_of(next((self.folder / to).rglob("*image.nii.gz"))) for to in ("out", "free"))
+        kept, free = (voxels_of(next((self.folder / to).glob("images/*.nii.gz"))) for to in ("out", "free"))
         outside = [i for i in range(VOXELS) if label(i) != 2]
         self.assertEqual([kept[i] for i in outside], [before[i] for i in outside])
         self.assertNotEqual([free[i] for i in outside], [before[i] for i in outside])
@@ -151,7 +151,7 @@ class Conditional(tool.Case):
         steps = {name: {**make, **change} for name, change in changes.items()}
         saves = {f"save_{name}": {"write": f"@{name}", "to": name} for name in changes}
         self.run_steps(lora=lora, **steps, **saves)
-        images = {name: voxels_of(next((self.folder / name).rglob("*image.nii.gz"))) for name in changes}
+        images = {name: voxels_of(next((self.folder / name).glob("images/*.nii.gz"))) for name in changes}
         self.assertEqual(images["plain"], images["none"])
         self.assertNotEqual(images["plain"], images["adapted"])
         self.assertFalse((self.folder / "adapter" / "model.json").exists())
@@ -197,7 +197,7 @@ class Conditional(tool.Case):
         self.run_steps(ct=make, save={"write": "@ct", "to": "out", "contact_sheet": "sheet.png"})
         made = tool.contents(self.folder / "out")
         self.assertEqual(len(made), 4)
-        for path in (self.folder / "out").rglob("*label.nii.gz"):
+        for path in (self.folder / "out").glob("labels/*.nii.gz"):
             self.assertLessEqual(set(voxels_of(path)), {0, 1, 2})
         self.run_steps(ct=make, save={"write": "@ct", "to": "again"})
         self.assertEqual(list(tool.contents(self.folder / "again").values()), list(made.values()))
