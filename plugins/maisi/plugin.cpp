@@ -6,7 +6,6 @@
 #include "plugins/maisi/controlnet.h"
 #include "plugins/maisi/denoisers.h"
 #include "plugins/maisi/inpainting.h"
-#include "plugins/maisi/mask_autoencoder.h"
 #include "plugins/maisi/perceptual_network.h"
 
 #include <medgen/sdk/sdk.hpp>
@@ -29,7 +28,6 @@ constexpr medgen::sdk::Plugin kPlugin{
 MEDGEN_PLUGIN(kPlugin, medgen::sdk::compressor<medgen::maisi::Autoencoder>, medgen::sdk::denoiser<medgen::maisi::Unet>,
               medgen::sdk::denoiser<medgen::maisi::MaskUnet>, medgen::sdk::conditioner<medgen::maisi::ControlNet>,
               medgen::sdk::conditioner<medgen::maisi::Conditions>, medgen::sdk::conditioner<medgen::maisi::LabelPlanes>,
-              medgen::sdk::compressor<medgen::maisi::MaskAutoencoder>,
               medgen::sdk::conditioner<medgen::maisi::AnatomySizes>,
               medgen::sdk::conditioner<medgen::maisi::Inpainting>,
               medgen::sdk::conditioner<medgen::maisi::PerceptualNetwork>)

@@ -40,37 +40,6 @@ inline constexpr std::string_view kAutoencoderSchema = R"json({
   }
 })json";
 
-inline constexpr std::string_view kMaskAutoencoderSchema = R"json({
-  "type": "object",
-  "additionalProperties": false,
-  "required": ["num_channels", "num_res_blocks", "attention_levels", "classes"],
-  "properties": {
-    "spatial_dims": {"const": 3, "default": 3},
-    "in_channels": {"type": "integer", "minimum": 1, "default": 1},
-    "out_channels": {"type": "integer", "minimum": 1, "default": 1},
-    "num_res_blocks": {"type": ["integer", "array"], "items": {"type": "integer", "minimum": 1}, "description": "one number, or one per level"},
-    "num_channels": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "description": "per level; each further level halves the grid"},
-    "attention_levels": {"type": "array", "items": {"type": "boolean"}, "minItems": 1},
-    "latent_channels": {"type": "integer", "minimum": 1, "default": 3},
-    "norm_num_groups": {"type": "integer", "minimum": 1, "default": 32},
-    "norm_eps": {"type": "number", "exclusiveMinimum": 0, "default": 1e-6},
-    "with_encoder_nonlocal_attn": {"type": "boolean", "default": false},
-    "with_decoder_nonlocal_attn": {"type": "boolean", "default": false},
-    "include_fc": {"type": "boolean", "default": false},
-    "use_combined_linear": {"type": "boolean", "default": false},
-    "use_convtranspose": {"type": "boolean", "default": false, "description": "transposed convolutions on the way up (mask VAE)"},
-    "use_flash_attention": {"type": "boolean", "default": false, "description": "accepted; no effect on the numbers"},
-    "use_checkpointing": {"type": "boolean", "default": false, "description": "accepted; no effect on the numbers"},
-    "num_splits": {"type": "integer", "minimum": 1, "default": 16, "description": "accepted; the whole volume is always computed exactly"},
-    "dim_split": {"type": "integer", "minimum": 0, "maximum": 2, "default": 0, "description": "accepted, as num_splits"},
-    "norm_float16": {"type": "boolean", "default": false, "description": "accepted; statistics are always float32"},
-    "print_info": {"type": "boolean", "default": false},
-    "save_mem": {"type": "boolean", "default": true},
-    "classes": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "uniqueItems": true, "description": "label id of each output channel, 0 for the background among them"},
-    "encoding": {"enum": ["bits", "one_hot"], "default": "bits", "description": "what goes in: plane b is bit b of the label (released), or one plane for each class"}
-  }
-})json";
-
 inline constexpr std::string_view kAutoencoderIo = R"json({
   "functions": {
     "encode": {

@@ -172,7 +172,7 @@ class Conditional(tool.Case):
 
     def test_label_maps_and_then_images_from_one_package(self):
         masks = {"components": {
-            "compressor": {"component": "maisi.mask_autoencoder",
+            "compressor": {"component": "maisi.autoencoder",
                            "config": {**VAE, "in_channels": 8, "out_channels": 3, "classes": [0, 1, 2]}},
             "denoiser": {"component": "maisi.mask_unet",
                          "config": {"spatial_dims": 3, "in_channels": 2, "out_channels": 2, "channels": [4, 8], "num_res_blocks": 1,
