@@ -17,7 +17,7 @@ void emit_scalar(sdk::Outputs& out, const char* name, const at::Tensor& value) {
 }
 
 at::Tensor host_noise(const sdk::Context& context, at::IntArrayRef shape, at::Device device, std::string_view purpose,
-                      medgen_noise_t distribution) {
+                      std::int32_t distribution) {
   const at::Tensor noise = at::empty(shape, at::TensorOptions().dtype(at::kFloat).device(at::kCPU));
   medgen_tensor_t view{};
   view.data = noise.data_ptr();

@@ -5,6 +5,7 @@
 #include <medgen/sdk/sdk.hpp>
 #include <nlohmann/json_fwd.hpp>
 
+#include <cstdint>
 #include <string_view>
 
 // What the training steps of all components need.
@@ -19,6 +20,6 @@ void emit_scalar(sdk::Outputs& out, const char* name, const at::Tensor& value);
 
 /// Random numbers of the host, float32 on `device`: the same for any number of threads.
 at::Tensor host_noise(const sdk::Context& context, at::IntArrayRef shape, at::Device device, std::string_view purpose,
-                      medgen_noise_t distribution = MEDGEN_NOISE_NORMAL);
+                      std::int32_t distribution = MEDGEN_NOISE_NORMAL);
 
 }  // namespace medgen::support
