@@ -2,54 +2,52 @@
 #include "core/train/loop.h"
 
 #include "core/base/error.h"
-#include "core/base/file.h"
-#include "core/config/json.h"
-#include "core/events/event_writer.h"
 #include "core/run/folder_lock.h"
-#include "core/weights/safetensors.h"
 
-#include <nlohmann/json.hpp>
-
-#include <charconv>
 #include <chrono>
 #include <cmath>
-#include <fstream>
 #include <numbers>
-#include <optional>
 
 namespace medgen {
 namespace {
 
+namespace fs = std::filesystem;
+
 using Clock = std::chrono::steady_clock;
 
-constexpr std::uint32_t kEverything = MEDGEN_TRAIN_WEIGHTS | MEDGEN_TRAIN_EMA | MEDGEN_TRAIN_OPTIMIZER;
+bool due(std::uint64_t iteration, std::uint64_t every) {
+  return every > 0 && iteration > 0 && iteration % every == 0;
+}
 
 class Loop {
  public:
-  Loop(Learner& learner, const BatchMaker& make_batch, const LoopOptions& options, const RunObserver& observer)
+  Loop(Learner& learner, const BatchMaker& make_batch, const LoopOptions& options, const RunObserver& observer,
+       const LoopHooks& hooks)
       : learner_(learner),
         make_batch_(make_batch),
         options_(options),
         observer_(observer),
-        checkpoint_(options.folder / "checkpoint.safetensors") {}
+        hooks_(hooks),
+        checkpoint_(options.folder / "checkpoint.safetensors"),
+        best_(options.folder / "best.safetensors"),
+        good_(options.folder / "good.safetensors"),
+        watch_(options.watch) {}
 
-  void run() {
-    std::filesystem::create_directories(options_.folder);
+  LoopResult run() {
+    fs::create_directories(options_.folder);
     const FolderLock lock(options_.folder);
     resume();
-    forget_log_since(options_.folder / "log.jsonl");
-    log_.open(options_.folder / "log.jsonl", std::ios::app);
-    if (options_.log_every > 0) events_.emplace(options_.folder / "events", iteration_ + 1);
+    if (options_.log_every > 0) log_.emplace(options_.folder, options_.step, state_.iteration, observer_);
     start_ = Clock::now();
-    while (iteration_ < options_.iterations && !out_of_time()) {
-      iterate();
-      ++iteration_;
-      if (options_.checkpoint_every > 0 && iteration_ % options_.checkpoint_every == 0) save();
-      if (!observer_.cancelled()) continue;
+    try {
+      train();
+    } catch (const Cancelled&) {
       save();
-      throw Cancelled("training was cancelled after iteration {}; run the pipeline again to go on", iteration_);
+      throw Cancelled("training was cancelled after iteration {}; run the pipeline again to go on", state_.iteration);
     }
+    unsaved_ = unsaved_ || out_of_time();  // that its time is over is part of the state
     save();
+    return finish();
   }
 
  private:
@@ -57,130 +55,189 @@ class Loop {
 
   bool out_of_time() const { return options_.minutes > 0 && seconds() >= 60 * options_.minutes; }
 
+  bool out_of_patience() const { return options_.patience > 0 && state_.stale >= options_.patience; }
+
+  bool goes_on() const { return state_.iteration < options_.iterations && !out_of_time() && !out_of_patience(); }
+
   /// How much of the training is over, by whichever limit comes first.
   double fraction() const {
-    const double by_count = static_cast<double>(iteration_) / static_cast<double>(options_.iterations);
+    const double by_count = static_cast<double>(state_.iteration) / static_cast<double>(options_.iterations);
     return options_.minutes > 0 ? std::max(by_count, std::min(seconds() / (60 * options_.minutes), 1.0)) : by_count;
   }
 
   double learning_rate() const {
-    const double warm = options_.warmup == 0
-                            ? 1.0
-                            : std::min(1.0, static_cast<double>(iteration_ + 1) / static_cast<double>(options_.warmup));
+    const double warm =
+        options_.warmup == 0
+            ? 1.0
+            : std::min(1.0, static_cast<double>(state_.iteration + 1) / static_cast<double>(options_.warmup));
     return options_.learning_rate * warm * schedule_factor(options_.schedule, options_.power, fraction());
+  }
+
+  /// What is due after an iteration comes before its checkpoint: whoever goes on from that has it behind.
+  void train() {
+    examine(false);
+    while (goes_on()) {
+      iterate();
+      examine(!goes_on());
+      if (due(state_.iteration, options_.checkpoint_every)) save();
+      observer_.check_cancelled();
+    }
+    examine(true);  // for a training whose time was over before it began
   }
 
   void iterate() {
     CallContext context;
     context.seed = options_.seed;
     context.flags = MEDGEN_CALL_TRAINING;
-    std::map<std::string, double> sums;
+    Scalars sums;
     for (std::uint64_t k = 0; k < options_.accumulate; ++k) {
-      const std::uint64_t batch = iteration_ * options_.accumulate + k;
+      const std::uint64_t batch = state_.iteration * options_.accumulate + k;
       context.step = static_cast<std::uint32_t>(batch);
-      for (const auto& [name, value] : learner_.step(context, make_batch_(batch)))
-        sums[name] += value / static_cast<double>(options_.accumulate);
+      const Scalars scalars = learner_.step(context, make_batch_(batch));
+      require_finite(scalars.at("loss"), batch);
+      for (const auto& [name, value] : scalars) sums[name] += value / static_cast<double>(options_.accumulate);
     }
-    if (!std::isfinite(sums["loss"])) {
-      throw RuntimeError(
-          "the loss is {} at iteration {}; the last checkpoint is '{}': lower the learning rate, clip the gradients, "
-          "or look for bad images",
-          sums["loss"], iteration_, checkpoint_.string());
-    }
+    if (const auto trouble = watch_.loss(sums.at("loss"))) stop(*trouble);
     const double rate = learning_rate();
-    learner_.apply(context, rate);
+    apply(context, rate);
     report(sums, rate);
+    ++state_.iteration;
+    unsaved_ = true;
   }
 
-  void report(const std::map<std::string, double>& scalars, double rate) {
-    const double loss = scalars.at("loss");
-    smooth_ = iteration_ == 0 || smooth_ == 0 ? loss : 0.98 * smooth_ + 0.02 * loss;
-    const std::string note = fmt::format("loss {:.4f}", smooth_);
-    observer_.report({options_.step, "training", {}, iteration_ + 1, options_.iterations, note});
-    const bool last = iteration_ + 1 == options_.iterations;
-    if (options_.log_every == 0 || (!last && (iteration_ + 1) % options_.log_every != 0)) return;
-    std::map<std::string, double> values = scalars;
-    values["learning_rate"] = rate;
-    Json line = values;
-    line["iteration"] = iteration_ + 1;
-    line["iterations"] = options_.iterations;
-    line["seconds"] = seconds();
-    log_ << dump_compact(line) << std::endl;
-    tell_events(values);
+  void require_finite(double loss, std::uint64_t batch) const {
+    if (std::isfinite(loss)) return;
+    throw RuntimeError(
+        "the loss is {} at iteration {}{}; {}: lower the learning rate, clip the gradients, or look at "
+        "these cases",
+        loss, state_.iteration, described(batch), last_good());
   }
 
-  void tell_events(const std::map<std::string, double>& values) {
-    if (!events_) return;
+  void apply(const CallContext& context, double rate) {
     try {
-      events_->scalars(iteration_ + 1, values);
-    } catch (const RuntimeError& error) {  // the training is worth more than its curves
-      observer_.say(LogLevel::Warning, fmt::format("steps.{}: no more events: {}", options_.step, error.what()));
-      events_.reset();
+      learner_.apply(context, rate);
+    } catch (const PluginError& error) {  // gradients that are not finite
+      throw RuntimeError("at iteration {}{}: {}; {}", state_.iteration,
+                         described(state_.iteration * options_.accumulate), error.what(), last_good());
     }
   }
 
+  std::string described(std::uint64_t batch) const {
+    return hooks_.describe ? fmt::format(" ({})", hooks_.describe(batch)) : "";
+  }
+
+  std::string last_good() const {
+    return fs::exists(checkpoint_) ? fmt::format("the last good state is '{}'", checkpoint_.string())
+                                   : "there is no checkpoint yet";
+  }
+
+  /// Brings back the last state that nothing spoke against.
+  [[noreturn]] void stop(const std::string& trouble) const {
+    if (fs::exists(good_)) fs::rename(good_, checkpoint_);
+    throw RuntimeError(
+        "training stops at iteration {}: {}; {}: lower the learning rate, clip the gradients, or set "
+        "\"watch\" in the step",
+        state_.iteration, trouble, last_good());
+  }
+
+  void examine(bool at_end) {
+    const std::uint64_t now = state_.iteration;
+    const bool validates = hooks_.validate && options_.validate_every > 0 && now > 0;
+    if (validates && state_.validated != now && (at_end || due(now, options_.validate_every))) validate();
+    if (hooks_.sample && state_.sampled != now && due(now, options_.sample_every)) sample();
+  }
+
+  void validate() {
+    const Scalars scalars = hooks_.validate();
+    const double loss = scalars.at("loss");
+    if (!std::isfinite(loss)) stop(fmt::format("the loss on the held-out cases is {}", loss));
+    const bool better = !state_.best || loss < state_.best->loss;
+    state_.validated = state_.iteration;
+    state_.stale = better ? 0 : state_.stale + 1;
+    if (better) state_.best = BestLoss{loss, state_.iteration};
+    if (better) save_checkpoint(best_, learner_, current(), options_.fingerprint);
+    unsaved_ = true;
+    Scalars named;
+    for (const auto& [name, value] : scalars) named["validation_" + name] = value;
+    if (log_) log_->tell(state_.iteration, options_.iterations, seconds(), named);
+    last_validation_ = fmt::format(", held-out {:.4f}", loss);
+    if (out_of_patience()) {
+      observer_.say(LogLevel::Info,
+                    fmt::format("steps.{}: {} validations without a lower loss than {:.4g} (iteration {}): it ends",
+                                options_.step, state_.stale, state_.best->loss, state_.best->iteration));
+    }
+  }
+
+  void sample() {
+    const TrainingSample made = hooks_.sample(state_.iteration);
+    if (log_ && !made.png.empty()) log_->show(state_.iteration, "samples", made.png);
+    if (log_ && !made.spreads.empty()) log_->tell(state_.iteration, options_.iterations, seconds(), made.spreads);
+    if (const auto trouble = watch_.spread(made.spreads)) stop(*trouble);
+    state_.sampled = state_.iteration;
+    unsaved_ = true;
+  }
+
+  void report(const Scalars& scalars, double rate) {
+    const std::uint64_t done = state_.iteration + 1;
+    const double loss = scalars.at("loss");
+    smooth_ = state_.iteration == 0 || smooth_ == 0 ? loss : 0.98 * smooth_ + 0.02 * loss;
+    const std::string note = fmt::format("loss {:.4f}{}", smooth_, last_validation_);
+    observer_.report({options_.step, "training", {}, done, options_.iterations, note});
+    if (!log_ || (done != options_.iterations && done % options_.log_every != 0)) return;
+    Scalars values = scalars;
+    values["learning_rate"] = rate;
+    log_->tell(done, options_.iterations, seconds(), values);
+  }
+
+  LoopState current() const {
+    LoopState state = state_;
+    state.seconds = seconds();
+    state.watch = watch_.state();
+    return state;
+  }
+
+  /// While the loss rises, the state before it did is kept beside the last one.
   void save() {
-    const Metadata metadata = {{"medgen.iteration", std::to_string(iteration_)},
-                               {"medgen.seconds", fmt::format("{}", seconds())},
-                               {"medgen.fingerprint", options_.fingerprint}};
-    write_safetensors(checkpoint_, learner_.save(kEverything), metadata);
+    if (!unsaved_) return;
+    const bool doubtful = watch_.doubtful();
+    if (doubtful && !fs::exists(good_) && fs::exists(checkpoint_)) fs::rename(checkpoint_, good_);
+    save_checkpoint(checkpoint_, learner_, current(), options_.fingerprint);
+    if (!doubtful) fs::remove(good_);
+    unsaved_ = false;
   }
 
+  /// A training killed between the renaming of one and the writing of the next has only the good state.
   void resume() {
-    if (!std::filesystem::exists(checkpoint_)) return;
-    const SafetensorsFile file(checkpoint_);
-    const auto& metadata = file.metadata();
-    const auto value = [&](const char* key) {
-      const auto found = metadata.find(key);
-      return found == metadata.end() ? std::string() : found->second;
-    };
-    if (value("medgen.fingerprint") != options_.fingerprint) {
-      throw DataError(
-          "'{}' belongs to another training (other data, model or options); choose another folder, or delete it to "
-          "start anew",
-          checkpoint_.string());
-    }
-    iteration_ = number<std::uint64_t>(value("medgen.iteration"));
-    seconds_before_ = number<double>(value("medgen.seconds"));
-    learner_.load(kEverything, file.tensors());
-    observer_.say(LogLevel::Info, fmt::format("steps.{}: going on from iteration {}", options_.step, iteration_));
+    const bool renamed = !fs::exists(checkpoint_) && fs::exists(good_);
+    const fs::path& from = renamed ? good_ : checkpoint_;
+    if (!fs::exists(from)) return;
+    state_ = load_checkpoint(from, learner_, options_.fingerprint);
+    seconds_before_ = state_.seconds;
+    watch_ = Watch(options_.watch, state_.watch);
+    observer_.say(LogLevel::Info, fmt::format("steps.{}: going on from iteration {}", options_.step, state_.iteration));
   }
 
-  /// Iterations after the checkpoint are done again, and logged again.
-  void forget_log_since(const std::filesystem::path& file) const {
-    std::ifstream log(file);
-    std::string kept;
-    bool forgotten = false;
-    for (std::string line; std::getline(log, line);) {
-      const Json entry = Json::parse(line, nullptr, false);
-      const bool past = entry.is_object() && entry.value("iteration", Json()).is_number_unsigned() &&
-                        entry["iteration"].get<std::uint64_t>() <= iteration_;
-      if (past) kept += line + '\n';
-      forgotten = forgotten || !past;
-    }
-    if (forgotten) write_file(file, kept);
-  }
-
-  template <typename T>
-  T number(const std::string& text) const {
-    T result{};
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), result);
-    if (error == std::errc() && end == text.data() + text.size()) return result;
-    throw DataError("'{}' is damaged: it does not say how far the training was; delete it to start anew",
-                    checkpoint_.string());
+  LoopResult finish() {
+    LoopResult result{current(), state_.iteration, out_of_patience()};
+    if (!options_.keep_best || !state_.best || state_.best->iteration == state_.iteration) return result;
+    result.kept = load_checkpoint(best_, learner_, options_.fingerprint).iteration;
+    return result;
   }
 
   Learner& learner_;
   const BatchMaker& make_batch_;
   const LoopOptions& options_;
   const RunObserver& observer_;
-  std::filesystem::path checkpoint_;
-  std::ofstream log_;
-  std::optional<EventWriter> events_;  ///< where there is a log
+  const LoopHooks& hooks_;
+  fs::path checkpoint_, best_, good_;
+  Watch watch_;
+  std::optional<LogWriter> log_;
   Clock::time_point start_ = Clock::now();
   double seconds_before_ = 0;
-  std::uint64_t iteration_ = 0;
+  LoopState state_;
+  bool unsaved_ = false;  ///< the checkpoint does not hold the state
   double smooth_ = 0;
+  std::string last_validation_;  ///< for the bar
 };
 
 }  // namespace
@@ -197,9 +254,9 @@ double schedule_factor(LearningRate schedule, double power, double fraction) {
   return 1.0;
 }
 
-void train_loop(Learner& learner, const BatchMaker& make_batch, const LoopOptions& options,
-                const RunObserver& observer) {
-  Loop(learner, make_batch, options, observer).run();
+LoopResult train_loop(Learner& learner, const BatchMaker& make_batch, const LoopOptions& options,
+                      const RunObserver& observer, const LoopHooks& hooks) {
+  return Loop(learner, make_batch, options, observer, hooks).run();
 }
 
 }  // namespace medgen

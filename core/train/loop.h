@@ -2,11 +2,16 @@
 #pragma once
 
 #include "core/run/observer.h"
+#include "core/train/checkpoint.h"
+#include "core/train/log_writer.h"
 #include "core/train/trainer.h"
+#include "core/train/watch.h"
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
+#include <optional>
 #include <string>
 
 namespace medgen {
@@ -24,8 +29,13 @@ struct LoopOptions {
   std::uint64_t accumulate = 1;  ///< batches to one optimiser step
   std::uint64_t checkpoint_every = 500;
   std::uint64_t log_every = 10;
+  std::uint64_t validate_every = 0;  ///< 0: never; also at the end
+  std::uint64_t patience = 0;        ///< validations without a lower loss that end the training; 0: any number
+  bool keep_best = false;            ///< the learner ends with the weights of the lowest validation loss
+  std::uint64_t sample_every = 0;    ///< 0: never
+  WatchOptions watch;
   std::uint64_t seed = 0;
-  std::filesystem::path folder;  ///< checkpoint.safetensors, log.jsonl and events/
+  std::filesystem::path folder;  ///< the checkpoints, log.jsonl and events/
   std::string fingerprint;       ///< of everything that decides the result: a checkpoint with another one is refused
 };
 
@@ -33,14 +43,37 @@ struct LoopOptions {
 /// what the uninterrupted run would have seen.
 using BatchMaker = std::function<TensorMap(std::uint64_t batch)>;
 
+/// What a training can do at some point.
+struct TrainingSample {
+  std::string png;                        ///< a picture of it; empty: none
+  std::map<std::string, double> spreads;  ///< standard deviations relative to what they should be, for the watch
+};
+
+/// What the loop asks for when it is time. Functions of the learner's weights (and `iteration`) alone, which change
+/// neither the learner nor what follows. May throw Cancelled: then they are asked again by the run that goes on.
+struct LoopHooks {
+  std::function<Scalars()> validate;  ///< "loss" on held-out cases, and more
+  std::function<TrainingSample(std::uint64_t iteration)> sample;
+  std::function<std::string(std::uint64_t batch)> describe;  ///< what a batch is made of, for messages
+};
+
+struct LoopResult {
+  LoopState state;
+  std::uint64_t kept = 0;    ///< iteration of the weights that the learner ends with
+  bool ended_early = false;  ///< patience was over
+};
+
 /// The factor on the learning rate at `fraction` of the training, in [0, 1]; without the warm-up.
 double schedule_factor(LearningRate schedule, double power, double fraction);
 
-/// Trains until the iterations or the minutes are over, from the last checkpoint in the folder if there is one. Logs
-/// one JSON line every log_every iterations, and the same for TensorBoard; checkpoints are complete and atomic.
+/// Trains until the iterations, the minutes or the patience are over, from the last checkpoint in the folder if there
+/// is one. Logs one JSON line every log_every iterations, and the same for TensorBoard. Checkpoints are complete and
+/// atomic: checkpoint.safetensors is the last state, best.safetensors that of the lowest validation loss, and
+/// good.safetensors, while the loss rises, the one before it did.
 /// @throws Cancelled after a checkpoint has been written; DataError when a checkpoint belongs to another training or is
-/// damaged; RuntimeError when the loss stops being finite (the last good checkpoint stays).
-void train_loop(Learner& learner, const BatchMaker& make_batch, const LoopOptions& options,
-                const RunObserver& observer);
+/// damaged; RuntimeError when the training goes wrong (losses or gradients that are not finite, as `Watch` says): the
+/// last good state is checkpoint.safetensors then.
+LoopResult train_loop(Learner& learner, const BatchMaker& make_batch, const LoopOptions& options,
+                      const RunObserver& observer, const LoopHooks& hooks = {});
 
 }  // namespace medgen

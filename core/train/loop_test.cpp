@@ -6,12 +6,12 @@
 #include "core/config/json.h"
 #include "core/events/record.h"
 #include "core/run/folder_lock.h"
+#include "core/train/test_learner.h"
 #include "core/weights/safetensors.h"
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
-#include <unistd.h>
 #include <algorithm>
 #include <cmath>
 #include <fstream>
@@ -19,109 +19,11 @@
 #include <sstream>
 
 using namespace medgen;
+using namespace medgen::testing;
 using Catch::Matchers::Contains;
 namespace fs = std::filesystem;
 
 namespace {
-
-/// One weight, which goes against the batch's slope; its average follows, its moment remembers the last gradient. All
-/// of it decides what comes next, so that a resumed training shows what was not restored.
-class Fake : public Learner {
- public:
-  float weight = 1, average = 1, moment = 0;
-  double gradient = 0;
-  std::vector<double> rates;
-  std::vector<std::uint32_t> steps;
-  std::uint64_t bad_batch = std::numeric_limits<std::uint64_t>::max();
-
-  std::map<std::string, double> step(const CallContext& context, const TensorMap& batch) override {
-    REQUIRE((context.flags & MEDGEN_CALL_TRAINING) != 0);
-    steps.push_back(context.step);
-    const double slope = batch.at("x").values<float>()[0];
-    gradient += slope;
-    if (context.step == bad_batch) return {{"loss", std::numeric_limits<double>::quiet_NaN()}};
-    return {{"loss", weight * slope}, {"slope", slope}};
-  }
-
-  void apply(const CallContext&, double learning_rate) override {
-    moment = 0.5F * moment + static_cast<float>(gradient);
-    weight -= static_cast<float>(learning_rate) * moment;
-    average = 0.9F * average + 0.1F * weight;
-    gradient = 0;
-    rates.push_back(learning_rate);
-  }
-
-  TensorMap save(std::uint32_t what) override {
-    TensorMap all;
-    if ((what & MEDGEN_TRAIN_WEIGHTS) != 0) all["weights/w"] = Tensor::scalar(weight);
-    if ((what & MEDGEN_TRAIN_EMA) != 0) all["ema/w"] = Tensor::scalar(average);
-    if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0) all["optimizer/w/m"] = Tensor::scalar(moment);
-    return all;
-  }
-
-  void load(std::uint32_t what, const TensorMap& tensors) override {
-    const auto value = [&](const char* name) { return tensors.at(name).values<float>()[0]; };
-    if ((what & MEDGEN_TRAIN_WEIGHTS) != 0) weight = value("weights/w");
-    if ((what & MEDGEN_TRAIN_EMA) != 0) average = value("ema/w");
-    if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0) moment = value("optimizer/w/m");
-  }
-
-  bool operator==(const Fake& other) const {
-    return weight == other.weight && average == other.average && moment == other.moment;
-  }
-};
-
-TensorMap batch_of(std::uint64_t batch) {
-  return {{"x", Tensor::scalar(static_cast<float>(std::sin(static_cast<double>(batch) + 1)))}};
-}
-
-/// A folder for one training.
-struct Place {
-  fs::path path;
-
-  Place() {
-    std::string name = (fs::temp_directory_path() / "medgen-train-XXXXXX").string();
-    path = ::mkdtemp(name.data());
-  }
-
-  ~Place() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-
-  Place(const Place&) = delete;
-  Place& operator=(const Place&) = delete;
-
-  fs::path checkpoint() const { return path / "training" / "checkpoint.safetensors"; }
-
-  LoopOptions options(std::uint64_t iterations) const {
-    LoopOptions options;
-    options.step = "net";
-    options.iterations = iterations;
-    options.learning_rate = 0.1;
-    options.log_every = 1;
-    options.folder = path / "training";
-    options.fingerprint = "one";
-    return options;
-  }
-
-  std::vector<Json> log() const {
-    std::istringstream text(read_file(path / "training" / "log.jsonl", 1 << 20));
-    std::vector<Json> lines;
-    for (std::string line; std::getline(text, line);) lines.push_back(Json::parse(line));
-    return lines;
-  }
-
-  /// What TensorBoard's files say, oldest first.
-  std::vector<std::string> events() const {
-    std::vector<fs::path> files;
-    for (const auto& entry : fs::directory_iterator(path / "training" / "events")) files.push_back(entry.path());
-    std::sort(files.begin(), files.end());
-    std::vector<std::string> texts;
-    for (const fs::path& file : files) texts.push_back(read_file(file, 1 << 20));
-    return texts;
-  }
-};
 
 /// The event without its time, which comes first: a key and eight bytes.
 std::string timeless(const std::string& event) {
@@ -224,7 +126,7 @@ TEST_CASE("train: a checkpoint holds weights, their average and the optimiser, a
   Fake fake;
   train_loop(fake, batch_of, place.options(4), {});
   const SafetensorsFile file(place.checkpoint());
-  CHECK(file.tensors().size() == 3);
+  CHECK(file.tensors().size() == 4);
   CHECK(file.tensors().at("ema/w").values<float>()[0] == fake.average);
   CHECK(file.metadata().at("medgen.iteration") == "4");
   CHECK(file.metadata().at("medgen.fingerprint") == "one");

@@ -6,13 +6,15 @@
 #include "core/config/schema.h"
 #include "core/plugin/plugin_call.h"
 
+#include <cstddef>
+
 namespace medgen {
 namespace {
 
 const medgen_train_t& train_table(const Component& component) {
   const auto* table = static_cast<const medgen_train_t*>(component.extension(MEDGEN_TRAIN_1));
   if (table == nullptr) throw ConfigError("{} cannot be trained: it offers no {}", component.id(), MEDGEN_TRAIN_1);
-  const bool complete = table->struct_size >= sizeof(medgen_train_t) && table->begin != nullptr &&
+  const bool complete = table->struct_size >= offsetof(medgen_train_t, evaluate) && table->begin != nullptr &&
                         table->step != nullptr && table->apply != nullptr && table->save != nullptr &&
                         table->load != nullptr && table->end != nullptr;
   if (!complete) throw PluginError("{}: its {} lacks functions", component.id(), MEDGEN_TRAIN_1);
@@ -48,16 +50,30 @@ Trainer::~Trainer() {
   if (trainer_ != nullptr) table_->end(trainer_);
 }
 
-std::map<std::string, double> Trainer::step(const CallContext& context, const TensorMap& batch) {
+std::map<std::string, double> Trainer::losses(const char* what, Compute compute, const CallContext& context,
+                                              const TensorMap& batch) {
   const Inputs inputs{batch, {}};
-  PluginCall call(*component_, "train step", context, inputs);
-  call.run([&] { return table_->step(call.context(), trainer_, call.inputs(), call.outputs()); });
+  PluginCall call(*component_, what, context, inputs);
+  call.run([&] { return compute(call.context(), trainer_, call.inputs(), call.outputs()); });
   std::map<std::string, double> scalars;
   for (const auto& [name, tensor] : call.take_outputs()) {
     if (tensor.size() == 1) scalars[name] = tensor.to(DType::F64).values<double>()[0];
   }
-  if (!scalars.contains("loss")) throw PluginError("{}: train step gave no loss", component_->id());
+  if (!scalars.contains("loss")) throw PluginError("{}: {} gave no loss", component_->id(), what);
   return scalars;
+}
+
+std::map<std::string, double> Trainer::step(const CallContext& context, const TensorMap& batch) {
+  return losses("train step", table_->step, context, batch);
+}
+
+bool Trainer::can_evaluate() const {
+  return MEDGEN_HAS_FN(medgen_train_t, table_, evaluate);
+}
+
+std::map<std::string, double> Trainer::evaluate(const CallContext& context, const TensorMap& batch) {
+  if (!can_evaluate()) throw ConfigError("{} cannot be validated: its trainer has no evaluate", component_->id());
+  return losses("train evaluate", table_->evaluate, context, batch);
 }
 
 void Trainer::apply(const CallContext& context, double learning_rate) {

@@ -49,7 +49,18 @@ class Trainer : public Learner {
   TensorMap save(std::uint32_t what) override;
   void load(std::uint32_t what, const TensorMap& tensors) override;
 
+  /// What `step` would give for a batch, with the averaged weights where there are any; nothing is learnt.
+  /// @throws ConfigError when the component cannot tell.
+  std::map<std::string, double> evaluate(const CallContext& context, const TensorMap& batch);
+  bool can_evaluate() const;
+
  private:
+  using Compute = medgen_status_t (*)(const medgen_context_t*, medgen_obj_t*, const medgen_binds_t*,
+                                      const medgen_outputs_t*);
+
+  std::map<std::string, double> losses(const char* what, Compute compute, const CallContext& context,
+                                       const TensorMap& batch);
+
   std::shared_ptr<Component> component_;
   std::vector<Peer> peers_;
   const medgen_train_t* table_ = nullptr;

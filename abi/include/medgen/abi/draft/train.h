@@ -49,6 +49,10 @@ typedef struct medgen_train {
   medgen_status_t (*load)(const medgen_context_t* ctx, medgen_obj_t* trainer, uint32_t what,
                           const medgen_binds_t* in) MEDGEN_NOEXCEPT;
   void (*end)(medgen_obj_t* trainer) MEDGEN_NOEXCEPT;
+  /* The scalars of `step` for one batch, with the averaged weights where there are any, without gradients and without
+   * what is random in training alone; nothing of the trainer changes. May be NULL: then there is no validation. */
+  medgen_status_t (*evaluate)(const medgen_context_t* ctx, medgen_obj_t* trainer, const medgen_binds_t* batch,
+                              const medgen_outputs_t* out) MEDGEN_NOEXCEPT;
 } medgen_train_t;
 
 MEDGEN_EXTERN_C_END

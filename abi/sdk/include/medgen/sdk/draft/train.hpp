@@ -12,6 +12,7 @@
 //   void apply(const Context&, double learning_rate);                      // one optimiser step, then the EMA
 //   void save(const Context&, std::uint32_t what, Outputs& out);           // MEDGEN_TRAIN_*
 //   void load(const Context&, std::uint32_t what, const Binds& in);
+//   void evaluate(const Context&, const Binds& batch, Outputs& out);       // optional: what step would write
 #pragma once
 
 #include <medgen/abi/draft/train.h>
@@ -36,6 +37,11 @@ struct TrainPeer {
 };
 
 namespace detail {
+
+template <typename Trainer>
+concept Evaluates = requires(Trainer& trainer, const Context& context, const Binds& batch, Outputs& out) {
+  trainer.evaluate(context, batch, out);
+};
 
 template <typename T>
 struct TrainTable {
@@ -84,6 +90,7 @@ struct TrainTable {
     table.save = &save;
     table.load = &load;
     table.end = &end;
+    if constexpr (Evaluates<Trainer>) table.evaluate = &compute<Trainer, &Trainer::evaluate>;
     return table;
   }
 };

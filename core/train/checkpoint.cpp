@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/train/checkpoint.h"
+
+#include "core/base/error.h"
+#include "core/config/json.h"
+#include "core/tensor/finite.h"
+#include "core/weights/safetensors.h"
+
+#include <nlohmann/json.hpp>
+
+#include <charconv>
+
+namespace medgen {
+namespace {
+
+constexpr std::uint32_t kEverything = MEDGEN_TRAIN_WEIGHTS | MEDGEN_TRAIN_EMA | MEDGEN_TRAIN_OPTIMIZER;
+
+template <typename T>
+T number(const std::filesystem::path& path, const std::string& text) {
+  T result{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), result);
+  if (error == std::errc() && end == text.data() + text.size()) return result;
+  throw DataError("'{}' is damaged: it does not say how far the training was; delete it to start anew", path.string());
+}
+
+/// What decides how the training goes on, beside the weights. Numbers come back to the last bit.
+std::string watched(const LoopState& state) {
+  Json json = {{"mean", state.watch.mean}, {"lowest", state.watch.lowest}, {"seen", state.watch.seen},
+               {"flat", state.watch.flat}, {"stale", state.stale},         {"validated", state.validated},
+               {"sampled", state.sampled}};
+  if (state.best) json["best"] = {{"loss", state.best->loss}, {"iteration", state.best->iteration}};
+  return dump_compact(json);
+}
+
+void read_watched(const std::filesystem::path& path, const std::string& text, LoopState& state) {
+  if (text.empty()) return;  // written before there was any
+  try {
+    const Json json = Json::parse(text);
+    state.watch = {json.at("mean"), json.at("lowest"), json.at("seen"), json.at("flat")};
+    state.stale = json.at("stale");
+    state.validated = json.at("validated");
+    state.sampled = json.at("sampled");
+    if (json.contains("best")) state.best = {json["best"].at("loss"), json["best"].at("iteration")};
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError("'{}' is damaged ({}); delete it to start anew", path.string(), error.what());
+  }
+}
+
+}  // namespace
+
+void save_checkpoint(const std::filesystem::path& path, Learner& learner, const LoopState& state,
+                     const std::string& fingerprint) {
+  const TensorMap tensors = learner.save(kEverything);
+  for (const auto& [name, tensor] : tensors) {
+    if (count_non_finite(tensor) > 0) {
+      throw RuntimeError("{} has values that are not finite after iteration {}; '{}' keeps the last good state", name,
+                         state.iteration, path.string());
+    }
+  }
+  write_safetensors(path, tensors,
+                    {{"medgen.iteration", std::to_string(state.iteration)},
+                     {"medgen.seconds", fmt::format("{}", state.seconds)},
+                     {"medgen.fingerprint", fingerprint},
+                     {"medgen.watched", watched(state)}});
+}
+
+LoopState load_checkpoint(const std::filesystem::path& path, Learner& learner, const std::string& fingerprint) {
+  const SafetensorsFile file(path);
+  const auto value = [&](const char* key) {
+    const auto found = file.metadata().find(key);
+    return found == file.metadata().end() ? std::string() : found->second;
+  };
+  if (value("medgen.fingerprint") != fingerprint) {
+    throw DataError(
+        "'{}' belongs to another training (other data, model or options); choose another folder, or delete it to "
+        "start anew",
+        path.string());
+  }
+  LoopState state;
+  state.iteration = number<std::uint64_t>(path, value("medgen.iteration"));
+  state.seconds = number<double>(path, value("medgen.seconds"));
+  read_watched(path, value("medgen.watched"), state);
+  learner.load(kEverything, file.tensors());
+  return state;
+}
+
+}  // namespace medgen

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/train/trainer.h"
+#include "core/train/watch.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace medgen {
+
+/// The lowest loss on held-out cases, and where it was reached.
+struct BestLoss {
+  double loss = 0;
+  std::uint64_t iteration = 0;
+};
+
+/// Where a training stands, beside what its learner holds.
+struct LoopState {
+  std::uint64_t iteration = 0;  ///< done
+  double seconds = 0;
+  Watch::State watch;
+  std::optional<BestLoss> best;
+  std::uint64_t stale = 0;      ///< validations since the best
+  std::uint64_t validated = 0;  ///< the last iteration after which there was a validation
+  std::uint64_t sampled = 0;    ///< the same of samples
+};
+
+/// Everything that a training needs to go on, complete or not at all.
+/// @param fingerprint  of the training: `load_checkpoint` refuses another one.
+/// @throws RuntimeError when a weight or moment is not finite, or the disk fails; what was there before stays.
+void save_checkpoint(const std::filesystem::path& path, Learner& learner, const LoopState& state,
+                     const std::string& fingerprint);
+
+/// Gives the learner what the file holds. @throws DataError when it is of another training or damaged; the learner is
+/// as it was then.
+LoopState load_checkpoint(const std::filesystem::path& path, Learner& learner, const std::string& fingerprint);
+
+}  // namespace medgen
