@@ -125,6 +125,11 @@ void AutoencoderTrainer::step_of_labels(const sdk::Context& context, const sdk::
   emit_scalar(out, "kl", made.kl);
 }
 
+void AutoencoderTrainer::evaluate(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out) {
+  const support::TrainedModules::Evaluation evaluation(modules_);
+  step(context, batch, out);
+}
+
 void AutoencoderTrainer::apply(const sdk::Context&, double learning_rate) {
   const bool judged = judges();  // before the step counts
   modules_.apply(learning_rate);

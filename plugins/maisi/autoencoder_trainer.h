@@ -29,6 +29,8 @@ class AutoencoderTrainer {
   /// batch: x; optional noise (of the latent, in place of the host's), slices.x, .y, .z (PerceptualLoss).
   /// out: loss, kl, l1 or l2 or cross_entropy, and of those in use perceptual, adversarial, discriminator
   void step(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out);
+  /// The losses of step for a batch that is not learnt from, with the averaged weights.
+  void evaluate(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out);
   void apply(const sdk::Context& context, double learning_rate);
   void save(const sdk::Context& context, std::uint32_t what, sdk::Outputs& out);
   void load(const sdk::Context& context, std::uint32_t what, const sdk::Binds& in);

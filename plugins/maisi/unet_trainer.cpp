@@ -157,6 +157,11 @@ void UnetTrainer::step(const sdk::Context& context, const sdk::Binds& batch, sdk
   emit_scalar(out, "loss", loss);
 }
 
+void UnetTrainer::evaluate(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out) {
+  const support::TrainedModules::Evaluation evaluation(modules_);
+  step(context, batch, out);
+}
+
 void UnetTrainer::apply(const sdk::Context&, double learning_rate) {
   modules_.apply(learning_rate);
 }

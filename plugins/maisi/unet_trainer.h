@@ -37,6 +37,8 @@ class UnetTrainer {
   /// batch: x, timesteps, conditions, target (N, C, X, Y, Z), optional weight (N, 1, X, Y, Z); for the contrast
   /// null/controlnet_cond, the condition without tumours. out: loss, and its terms where it has several
   void step(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out);
+  /// The losses of step for a batch that is not learnt from, with the averaged weights.
+  void evaluate(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out);
   void apply(const sdk::Context& context, double learning_rate);
   void save(const sdk::Context& context, std::uint32_t what, sdk::Outputs& out);
   void load(const sdk::Context& context, std::uint32_t what, const sdk::Binds& in);

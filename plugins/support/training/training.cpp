@@ -7,7 +7,6 @@
 #include "plugins/support/error.h"
 #include "plugins/support/nn/planes.h"
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/addcdiv.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros_like.h>
@@ -56,8 +55,8 @@ void initialize(const TrainedModules::Member& member, std::uint64_t seed) {
 }  // namespace
 
 TrainedModules::TrainedModules(std::vector<Member> members, const TrainingOptions& options, std::uint64_t seed)
-    : options_(options), scale_(options.compute == at::kHalf) {
-  for (const Member& member : members) {
+    : options_(options), scale_(options.compute == at::kHalf), members_(std::move(members)) {
+  for (const Member& member : members_) {
     const auto parameters = member.module->parameters();
     const bool has_weights = !parameters.empty() && parameters.front().parameter->value.defined();
     require(has_weights || member.trained, "{}: a frozen network needs weights", member.role);
@@ -88,7 +87,30 @@ void TrainedModules::add(std::string name, at::Tensor value) {
                       options_.ema > 0 ? plain.clone() : at::Tensor()});
 }
 
+void TrainedModules::swap_averages() {
+  for (Trained& each : trained_) {
+    if (!each.average.defined()) continue;
+    at::Tensor value = each.value.detach();
+    const at::Tensor kept = value.clone();
+    value.copy_(each.average);
+    each.average.copy_(kept);
+  }
+}
+
+TrainedModules::Evaluation::Evaluation(TrainedModules& modules) : modules_(&modules) {
+  modules_->swap_averages();
+  for (const Member& member : modules_->members_) member.module->train(false);
+  modules_->evaluating_ = true;
+}
+
+TrainedModules::Evaluation::~Evaluation() {
+  modules_->evaluating_ = false;
+  for (const Member& member : modules_->members_) member.module->train(member.trained);
+  modules_->swap_averages();
+}
+
 void TrainedModules::backward(const at::Tensor& loss) {
+  if (evaluating_) return;
   scale_.scaled(loss).backward();
   ++gathered_;
 }

@@ -7,6 +7,8 @@
 #include <medgen/abi/draft/train.h>
 #include <medgen/sdk/sdk.hpp>
 
+#include <ATen/core/grad_mode.h>
+
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -58,6 +60,20 @@ class TrainedModules {
   /// is left out and the scale of the loss reduced. @throws sdk::Error otherwise.
   double apply(double learning_rate);
 
+  /// For as long as it lives: weights are their averages, modules are as in use, nothing is recorded for gradients and
+  /// `backward` does nothing, so that a trainer's `step` is its `evaluate`.
+  class Evaluation {
+   public:
+    explicit Evaluation(TrainedModules& modules);
+    ~Evaluation();
+    Evaluation(const Evaluation&) = delete;
+    Evaluation& operator=(const Evaluation&) = delete;
+
+   private:
+    TrainedModules* modules_;
+    at::NoGradGuard no_grad_;
+  };
+
   /// Steps of the optimiser so far, those before a checkpoint too.
   std::int64_t steps() const { return steps_; }
 
@@ -82,6 +98,8 @@ class TrainedModules {
   /// After gradients that are not finite. @throws sdk::Error when no scale of the loss is to blame.
   void leave_out_step();
   void add(std::string name, at::Tensor value);
+  /// Every weight changes places with its average.
+  void swap_averages();
   /// In one pass over memory, where the tensors are on the CPU and lie alike.
   void update_by_kernel(Trained& each, const at::Tensor& gradient, const Step& step) const;
   void update_by_operators(Trained& each, at::Tensor gradient, const Step& step) const;
@@ -90,7 +108,9 @@ class TrainedModules {
 
   TrainingOptions options_;
   LossScale scale_;
+  std::vector<Member> members_;
   std::vector<Trained> trained_;
+  bool evaluating_ = false;
   std::int64_t steps_ = 0;
   std::int64_t gathered_ = 0;  ///< backward passes since the last step
 };

@@ -6,6 +6,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/randn.h>
 #include <ATen/Parallel.h>
@@ -54,6 +55,31 @@ struct Fixture {
 };
 
 }  // namespace
+
+TEST_CASE("training: an evaluation sees the averages and leaves everything as it was", "[unit]") {
+  TrainingOptions options;
+  options.ema = 0.5;
+  Fixture f(options), untouched(options);
+  const auto learn = [](Fixture& each) {
+    each.modules.backward(each.line.loss(numbers({1, -2, 3})));
+    each.modules.apply(0.1);
+  };
+  for (Fixture* each : {&f, &untouched}) learn(*each);
+  const at::Tensor before = f.weight();
+  {
+    const TrainedModules::Evaluation evaluation(f.modules);
+    CHECK((f.weight() - (before + numbers({0.05F, -0.05F, 0.05F}))).abs().max().item<float>() < 1e-6F);
+    CHECK_FALSE(f.line.training());
+    const at::Tensor loss = f.line.loss(numbers({9, 9, 9}));
+    CHECK_FALSE(loss.requires_grad());
+    f.modules.backward(loss);
+  }
+  CHECK(f.line.training());
+  CHECK(at::equal(f.weight(), before));
+  CHECK_THROWS(f.modules.apply(0.1));  // nothing was gathered
+  for (Fixture* each : {&f, &untouched}) learn(*each);
+  CHECK(at::equal(f.weight(), untouched.weight()));
+}
 
 TEST_CASE("training: the first step of Adam moves every weight by the learning rate, against its slope", "[unit]") {
   Fixture f;
