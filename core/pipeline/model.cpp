@@ -95,6 +95,7 @@ std::filesystem::path adapter_file(const ConfigNode& node) {
 template <typename Create>
 auto created(Host& host, const ComponentSpec& spec, const Create& create) {
   const ConfigNode config = config_of(spec);
+  if (spec.learnt) return create(config, std::make_shared<const WeightStore>(*spec.learnt));
   if (spec.weights.empty()) return create(config, nullptr);
   try {
     const auto file = MappedFile::open(spec.weights);
@@ -223,6 +224,20 @@ ModelPackage ModelPackage::without_weights() const {
     spec->adapters.clear();
   }
   for (ComponentSpec& spec : changed.conditioners_) spec.weights.clear();
+  return changed;
+}
+
+ModelPackage ModelPackage::with_learnt(const std::map<std::string, TensorMap>& weights, double latent_scale) const {
+  ModelPackage changed = *this;
+  changed.latent_scale_ = latent_scale;
+  const auto give = [&](ComponentSpec& spec) {
+    if (const auto found = weights.find(spec.role); found != weights.end())
+      spec.learnt = std::make_shared<const TensorMap>(found->second);
+  };
+  for (auto& [role, spec] : changed.parts_) {
+    if (spec) give(*spec);
+  }
+  for (ComponentSpec& spec : changed.conditioners_) give(spec);
   return changed;
 }
 

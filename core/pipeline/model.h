@@ -8,6 +8,7 @@
 #include "core/sample/sampler.h"
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,6 +34,7 @@ struct ComponentSpec {
   std::string sha256;             ///< of the weights; empty: not recorded
   std::string where;              ///< file:line:column of its description, for messages
   std::vector<AdapterSpec> adapters = {};
+  std::shared_ptr<const TensorMap> learnt = nullptr;  ///< weights that no file holds yet, in place of `weights`
 };
 
 /// What a model consists of, before anything is loaded: a package's model.json, or the same object in line in a
@@ -54,6 +56,8 @@ class ModelPackage {
 
   /// The same with its weights left out, for asking what it takes.
   ModelPackage without_weights() const;
+  /// The same with weights by role that a training has come to, and its scale.
+  ModelPackage with_learnt(const std::map<std::string, TensorMap>& weights, double latent_scale) const;
   /// The same with nothing but its compressor, for steps that need no more.
   ModelPackage compressor_alone() const;
 

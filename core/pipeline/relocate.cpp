@@ -12,8 +12,9 @@ namespace medgen {
 namespace {
 
 // The keys of steps whose values are paths.
-constexpr std::array<const char*, 12> kPathKeys = {"generate", "encode", "decode", "train",      "import", "mask",
-                                                   "image",    "latent", "to",     "perceptual", "data",   "adapters"};
+constexpr std::array<const char*, 13> kPathKeys = {"generate", "encode", "decode", "train",      "import",
+                                                   "mask",     "image",  "latent", "to",         "perceptual",
+                                                   "data",     "cache",  "adapters"};
 
 /// `../labels/x.nii.gz` as seen from the new folder. Patterns are paths too.
 std::string moved(const std::string& path, const std::filesystem::path& from, const std::filesystem::path& to) {
@@ -54,11 +55,15 @@ Json relocated(const ConfigNode& document, const std::filesystem::path& folder) 
       Json& value = step[key];
       if (std::string_view(key) == "import") {
         for (auto& [role, file] : value.items()) move_strings(file, document.folder(), folder);
+      } else if (std::string_view(key) == "cache" && value.is_object()) {
+        move_strings(value["folder"], document.folder(), folder);
       } else {
         move_strings(value, document.folder(), folder);
         move_weights(value, document.folder(), folder);
       }
     }
+    if (step.contains("split") && step["split"].contains("subjects"))
+      move_strings(step["split"]["subjects"], document.folder(), folder);
   }
   return result;
 }

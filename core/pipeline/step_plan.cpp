@@ -68,7 +68,9 @@ StepPlan StepGraph::plan(const std::string& name) {
   if (kSampleVerbs.contains(plan.verb)) {
     plan_samples(node, plan);
   } else if (plan.verb == "train") {
-    if (!model_is_made_here(node.at("train"))) check_train_step(train_step(name), host_);
+    const TrainStep train = train_step(name);
+    check_training_data(train);
+    if (!model_is_made_here(node.at("train"))) check_train_step(train, host_);
     plan.text = fmt::format("train into '{}'", folder);
   } else if (plan.verb == "import") {
     // Looked up here, where the place in the pipeline is known.

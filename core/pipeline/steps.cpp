@@ -26,6 +26,11 @@ namespace {
 
 const std::set<std::string_view> kModelVerbs = {"train", "import"};
 
+/// Whether a train step says which cases it holds out.
+bool has_split(const ConfigNode& step) {
+  return step.contains("split") || step.contains("validation");
+}
+
 /// One reference: it must name a step before this one, of one of these verbs.
 void check_reference(const ConfigNode& node, const std::vector<std::pair<std::string, std::string>>& earlier,
                      const std::set<std::string_view>& verbs) {
@@ -186,8 +191,16 @@ ModelPackage StepGraph::package(const ConfigNode& node) {
 TrainStep StepGraph::train_step(const std::string& name) const {
   const ConfigNode node = step(name);
   ConfigNode data = node.at("data");
-  while (is_reference(data)) data = step(referenced(data)).at("data");
-  return {name, node, model_reference(node.at("train")), resolve_path(data), seed()};
+  ConfigNode split = node;
+  while (is_reference(data)) {
+    const ConfigNode maker = step(referenced(data));
+    if (has_split(maker)) {
+      if (has_split(split)) split.fail("has a split of its own, but {} brings one along", excerpt(data.json()));
+      split = maker;
+    }
+    data = maker.at("data");
+  }
+  return {name, node, model_reference(node.at("train")), resolve_path(data), split, seed()};
 }
 
 std::optional<std::filesystem::path> StepGraph::run(const std::string& name, const RunObserver& observer) {

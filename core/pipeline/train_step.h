@@ -20,10 +20,14 @@ struct TrainStep {
   ConfigNode node;   ///< validated, defaults filled in
   ConfigNode model;  ///< the model to train: node's "train", with "@step" replaced by that step's package folder
   std::filesystem::path data;  ///< the folder, with "@step" replaced by that step's
+  ConfigNode split;            ///< the step whose "split" or "validation" counts: that of "data": "@step", or this one
   std::uint64_t seed = 0;
 };
 
-/// Everything that can be checked without computing. @throws the first problem.
+/// The data, and which of it is held out: what can be checked before the model is made. @throws the first problem.
+void check_training_data(const TrainStep& step);
+
+/// Everything else that can be checked without computing. @throws the first problem.
 void check_train_step(const TrainStep& step, Host& host);
 
 /// Trains, or goes on from the last checkpoint in the step's folder, and writes the model package there.

@@ -3,16 +3,15 @@
 
 #include "core/base/error.h"
 #include "core/base/file.h"
-#include "core/io/volume_file.h"
 #include "core/random/noise.h"
-#include "core/volume/grid_difference.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 namespace medgen {
 namespace {
+
+constexpr double kAlikeSpacings = 1.1;
 
 /// `count` numbers in [0, 1): a function of (seed, purpose, step).
 std::vector<double> uniforms(std::uint64_t seed, const char* purpose, std::uint64_t step, std::size_t count) {
@@ -23,107 +22,121 @@ std::vector<double> uniforms(std::uint64_t seed, const char* purpose, std::uint6
   return {values.begin(), values.end()};
 }
 
+/// The first voxel of a patch in the image's middle.
+Size3 middle_corner(const CropOptions& crop, const Size3& whole) {
+  const Size3 size = crop_size(crop, whole);
+  return {(whole[0] - size[0]) / 2, (whole[1] - size[1]) / 2, (whole[2] - size[2]) / 2};
+}
+
+CaseReader reader_for(const DataContract& contract, const PatchOptions& patches, const TrainingDataOptions& options) {
+  return CaseReader({contract, options.contract_text, options.needs_labels, patches.needs_labels(), options.cache});
+}
+
 }  // namespace
 
 TrainingData::TrainingData(const std::filesystem::path& folder, const DataContract& contract,
-                           const PatchOptions& patches, bool labels_needed, const RunObserver& observer)
-    : contract_(contract), patches_(patches) {
+                           const PatchOptions& patches, const TrainingDataOptions& options, const RunObserver& observer)
+    : contract_(contract), patches_(patches), store_(reader_for(contract, patches, options), options.most_bytes) {
   const Dataset dataset = open_dataset(folder);
-  std::vector<std::string> problems;
-  for (std::size_t i = 0; i < dataset.cases.size(); ++i) {
+  const Split split = split_cases(dataset.cases, options.split);
+  for (const std::size_t index : split.test) test_.push_back(dataset.cases[index].name);
+  read(dataset.cases, split.train, training_, observer);
+  read(dataset.cases, split.validation, validation_, observer);
+  refuse_or_skip(folder, options.skip_bad, split.train.size() + split.validation.size(), observer);
+  if (training_.empty()) throw DataError("'{}' holds no cases to train on", folder.string());
+  if (!split.validation.empty() && validation_.empty())
+    throw DataError("'{}' holds no cases to validate on", folder.string());
+  warn_of_spacings(observer);
+  std::string identity;
+  for (const std::size_t number : training_) identity += store_.identity(number);
+  if (!validation_.empty()) identity += "validation\n";
+  for (const std::size_t number : validation_) identity += store_.identity(number);
+  fingerprint_ = sha256(identity);
+}
+
+void TrainingData::read(const std::vector<Case>& cases, const std::vector<std::size_t>& part,
+                        std::vector<std::size_t>& numbers, const RunObserver& observer) {
+  for (std::size_t i = 0; i < part.size(); ++i) {
     observer.check_cancelled();
-    const Case& entry = dataset.cases[i];
+    const Case& entry = cases[part[i]];
     try {
-      cases_.push_back(load(entry, labels_needed, observer));
+      const auto loaded = store_.add(entry);
+      numbers.push_back(store_.size() - 1);
+      spacings_.push_back(loaded->image.spacing_mm());
+      for (const std::string& warning : loaded->warnings)
+        observer.say(LogLevel::Warning, fmt::format("{}: {}", entry.name, warning));
     } catch (const DataError& error) {
-      problems.push_back(error.what());
+      skipped_.push_back({entry.name, error.what()});
     }
-    observer.report({{}, "reading data", entry.name, i + 1, dataset.cases.size(), {}});
+    observer.report({{}, "reading data", entry.name, i + 1, part.size(), {}});
   }
-  if (!problems.empty()) {
-    throw DataError("'{}': {} of {} cases cannot be used:\n  {}", folder.string(), problems.size(),
-                    dataset.cases.size(), fmt::join(problems, "\n  "));
-  }
-  if (cases_.empty()) throw DataError("'{}' holds no cases", folder.string());
-  fingerprint_ = sha256(identity_);
 }
 
-/// As the file has it: what is measured in it (percentiles) may differ in its last bits from machine to machine.
-void TrainingData::identify(const Volume& volume) {
-  const Tensor& voxels = volume.voxels();
-  const std::span<const std::byte> bytes(static_cast<const std::byte*>(voxels.data()), voxels.bytes());
-  identity_ += fmt::format("{} {} {} {}\n", fmt::join(voxels.shape(), "x"), static_cast<int>(voxels.dtype()),
-                           fmt::join(volume.affine().rows(), " "), sha256(bytes));
+void TrainingData::refuse_or_skip(const std::filesystem::path& folder, bool skip, std::size_t read_cases,
+                                  const RunObserver& observer) const {
+  if (skipped_.empty()) return;
+  std::vector<std::string> reasons;
+  for (const Skipped& each : skipped_) reasons.push_back(each.reason);
+  const std::string all =
+      fmt::format("'{}': {} of {} cases cannot be used", folder.string(), skipped_.size(), read_cases);
+  const std::string list = fmt::format("{}", fmt::join(reasons, "\n  "));
+  if (!skip) throw DataError("{}:\n  {}", all, list);
+  observer.say(LogLevel::Warning, fmt::format("{} and are left out:\n  {}", all, list));
 }
 
-/// For a model that makes label maps: the map is what it sees, and the image is not read.
-TrainingData::Loaded TrainingData::load_map(const Case& entry) {
-  if (!entry.label) throw DataError("{} has no label map, which this model is trained on", entry.name);
-  const Volume label = reorient(as_labels(read_volume(*entry.label)), contract_.orientation);
-  contract_.check_spacing(label.geometry(), entry.name);
-  contract_.check_labels(label, entry.name);
-  identity_ += entry.name + '\n';
-  identify(label);
-  const Volume ids = label.with_voxels(label.voxels().to(DType::I32));
-  Loaded loaded{label.with_voxels(label.voxels().to(DType::F32)), ids, std::nullopt};
-  if (patches_.needs_labels()) loaded.index.emplace(ids);
-  return loaded;
-}
-
-TrainingData::Loaded TrainingData::load(const Case& entry, bool labels_needed, const RunObserver& observer) {
-  if (contract_.makes_labels()) return load_map(entry);
-  if (entry.images.size() != 1)
-    throw DataError("{} has {} images, one a channel; a training takes one", entry.name, entry.images.size());
-  const Volume image = reorient(read_volume(entry.images.front()), contract_.orientation);
-  identity_ += entry.name + '\n';
-  identify(image);
-  const IntensityTransform intensity = contract_.intensity.for_input(image.voxels());
-  Loaded loaded{image.with_voxels(scaled(intensity, image.voxels())), std::nullopt, std::nullopt};
-  contract_.check_spacing(image.geometry(), entry.name);
-  if (entry.label) {
-    loaded.label = load_label(entry, image, observer);
-    if (patches_.needs_labels()) loaded.index.emplace(*loaded.label);
-  } else if (labels_needed || patches_.needs_labels()) {
-    throw DataError("{} has no label map, which this training needs", entry.name);
+/// Where the model does not say which voxel sizes it takes, it will see all there are.
+void TrainingData::warn_of_spacings(const RunObserver& observer) const {
+  const GridLimits::Range& limits = contract_.limits.spacing_mm;
+  if (limits.minimum || limits.maximum) return;
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const auto [least, most] = std::minmax_element(spacings_.begin(), spacings_.end(),
+                                                   [&](const Vec3& a, const Vec3& b) { return a[axis] < b[axis]; });
+    if ((*most)[axis] <= kAlikeSpacings * (*least)[axis]) continue;
+    observer.say(
+        LogLevel::Warning,
+        fmt::format("voxels of the cases differ in size: {:.3g} to {:.3g} mm along {}, and the model's \"data\" "
+                    "has no \"spacing_mm\" to keep them apart; resample the data unless that is meant",
+                    (*least)[axis], (*most)[axis], "xyz"[axis]));
+    return;
   }
-  return loaded;
-}
-
-/// On the image's grid.
-Volume TrainingData::load_label(const Case& entry, const Volume& image, const RunObserver& observer) {
-  const Volume label = reorient(as_labels(read_volume(*entry.label)), contract_.orientation);
-  if (const auto difference = grid_difference(image.geometry(), label.geometry(), "the label map")) {
-    if (!difference->usable) throw DataError("{}: {}", entry.name, difference->message);
-    observer.say(LogLevel::Warning, fmt::format("{}: {}", entry.name, difference->message));
-  }
-  contract_.check_labels(label, entry.name);
-  identify(label);
-  return image.with_voxels(label.voxels().to(DType::I32));
 }
 
 std::size_t TrainingData::case_of(std::uint64_t draw) const {
-  const std::size_t n = cases_.size();
+  const std::size_t n = training_.size();
   const std::vector<double> keys = uniforms(patches_.seed, "train.order", draw / n, n);
   std::vector<std::size_t> order(n);
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return keys[a] < keys[b]; });
-  return order[draw % n];
+  return training_[order[draw % n]];
 }
 
 /// The first voxel of a patch.
-Size3 TrainingData::corner_of(const Loaded& loaded, std::uint64_t draw) const {
+Size3 TrainingData::corner_of(const TrainingCase& loaded, std::uint64_t draw) const {
   const Size3 whole = loaded.image.size();
-  if (patches_.random)
-    return crop_corner(patches_.crop, whole, loaded.index ? &*loaded.index : nullptr, patches_.seed, draw);
-  const Size3 size = crop_size(patches_.crop, whole);
-  return {(whole[0] - size[0]) / 2, (whole[1] - size[1]) / 2, (whole[2] - size[2]) / 2};
+  if (!patches_.random) return middle_corner(patches_.crop, whole);
+  return crop_corner(patches_.crop, whole, loaded.index ? &*loaded.index : nullptr, patches_.seed, draw);
 }
 
 TrainingData::Item TrainingData::item(std::uint64_t draw) const {
-  const Loaded& loaded = cases_[case_of(draw)];
-  const Size3 size = crop_size(patches_.crop, loaded.image.size());
-  const Patch patch = augment({loaded.image, loaded.label}, corner_of(loaded, draw), size,
-                              patches_.augment.value_or(AugmentOptions()), patches_.seed, draw);
+  if (patches_.lie_still()) return still_item(case_of(draw));
+  const std::shared_ptr<const TrainingCase> loaded = store_.get(case_of(draw));
+  const Size3 size = crop_size(patches_.crop, loaded->image.size());
+  return item_of(augment({loaded->image, loaded->label}, corner_of(*loaded, draw), size,
+                         patches_.augment.value_or(AugmentOptions()), patches_.seed, draw));
+}
+
+Patch TrainingData::still_patch(std::size_t number) const {
+  const std::shared_ptr<const TrainingCase> loaded = store_.get(number);
+  const Size3 whole = loaded->image.size();
+  return augment({loaded->image, loaded->label}, middle_corner(patches_.crop, whole), crop_size(patches_.crop, whole),
+                 AugmentOptions(), patches_.seed, 0);
+}
+
+TrainingData::Item TrainingData::still_item(std::size_t number) const {
+  return item_of(still_patch(number));
+}
+
+TrainingData::Item TrainingData::item_of(const Patch& patch) const {
   const ModelGrid grid(patch.image.geometry(), contract_, 1);
   Item item;
   item.spacing_mm = patch.image.spacing_mm();

@@ -1,19 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "core/io/dataset.h"
+#include "core/pipeline/case_store.h"
 #include "core/pipeline/contract.h"
+#include "core/pipeline/data_split.h"
 #include "core/pipeline/patch_options.h"
 #include "core/run/observer.h"
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
+#include <memory>
+#include <string>
 #include <vector>
 
 namespace medgen {
 
-/// Labelled images of a data folder as a model sees them: in its orientation, intensities scaled by its contract. Cases
-/// are read once and kept in memory.
+struct TrainingDataOptions {
+  bool needs_labels = false;
+  SplitOptions split;
+  bool skip_bad = false;  ///< go on without the cases that cannot be used
+  std::uint64_t most_bytes = std::numeric_limits<std::uint64_t>::max();  ///< of cases in memory
+  std::shared_ptr<CaseCache> cache;                                      ///< may be null
+  std::string contract_text;                                             ///< for the keys of the cache
+};
+
+/// Labelled images of a data folder as a model sees them: in its orientation, intensities scaled by its contract. Every
+/// case but those for testing is read once to begin with, and stays in memory as far as it goes. Thread: any.
 class TrainingData {
  public:
   struct Item {
@@ -22,42 +35,66 @@ class TrainingData {
     Vec3 spacing_mm;
   };
 
+  /// A case that was left out, and why.
+  struct Skipped {
+    std::string name, reason;
+  };
+
   /// @throws DataError naming every case that cannot be used, and why.
   TrainingData(const std::filesystem::path& folder, const DataContract& contract, const PatchOptions& patches,
-               bool labels_needed, const RunObserver& observer);
+               const TrainingDataOptions& options, const RunObserver& observer);
 
-  std::size_t cases() const { return cases_.size(); }
+  /// Cases to learn from, and those to validate on: numbers for `name`, `patch` and `still_item`. @{
+  const std::vector<std::size_t>& training() const { return training_; }
+
+  const std::vector<std::size_t>& validation() const { return validation_; }
+
+  /// @}
+
+  const std::string& name(std::size_t number) const { return store_.name(number); }
+
+  /// Names of the cases that were not looked at.
+  const std::vector<std::string>& test() const { return test_; }
+
+  const std::vector<Skipped>& skipped() const { return skipped_; }
 
   /// Names, grids and voxels of all cases: what a checkpoint belongs to.
   const std::string& fingerprint() const { return fingerprint_; }
 
-  /// Patch number `draw`: every case once in each round, in an order shuffled by the seed. A function of (seed, draw)
-  /// alone.
+  /// What one case holds.
+  const std::string& identity(std::size_t number) const { return store_.identity(number); }
+
+  /// Patch number `draw`: every case to learn from once in each round, in an order shuffled by the seed. A function of
+  /// (seed, draw) alone.
   Item item(std::uint64_t draw) const;
 
-  /// The case that patch number `draw` is of.
+  /// The number of the case that patch number `draw` is of.
   std::size_t case_of(std::uint64_t draw) const;
 
   /// Whether a case gives the same patch whenever it is drawn.
   bool patches_lie_still() const { return patches_.lie_still(); }
 
- private:
-  struct Loaded {
-    Volume image;  ///< oriented, scaled, float32
-    std::optional<Volume> label;
-    std::optional<LabelIndex> index;  ///< of the label, where patches are cut round some
-  };
+  /// The middle of a case, not augmented. @{
+  Patch still_patch(std::size_t number) const;
+  Item still_item(std::size_t number) const;
+  /// @}
 
-  Loaded load(const Case& entry, bool labels_needed, const RunObserver& observer);
-  Loaded load_map(const Case& entry);
-  Volume load_label(const Case& entry, const Volume& image, const RunObserver& observer);
-  void identify(const Volume& volume);
-  Size3 corner_of(const Loaded& loaded, std::uint64_t draw) const;
+ private:
+  void read(const std::vector<Case>& cases, const std::vector<std::size_t>& part, std::vector<std::size_t>& numbers,
+            const RunObserver& observer);
+  void refuse_or_skip(const std::filesystem::path& folder, bool skip, std::size_t read_cases,
+                      const RunObserver& observer) const;
+  void warn_of_spacings(const RunObserver& observer) const;
+  Size3 corner_of(const TrainingCase& loaded, std::uint64_t draw) const;
+  Item item_of(const Patch& patch) const;
 
   DataContract contract_;
   PatchOptions patches_;
-  std::vector<Loaded> cases_;
-  std::string identity_;  ///< of the cases read so far
+  CaseStore store_;
+  std::vector<std::size_t> training_, validation_;
+  std::vector<std::string> test_;
+  std::vector<Skipped> skipped_;
+  std::vector<Vec3> spacings_;
   std::string fingerprint_;
 };
 

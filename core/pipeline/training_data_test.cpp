@@ -11,7 +11,9 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
+#include <set>
 
 using namespace medgen;
 using Catch::Matchers::Contains;
@@ -46,6 +48,12 @@ Volume spot(std::size_t voxel, const Affine<Ras>& affine = kOneMm, const Size3& 
   return {std::move(voxels), affine};
 }
 
+TrainingDataOptions labelled() {
+  TrainingDataOptions options;
+  options.needs_labels = true;
+  return options;
+}
+
 /// A data folder of images/ and labels/.
 struct Folder : TestFolder {
   Folder() {
@@ -58,7 +66,7 @@ struct Folder : TestFolder {
   }
 
   TrainingData read(const PatchOptions& patches = {}, const RunObserver& observer = {}) const {
-    return {path, contract(), patches, true, observer};
+    return {path, contract(), patches, labelled(), observer};
   }
 
   std::string fingerprint() const { return read().fingerprint(); }
@@ -147,7 +155,7 @@ TEST_CASE("training data: an image in several files is refused", "[unit][pipelin
   write_volume(folder.path / "labelsTr/a.nii.gz", spot(0));
   write_file(folder.path / "dataset.json",
              R"({"channel_names": {"0": "T1", "1": "T2"}, "labels": {"thing": 1}, "file_ending": ".nii.gz"})");
-  CHECK_THROWS_WITH(TrainingData(folder.path, contract(), {}, true, {}), Contains("a has 2 images"));
+  CHECK_THROWS_WITH(TrainingData(folder.path, contract(), {}, labelled(), {}), Contains("a has 2 images"));
 }
 
 TEST_CASE("training data: a label that the model does not know is refused", "[unit][pipeline]") {
@@ -238,7 +246,141 @@ TEST_CASE("training data: labels to cut round need a label map", "[unit][pipelin
   PatchOptions options;
   options.random = true;
   options.crop.label_probability[1] = 1;
-  CHECK_THROWS_WITH(TrainingData(folder.path, contract(), options, false, {}), Contains("a has no label map"));
+  CHECK_THROWS_WITH(TrainingData(folder.path, contract(), options, {}, {}), Contains("a has no label map"));
+}
+
+namespace {
+
+/// Cases a to f, d in two visits.
+struct Subjects : Folder {
+  Subjects() {
+    float first = 0;
+    for (const char* name : {"a", "b", "c", "d_t1", "d_t2", "e", "f"}) add(name, ramp(first += 100), spot(0));
+  }
+
+  static TrainingDataOptions options() {
+    TrainingDataOptions options;
+    options.split.fractions = {.train = 0.5, .validation = 0.25, .test = 0.25};
+    options.split.seed = 1;
+    return options;
+  }
+
+  TrainingData data(const TrainingDataOptions& options, const PatchOptions& patches = {},
+                    const RunObserver& observer = {}) const {
+    return {path, contract(), patches, options, observer};
+  }
+};
+
+std::vector<std::string> names_of(const TrainingData& data, const std::vector<std::size_t>& numbers) {
+  std::vector<std::string> names;
+  for (const std::size_t number : numbers) names.push_back(data.name(number));
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE("training data: parts are those of split_by_subject, and every case is in one", "[unit][pipeline]") {
+  const Subjects folder;
+  const TrainingData data = folder.data(Subjects::options());
+  const std::vector<std::string> all = {"a", "b", "c", "d_t1", "d_t2", "e", "f"};
+  const Split split = split_by_subject(subjects_of(all), {0.5, 0.25, 0.25}, 1);
+  const auto expected = [&](const std::vector<std::size_t>& part) {
+    std::vector<std::string> names;
+    for (const std::size_t index : part) names.push_back(all[index]);
+    return names;
+  };
+  CHECK(names_of(data, data.training()) == expected(split.train));
+  CHECK(names_of(data, data.validation()) == expected(split.validation));
+  CHECK(data.test() == expected(split.test));
+}
+
+TEST_CASE("training data: held-out cases are never drawn", "[unit][pipeline]") {
+  const Subjects folder;
+  const TrainingData data = folder.data(Subjects::options());
+  std::set<std::size_t> drawn;
+  for (std::uint64_t draw = 0; draw < 100; ++draw) drawn.insert(data.case_of(draw));
+  CHECK(drawn == std::set<std::size_t>(data.training().begin(), data.training().end()));
+}
+
+TEST_CASE("training data: the parts are part of the fingerprint", "[unit][pipeline]") {
+  const Subjects folder;
+  TrainingDataOptions options = Subjects::options();
+  const std::string before = folder.data(options).fingerprint();
+  CHECK(folder.data(options).fingerprint() == before);
+  options.split.seed = 2;
+  CHECK(folder.data(options).fingerprint() != before);
+  CHECK(folder.data({}).fingerprint() != before);
+}
+
+TEST_CASE("training data: with less memory than the cases need, and from the cache, patches are the same",
+          "[unit][pipeline]") {
+  const Subjects folder;
+  const TestFolder place;
+  TrainingDataOptions small = Subjects::options(), cached = Subjects::options();
+  small.most_bytes = GENERATE(0, 1000, 2000);
+  cached.cache = std::make_shared<CaseCache>(place.path, std::uint64_t{1} << 30);
+  const TrainingData plain = folder.data(Subjects::options(), augmented(3));
+  const TrainingData read_again = folder.data(small, augmented(3));
+  const TrainingData first = folder.data(cached, augmented(3));
+  const TrainingData second = folder.data(cached, augmented(3));
+  CHECK(second.fingerprint() == plain.fingerprint());
+  for (std::uint64_t draw = 0; draw < 20; ++draw) {
+    const auto image = values_of(plain.item(draw).image);
+    const auto mask = values_of(plain.item(draw).mask);
+    for (const TrainingData* other : {&read_again, &first, &second}) {
+      CHECK(values_of(other->item(draw).image) == image);
+      CHECK(values_of(other->item(draw).mask) == mask);
+    }
+  }
+}
+
+TEST_CASE("training data: what the cache holds is told of once more", "[unit][pipeline]") {
+  const Folder folder;
+  folder.add("near", ramp(), spot(7, moved(0.4)));
+  const TestFolder place;
+  TrainingDataOptions options;
+  options.cache = std::make_shared<CaseCache>(place.path, std::uint64_t{1} << 30);
+  for (int i = 0; i < 2; ++i) {
+    std::string said;
+    RunObserver observer;
+    observer.log = [&](LogLevel, std::string_view message) { said += message; };
+    const TrainingData data(folder.path, contract(), {}, options, observer);
+    CHECK_THAT(said, Contains("near: the label map lies up to 0.4 mm"));
+  }
+}
+
+TEST_CASE("training data: a case that changed while it was out of memory is refused", "[unit][pipeline]") {
+  const Folder folder;
+  folder.add("a", ramp(), spot(0));
+  TrainingDataOptions options;
+  options.most_bytes = 0;
+  const TrainingData data(folder.path, contract(), {}, options, {});
+  data.item(0);
+  folder.add("a", ramp(1), spot(0));
+  CHECK_THROWS_WITH(data.item(1), Contains("a: its files were changed"));
+}
+
+TEST_CASE("training data: bad cases are left out where that is asked for, and the parts stay", "[unit][pipeline]") {
+  const Subjects folder;
+  TrainingDataOptions options = Subjects::options();
+  const TrainingData whole = folder.data(options);
+  const std::string bad = whole.name(whole.training().front());
+  Volume image = ramp();
+  image.voxels().values<float>()[3] = std::numeric_limits<float>::infinity();
+  folder.add(bad, image, spot(0));
+  CHECK_THROWS_WITH(folder.data(options), Contains(bad + ": the image has 1 voxels") && Contains("1 of"));
+  options.skip_bad = true;
+  std::string said;
+  RunObserver observer;
+  observer.log = [&](LogLevel level, std::string_view message) {
+    if (level == LogLevel::Warning) said += message;
+  };
+  const TrainingData rest = folder.data(options, {}, observer);
+  CHECK_THAT(said, Contains(bad) && Contains("left out"));
+  REQUIRE(rest.skipped().size() == 1);
+  CHECK(rest.skipped().front().name == bad);
+  CHECK(rest.training().size() + 1 == whole.training().size());
+  CHECK(names_of(rest, rest.validation()) == names_of(whole, whole.validation()));
 }
 
 TEST_CASE("training data: a model that makes label maps sees the maps alone", "[unit][pipeline]") {

@@ -1,70 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """A small VAE and U-Net trained from a data folder: killed and resumed, other seeds, bad data."""
-import json
-import random
 import signal
-import subprocess
 import sys
-import time
 import unittest
 
 import nifti
 import tool
-from tool import Case
-
-SIZE = (8, 12, 8)
-SIZE_OF_SELF_TEST = (16, 16, 16)
-VAE = {"spatial_dims": 3, "num_channels": [4, 8], "num_res_blocks": 1, "attention_levels": [False, False], "latent_channels": 2,
-       "norm_num_groups": 2, "use_convtranspose": True}
-UNET = {"spatial_dims": 3, "in_channels": 10, "out_channels": 2, "num_channels": [4, 8], "num_res_blocks": 1,
-        "attention_levels": [False, True], "num_head_channels": 4, "norm_num_groups": 2}
-LABELS = {"component": "maisi.labels",
-          "config": {"encoding": "one_hot", "classes": [1], "unshuffle": 2, "output": "concat"}}
-MODEL = {
-    "components": {
-        "compressor": {"component": "maisi.autoencoder", "config": VAE},
-        "denoiser": {"component": "maisi.unet", "config": UNET},
-        "scheduler": {"component": "scheduler.rflow", "config": {"use_discrete_timesteps": False}},
-        "conditioners": {"labels": LABELS}},
-    "data": {"axes": "xyz", "intensity": {"kind": "percentile", "clip": True}, "labels": {"thing": 1}}}
+from training import MODEL, SIZE, TrainingCase
 
 
-class Training(Case):
-    def setUp(self):
-        super().setUp()
-        draw = random.Random(1)
-        count = SIZE[0] * SIZE[1] * SIZE[2]
-        for name in ("a", "b", "c"):
-            nifti.write(self.folder / "data" / "images" / f"{name}.nii", SIZE,
-                        [draw.uniform(0, 100) for _ in range(count)], "float32")
-            nifti.write(self.folder / "data" / "labels" / f"{name}.nii", SIZE, [draw.randint(0, 1) for _ in range(count)])
-
-    def document(self, to, seed=3, **unet):
-        common = {"data": "data", "batch": 2, "learning_rate": 0.01, "checkpoint_every": 5, "log_every": 1}
-        return {"medgen": 1, "seed": seed, "runtime": {"precision": "fp32"}, "steps": {
-            "vae": {"train": MODEL, "component": "compressor", "crop": [8, 8, 8], "iterations": 4, "to": f"{to}/vae",
-                    **common},
-            "unet": {"train": "@vae", "component": "denoiser", "iterations": 60, "options": {"ema": 0.9},
-                     "to": f"{to}/model", **common, **unet}}}
-
-    def weights(self, to):
-        return (self.folder / to / "model" / "denoiser.safetensors").read_bytes()
-
-    def log(self, to):
-        path = self.folder / to / "model" / "training" / "unet" / "log.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-    def kill_during(self, to, signal_number, **unet):
-        pipeline = self.write_pipeline(self.document(to, **unet), "killed.json")
-        process = subprocess.Popen(tool.command("run", pipeline), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   env=tool.environment())
-        deadline = time.monotonic() + 60
-        while len(self.log(to)) < 12 and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.002)
-        process.send_signal(signal_number)
-        process.wait(60)
-
+class Training(TrainingCase):
     def test_a_package_proves_itself(self):
         self.run_pipeline(self.document("proof", iterations=2))
         for step, made_of in (("vae", "image"), ("model", "mask")):
@@ -74,7 +20,7 @@ class Training(Case):
             self.assertIn("what it gave", self.self_test(package)["text"])
             self.assertEqual(self.self_test(package)["status"], "ok")
         expected = self.folder / "proof" / "model" / "self-test" / "expected.nii.gz"
-        nifti.write(expected, SIZE_OF_SELF_TEST, range(SIZE_OF_SELF_TEST[0] ** 3), "int16")
+        nifti.write(expected, (16, 16, 16), range(16 ** 3), "int16")
         self.assertEqual(self.self_test(package)["status"], "problem")
         expected.write_bytes(b"")
         self.assertIn("expected.nii.gz", self.self_test(package)["text"])

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/pipeline/train_options.h"
+
+#include "core/base/file.h"
+#include "core/config/paths.h"
+#include "core/run/resources.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+namespace medgen {
+namespace {
+
+constexpr std::uint64_t kEncodedBytes = std::uint64_t{4} << 30;
+constexpr std::uint64_t kCacheBytes = std::uint64_t{100} << 30;
+
+std::uint64_t memory_of(const Host& host) {
+  const std::uint64_t budget = host.options().memory_budget;
+  return budget > 0 ? budget : machine_memory().available;
+}
+
+LearningRate schedule_of(const std::string& name) {
+  if (name == "cosine") return LearningRate::Cosine;
+  return name == "polynomial" ? LearningRate::Polynomial : LearningRate::Constant;
+}
+
+WatchOptions watch_of(const ConfigNode& step) {
+  const ConfigNode watch = step.at("watch");
+  return {watch.get<double>("explode"), watch.get<double>("flat")};
+}
+
+/// Whatever decides the weights: not where things are, how often it is looked at, or what is done with the result.
+Json deciding(const ConfigNode& step) {
+  Json options = step.json();
+  for (const char* key : {"to", "data", "train", "loader", "checkpoint_every", "log_every", "minutes", "weights_type",
+                          "cache", "split", "validation", "samples", "skip_bad", "keep", "watch"})
+    options.erase(key);
+  if (options.contains("perceptual")) options["perceptual"].erase("weights");  // what they hold is in the identity
+  if (options.contains("validate")) options["validate"].erase("patience");
+  return options;
+}
+
+}  // namespace
+
+std::optional<CacheOptions> CacheOptions::read(const ConfigNode& step) {
+  if (!step.contains("cache")) return std::nullopt;
+  const ConfigNode cache = step.at("cache");
+  if (!cache.is_object()) return CacheOptions{resolve_path(cache), kCacheBytes};
+  return CacheOptions{resolve_path(cache.at("folder")),
+                      cache.contains("size") ? cache.at("size").as_bytes() : kCacheBytes};
+}
+
+ValidateOptions ValidateOptions::read(const ConfigNode& step) {
+  ValidateOptions options;
+  if (!step.contains("validate")) return options;
+  const ConfigNode node = step.at("validate");
+  options.every = node.get<std::uint64_t>("every");
+  options.cases = node.get<std::size_t>("cases");
+  options.times = node.get<std::size_t>("times");
+  options.patience = node.get<std::uint64_t>("patience", std::uint64_t{0});
+  return options;
+}
+
+std::optional<ComponentSpec> perceptual_network(const TrainStep& step) {
+  if (!step.node.contains("perceptual")) return std::nullopt;
+  const ConfigNode node = step.node.at("perceptual");
+  if (step.node.get<std::string>("component") != "compressor")
+    node.fail("is for a compressor; this step trains a {}", step.node.get<std::string>("component"));
+  return read_component("perceptual", node);
+}
+
+void check_lora(const ConfigNode& step, const ModelPackage& package) {
+  const ConfigNode options = step.at("options");
+  if (!options.contains("lora")) return;
+  const auto& base = package.part(step.get<std::string>("component"));
+  if (base && base->weights.empty())
+    options.at("lora").fail("adds to weights, but the {} of model '{}' has none yet", base->role, package.name());
+  if (!step.at("with").json().empty())
+    step.at("with").fail("trains other networks in full, which no adapter holds; leave it or \"lora\" out");
+  if (step.contains("samples")) step.at("samples").fail("cannot be made while adapters learn; leave it or \"lora\" out");
+}
+
+void check_validation(const ConfigNode& step, const SplitOptions& split) {
+  if (split.fractions.validation > 0) return;
+  constexpr const char* kNone = "needs cases to validate on: give the step \"validation\": 0.1, or a \"split\"";
+  if (step.contains("validate")) step.at("validate").fail(kNone);
+  if (step.get<std::string>("keep") == "best") step.at("keep").fail(kNone);
+}
+
+std::uint64_t case_bytes(const ConfigNode& step, const Host& host) {
+  const ConfigNode loader = step.at("loader");
+  return loader.contains("memory") ? loader.at("memory").as_bytes() : memory_of(host) / 2;
+}
+
+std::uint64_t encoded_bytes(const Host& host) {
+  return std::min(kEncodedBytes, memory_of(host) / 4);
+}
+
+std::filesystem::path training_folder(const TrainStep& step) {
+  return resolve_path(step.node.at("to")) / "training" / step.name;
+}
+
+LoopOptions read_loop_options(const TrainStep& step, const Json& identity) {
+  const ConfigNode& node = step.node;
+  const ValidateOptions validate = ValidateOptions::read(node);
+  LoopOptions options;
+  options.step = step.name;
+  options.iterations = node.get<std::uint64_t>("iterations");
+  options.minutes = node.get<double>("minutes", 0.0);
+  options.learning_rate = node.get<double>("learning_rate");
+  options.schedule = schedule_of(node.get<std::string>("schedule"));
+  options.power = node.get<double>("power");
+  options.warmup = node.get<std::uint64_t>("warmup");
+  options.accumulate = node.get<std::uint64_t>("accumulate");
+  options.checkpoint_every = node.get<std::uint64_t>("checkpoint_every");
+  options.log_every = node.get<std::uint64_t>("log_every");
+  options.validate_every = validate.every;
+  options.patience = validate.patience;
+  options.keep_best = node.get<std::string>("keep") == "best";
+  if (node.contains("samples")) options.sample_every = node.at("samples").get<std::uint64_t>("every");
+  options.watch = watch_of(node);
+  options.seed = step.seed;
+  options.folder = training_folder(step);
+  options.fingerprint = content_hash(Json{{"step", deciding(node)}, {"training", identity}});
+  return options;
+}
+
+}  // namespace medgen

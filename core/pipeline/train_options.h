@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/config/node.h"
+#include "core/pipeline/data_split.h"
+#include "core/pipeline/model.h"
+#include "core/pipeline/train_step.h"
+#include "core/train/loop.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+
+namespace medgen {
+
+/// "cache" of a train step.
+struct CacheOptions {
+  std::filesystem::path folder;
+  std::uint64_t size = 0;  ///< bytes
+
+  /// Nothing where the step has none.
+  static std::optional<CacheOptions> read(const ConfigNode& step);
+};
+
+/// "validate" of a train step, or its defaults.
+struct ValidateOptions {
+  std::uint64_t every = 500;
+  std::size_t cases = 32;  ///< at most
+  std::size_t times = 4;   ///< noise levels that a denoiser sees of each
+  std::uint64_t patience = 0;
+
+  static ValidateOptions read(const ConfigNode& step);
+};
+
+/// The feature network of a compressor's perceptual loss. @throws ConfigError for a step that trains another part.
+std::optional<ComponentSpec> perceptual_network(const TrainStep& step);
+
+/// Whether what adapters ("lora") are added to is there, and nothing else learns. @throws ConfigError
+void check_lora(const ConfigNode& step, const ModelPackage& package);
+
+/// @throws ConfigError for keys that need cases to validate on where there are none.
+void check_validation(const ConfigNode& step, const SplitOptions& split);
+
+/// Bytes of cases that stay in memory: what "loader" says, or half of the budget or of what there is.
+std::uint64_t case_bytes(const ConfigNode& step, const Host& host);
+
+/// Bytes of latents and conditions that stay in memory: a quarter of the same.
+std::uint64_t encoded_bytes(const Host& host);
+
+/// Where checkpoints, log and samples of a training are: TO/training/STEP.
+std::filesystem::path training_folder(const TrainStep& step);
+
+/// @param identity  what decides the training beside the options: data, model, seed.
+LoopOptions read_loop_options(const TrainStep& step, const Json& identity);
+
+}  // namespace medgen

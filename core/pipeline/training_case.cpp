@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/pipeline/training_case.h"
+
+#include "core/base/error.h"
+#include "core/base/file.h"
+#include "core/config/json.h"
+#include "core/io/volume_file.h"
+#include "core/tensor/finite.h"
+#include "core/volume/grid_difference.h"
+
+#include <nlohmann/json.hpp>
+
+namespace medgen {
+namespace {
+
+/// As the file has it: what is measured in it (percentiles) may differ in its last bits from machine to machine.
+std::string identity_of(const Volume& volume) {
+  const Tensor& voxels = volume.voxels();
+  const std::span<const std::byte> bytes(static_cast<const std::byte*>(voxels.data()), voxels.bytes());
+  return fmt::format("{} {} {} {}\n", fmt::join(voxels.shape(), "x"), static_cast<int>(voxels.dtype()),
+                     fmt::join(volume.affine().rows(), " "), sha256(bytes));
+}
+
+/// A case as an entry of the cache: the volumes, and the rest as a text.
+TensorMap packed(const TrainingCase& loaded) {
+  const std::string about = dump_compact(
+      Json{{"affine", loaded.image.affine().rows()}, {"identity", loaded.identity}, {"warnings", loaded.warnings}});
+  const std::span<const std::uint8_t> bytes(reinterpret_cast<const std::uint8_t*>(about.data()), about.size());
+  TensorMap entry = {{"image", loaded.image.voxels()},
+                     {"about", Tensor::from(bytes, {static_cast<std::int64_t>(bytes.size())})}};
+  if (loaded.label) entry["label"] = loaded.label->voxels();
+  return entry;
+}
+
+TrainingCase unpacked(const TensorMap& entry) {
+  const auto bytes = entry.at("about").values<std::uint8_t>();
+  const Json about = Json::parse(bytes.begin(), bytes.end());
+  const Affine<Ras> affine(about.at("affine").get<Matrix4>());
+  TrainingCase loaded{Volume(entry.at("image"), affine), std::nullopt, std::nullopt, about.at("identity"),
+                      about.at("warnings")};
+  if (entry.contains("label")) loaded.label.emplace(entry.at("label"), affine);
+  return loaded;
+}
+
+}  // namespace
+
+std::size_t TrainingCase::bytes() const {
+  return image.voxels().bytes() + (label ? label->voxels().bytes() : 0);
+}
+
+TrainingCase CaseReader::read(const Case& entry) const {
+  const bool maps = options_.contract.makes_labels();
+  if (!maps && entry.images.size() != 1)
+    throw DataError("{} has {} images, one a channel; a training takes one", entry.name, entry.images.size());
+  if (!entry.label && (maps || options_.needs_labels || options_.index_labels))
+    throw DataError("{} has no label map, which this training needs", entry.name);
+  TrainingCase loaded = [&] {
+    if (!options_.cache) return read_files(entry);
+    std::vector<std::filesystem::path> files = maps ? std::vector<std::filesystem::path>{} : entry.images;
+    if (entry.label) files.push_back(*entry.label);
+    const std::string key = cache_key(files, "training case 1\n" + options_.contract_text);
+    return unpacked(options_.cache->get(key, [&] { return packed(read_files(entry)); }));
+  }();
+  loaded.identity = entry.name + '\n' + loaded.identity;
+  if (options_.index_labels) loaded.index.emplace(*loaded.label);
+  return loaded;
+}
+
+TrainingCase CaseReader::read_files(const Case& entry) const {
+  const DataContract& contract = options_.contract;
+  if (contract.makes_labels()) return read_map(entry);
+  const Volume image = reorient(read_volume(entry.images.front()), contract.orientation);
+  if (const auto bad = count_non_finite(image.voxels()); bad > 0)
+    throw DataError("{}: the image has {} voxels that are NaN or infinite", entry.name, bad);
+  contract.check_spacing(image.geometry(), entry.name);
+  const IntensityTransform intensity = contract.intensity.for_input(image.voxels());
+  TrainingCase loaded{
+      image.with_voxels(scaled(intensity, image.voxels())), std::nullopt, std::nullopt, identity_of(image), {}};
+  if (entry.label) loaded.label = read_label(entry, image, loaded);
+  return loaded;
+}
+
+/// For a model that makes label maps: the map is what it sees, and the image is not read.
+TrainingCase CaseReader::read_map(const Case& entry) const {
+  const Volume label = reorient(as_labels(read_volume(*entry.label)), options_.contract.orientation);
+  options_.contract.check_spacing(label.geometry(), entry.name);
+  options_.contract.check_labels(label, entry.name);
+  return {label.with_voxels(label.voxels().to(DType::F32)), label.with_voxels(label.voxels().to(DType::I32)),
+          std::nullopt, identity_of(label), {}};
+}
+
+/// On the image's grid.
+Volume CaseReader::read_label(const Case& entry, const Volume& image, TrainingCase& loaded) const {
+  const Volume label = reorient(as_labels(read_volume(*entry.label)), options_.contract.orientation);
+  if (const auto difference = grid_difference(image.geometry(), label.geometry(), "the label map")) {
+    if (!difference->usable) throw DataError("{}: {}", entry.name, difference->message);
+    loaded.warnings.push_back(difference->message);
+  }
+  options_.contract.check_labels(label, entry.name);
+  loaded.identity += identity_of(label);
+  return image.with_voxels(label.voxels().to(DType::I32));
+}
+
+}  // namespace medgen

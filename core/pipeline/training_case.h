@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/augment/crop.h"
+#include "core/data/case_cache.h"
+#include "core/io/dataset.h"
+#include "core/pipeline/contract.h"
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace medgen {
+
+/// An image and its label map as a model sees them.
+struct TrainingCase {
+  Volume image;                 ///< oriented, scaled, float32; of a model that makes label maps the label ids
+  std::optional<Volume> label;  ///< on its grid, int32
+  std::optional<LabelIndex> index;
+  std::string identity;               ///< of what the files hold: name, grids, voxels
+  std::vector<std::string> warnings;  ///< what is odd about it, but usable; without its name
+
+  std::size_t bytes() const;
+};
+
+struct CaseOptions {
+  DataContract contract;
+  std::string contract_text;  ///< all of it: part of the key in the cache
+  bool needs_labels = false;
+  bool index_labels = false;         ///< patches are cut round labels
+  std::shared_ptr<CaseCache> cache;  ///< may be null
+};
+
+/// Reads cases, or finds them in the cache. Thread: any.
+class CaseReader {
+ public:
+  explicit CaseReader(CaseOptions options) : options_(std::move(options)) {}
+
+  /// @throws DataError that names the case and what is wrong with it.
+  TrainingCase read(const Case& entry) const;
+
+ private:
+  TrainingCase read_files(const Case& entry) const;
+  TrainingCase read_map(const Case& entry) const;
+  Volume read_label(const Case& entry, const Volume& image, TrainingCase& loaded) const;
+
+  CaseOptions options_;
+};
+
+}  // namespace medgen

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/pipeline/training_samples.h"
+
+#include "core/base/error.h"
+#include "core/base/file.h"
+#include "core/io/contact_sheet.h"
+#include "core/io/volume_file.h"
+#include "core/pipeline/codec.h"
+#include "core/pipeline/generate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace medgen {
+namespace {
+
+double deviation(const Tensor& tensor) {
+  const Tensor numbers = tensor.to(DType::F32);
+  double sum = 0, squares = 0;
+  for (const float value : numbers.values<float>()) {
+    sum += value;
+    squares += double{value} * double{value};
+  }
+  const auto count = static_cast<double>(numbers.size());
+  const double variance = squares / count - (sum / count) * (sum / count);
+  return std::isfinite(variance) ? std::sqrt(std::max(variance, 0.0)) : std::nan("");
+}
+
+/// The smaller of two, and NaN when one is.
+void lower(double& least, double value) {
+  if (!(value >= least)) least = value;
+}
+
+/// One volume of a sample, in the contract's units.
+struct Made {
+  std::string name;
+  Volume image, real;
+  std::optional<Volume> label;
+};
+
+/// Label maps and grids of some cases, for a generate step.
+class CaseMasks : public SampleSource {
+ public:
+  explicit CaseMasks(const std::vector<Made>& cases) : cases_(cases) {}
+
+  std::size_t count() const override { return cases_.size(); }
+
+  std::string name(std::size_t index) const override { return cases_.at(index).name; }
+
+  std::optional<Geometry> grid(std::size_t index) const override { return cases_.at(index).real.geometry(); }
+
+  void produce(const std::vector<std::size_t>& wanted, const RunObserver&, const Sink& sink) override {
+    for (const std::size_t index : wanted) sink(index, {name(index), std::nullopt, cases_[index].label, {}, "{}"});
+  }
+
+ private:
+  const std::vector<Made>& cases_;
+};
+
+class SampleRun {
+ public:
+  SampleRun(const ModelPackage& package, const TrainingData& data, std::uint64_t iteration,
+            const TrainingSampleOptions& options, Host& host, const RunObserver& observer)
+      : package_(package), data_(data), iteration_(iteration), options_(options), host_(host), observer_(observer) {
+    const auto& cases = data.validation().empty() ? data.training() : data.validation();
+    const IntensityTransform intensity = package.contract().intensity.for_output();
+    for (std::size_t i = 0; i < std::min(options.count, cases.size()); ++i) {
+      Patch patch = data.still_patch(cases[i]);
+      Volume real = patch.image.with_voxels(unscaled(intensity, patch.image.voxels(), DType::F32));
+      made_.push_back({data.name(cases[i]), patch.image, std::move(real), std::move(patch.label)});
+    }
+  }
+
+  TrainingSample compress() {
+    const Model model = Model::open(package_.compressor_alone(), host_);
+    for (Made& each : made_) {
+      observer_.check_cancelled();
+      const ModelGrid grid(each.image.geometry(), model.contract, model.multiple_of);
+      const Tensor x = grid.to_model(each.image, 0);
+      const Tensor z = model.compressor->encode(CallContext{}, {{"x", x}}).mean;
+      const Tensor y = model.compressor->decode(CallContext{}, {{"z", z}});
+      lower(sample_.spreads.try_emplace("latent_spread", kMost).first->second, deviation(z));
+      each.image =
+          image_from_model(y, grid, model.contract, model.contract.intensity.for_output(), DType::F32, nullptr);
+    }
+    return finish();
+  }
+
+  TrainingSample generate() {
+    GenerateOptions options;
+    options.step = options_.step;
+    options.seed = options_.seed;
+    options.steps = options_.steps > 0 ? options_.steps : package_.default_steps();
+    options.guidance = package_.default_guidance();
+    options.beyond_contract = true;  // patches may be smaller than what the model will be used for
+    options.conditions_json = options_.conditions_json;
+    const bool masks = std::all_of(made_.begin(), made_.end(), [](const Made& each) { return each.label.has_value(); });
+    if (!masks) {
+      options.grid = made_.front().real.geometry();
+      options.count = static_cast<int>(made_.size());
+    }
+    GenerateSource source(package_, host_, masks ? std::make_shared<CaseMasks>(made_) : nullptr, options);
+    RunObserver quiet;  // the bar is the training's
+    quiet.cancel = observer_.cancel;
+    std::vector<std::size_t> all(made_.size());
+    for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
+    source.produce(all, quiet, [&](std::size_t index, Sample sample) {
+      const Volume& volume = sample.image ? *sample.image : *sample.label;  // of a model that makes label maps
+      made_[index].image = volume.with_voxels(volume.voxels().to(DType::F32));
+    });
+    return finish();
+  }
+
+ private:
+  static constexpr double kMost = std::numeric_limits<double>::max();
+
+  TrainingSample finish() {
+    double contrast = kMost;
+    for (const Made& each : made_)
+      lower(contrast, deviation(each.image.voxels()) / std::max(deviation(each.real.voxels()), 1e-12));
+    sample_.spreads["sample_contrast"] = contrast;
+    try {
+      write();
+    } catch (const Cancelled&) {
+      throw;
+    } catch (const std::exception& error) {  // the training is worth more than its pictures
+      observer_.say(LogLevel::Warning,
+                    fmt::format("steps.{}: a sample is not written: {}", options_.step, error.what()));
+    }
+    return std::move(sample_);
+  }
+
+  void write() {
+    std::filesystem::create_directories(options_.folder);
+    const std::string stem = fmt::format("{:07}", iteration_);
+    std::vector<ContactSheetRow> rows;
+    for (const Made& each : made_) {
+      write_volume(options_.folder / fmt::format("{}_{}.nii.gz", stem, each.name), each.image);
+      rows.push_back({each.real, each.label});
+      rows.push_back({each.image, each.label});
+    }
+    sample_.png = encode_png(draw_contact_sheet(rows));
+    write_file(options_.folder / (stem + ".png"), sample_.png);
+  }
+
+  const ModelPackage& package_;
+  const TrainingData& data_;
+  std::uint64_t iteration_;
+  const TrainingSampleOptions& options_;
+  Host& host_;
+  const RunObserver& observer_;
+  std::vector<Made> made_;
+  TrainingSample sample_;
+};
+
+}  // namespace
+
+TrainingSample make_training_sample(const ModelPackage& package, bool compressor, const TrainingData& data,
+                                    std::uint64_t iteration, const TrainingSampleOptions& options, Host& host,
+                                    const RunObserver& observer) {
+  SampleRun run(package, data, iteration, options, host, observer);
+  return compressor ? run.compress() : run.generate();
+}
+
+}  // namespace medgen

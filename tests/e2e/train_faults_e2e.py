@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Trainings that things happen to: killed at random moments, a full disk, bad data, too little memory. MEDGEN_KILLS is
+how often the first is killed."""
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import time
+import unittest
+
+import nifti
+import tool
+from training import MODEL, SIZE, TrainingCase
+
+KILLS = int(os.environ.get("MEDGEN_KILLS", "4"))
+COUNT = SIZE[0] * SIZE[1] * SIZE[2]
+
+
+class Faults(TrainingCase):
+    def add_cases(self, *names):
+        draw = random.Random(2)
+        for name in names:
+            nifti.write(self.folder / "data" / "images" / f"{name}.nii", SIZE,
+                        [draw.uniform(0, 100) for _ in range(COUNT)], "float32")
+            nifti.write(self.folder / "data" / "labels" / f"{name}.nii", SIZE, [draw.randint(0, 1) for _ in range(COUNT)])
+
+    def short(self, **keys):
+        """The first step alone."""
+        document = self.document("out")
+        del document["steps"]["unet"]
+        document["steps"]["vae"].update(keys)
+        return document
+
+    def fails(self, document, code, *texts, arguments=(), **options):
+        pipeline = self.write_pipeline(document, "failing.json")
+        result = subprocess.run(tool.command("run", pipeline, *arguments), capture_output=True, text=True, timeout=120,
+                                env=tool.environment(), **options)
+        self.assertEqual(result.returncode, code, result.stderr)
+        for text in texts:
+            self.assertIn(text, result.stderr)
+        return result
+
+    def checkpoint(self, step="vae"):
+        return self.folder / "out" / step / "training" / step / "checkpoint.safetensors"
+
+
+class Killed(Faults):
+    """With all that a training may do: validation, samples, the best state, averages, augmentation."""
+
+    def document_of(self, to):
+        document = self.document(to, iterations=40 + 8 * KILLS, crop=[4, 4, 4], crop_at={"thing": 0.5}, keep="best",
+                                 augment={"flip": {"probability": 0.5, "axes": ["y"]}}, checkpoint_every=3,
+                                 validate={"every": 4, "times": 2}, samples={"every": 7, "steps": 2})
+        document["steps"]["vae"]["validation"] = 0.4
+        document["steps"]["unet"]["data"] = "@vae"
+        return document
+
+    def facts(self, to):
+        model = json.loads((self.folder / to / "model" / "model.json").read_text())
+        log = [{key: value for key, value in line.items() if key != "seconds"} for line in self.log(to)]
+        samples = sorted(path.name for path in (self.folder / to / "model" / "training" / "unet" / "samples").iterdir())
+        return model["provenance"], log, samples
+
+    def test_at_random_moments(self):
+        began = time.monotonic()
+        self.run_pipeline(self.document_of("whole"))
+        whole = time.monotonic() - began
+        draw = random.Random(int.from_bytes(os.urandom(4), "big"))
+        pipeline = self.write_pipeline(self.document_of("killed"), "killed.json")
+        kills = 0
+        longest = whole / 2
+        while kills < KILLS:
+            process = self.start(pipeline)
+            try:
+                process.wait(draw.uniform(0, longest))
+                break  # it is over before it could be killed often enough
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(60)
+                kills += 1
+            # Starting takes most of a short run: what is left of the training is for the kills that are left.
+            longest = max(whole * 0.2, longest * 0.9)
+        self.assertGreaterEqual(kills, KILLS // 2)
+        self.run_pipeline(self.document_of("killed"), name="killed.json")
+        self.assertEqual(self.weights("killed"), self.weights("whole"))
+        self.assertEqual(self.facts("killed"), self.facts("whole"))
+        print(f"killed {kills} times", file=sys.stderr)
+
+
+class Disk(Faults):
+    def test_a_full_disk_loses_no_checkpoint(self):
+        self.run_pipeline(self.document("whole"))
+        self.run_pipeline(self.document("out", iterations=60), "--set", "steps.unet.minutes=0.0001")
+        held = self.folder / "out" / "model" / "training" / "unet" / "checkpoint.safetensors"
+        before = held.read_bytes()
+        limit = len(before) - 1
+
+        def small_files():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+        # Python ignores SIGXFSZ, and so does its child: a write fails instead.
+        result = self.fails(self.document("out"), 1, str(held), preexec_fn=small_files, restore_signals=False)
+        self.assertIn("File too large", result.stderr)
+        self.assertEqual(held.read_bytes(), before)
+        self.run_pipeline(self.document("out"))
+        self.assertEqual(self.weights("out"), self.weights("whole"))
+
+
+class Data(Faults):
+    def test_voxels_that_are_not_finite_are_named_before_it_starts(self):
+        values = [1.0] * COUNT
+        values[7] = float("nan")
+        nifti.write(self.folder / "data" / "images" / "b.nii", SIZE, values, "float32")
+        self.fails(self.short(), 4, "b: the image has 1 voxels that are NaN", "1 of 3 cases")
+        self.assertFalse(self.checkpoint().exists())
+
+    def test_an_unreadable_file_is_named(self):
+        image = self.folder / "data" / "images" / "b.nii"
+        image.write_bytes(image.read_bytes()[:600])
+        self.fails(self.short(), 4, "b.nii", "1 of 3 cases")
+
+    def test_a_label_that_the_model_lacks_is_named(self):
+        nifti.write(self.folder / "data" / "labels" / "c.nii", SIZE, [7] * COUNT)
+        self.fails(self.short(), 4, "c", "7", "1 of 3 cases")
+
+    def test_mixed_spacing(self):
+        affine = ((2, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0))
+        for folder in ("images", "labels"):
+            nifti.write(self.folder / "data" / folder / "c.nii", SIZE, [i % 2 for i in range(COUNT)], "uint8", affine)
+        result = self.run_pipeline(self.short())
+        self.assertIn("differ in size: 1 to 2 mm along x", result.stderr)
+        limited = {**MODEL, "data": {**MODEL["data"], "spacing_mm": {"maximum": [1.5, 1.5, 1.5]}}}
+        self.fails(self.short(train=limited, to="other"), 4, "c", "spacing", "1 of 3 cases")
+
+    def test_bad_cases_are_left_out_where_that_is_asked_for(self):
+        nifti.write(self.folder / "data" / "labels" / "c.nii", SIZE, [7] * COUNT)
+        result = self.run_pipeline(self.short(skip_bad=True))
+        self.assertIn("1 of 3 cases cannot be used and are left out", result.stderr)
+        record = json.loads((self.folder / "out" / "vae" / "model.json").read_text())["provenance"]["vae"]
+        self.assertEqual(record["cases"], 2)
+        self.assertEqual([each["case"] for each in record["skipped"]], ["c"])
+        self.assertIn("7", record["skipped"][0]["reason"])
+
+    def test_nothing_left(self):
+        for name in ("a", "b", "c"):
+            nifti.write(self.folder / "data" / "labels" / f"{name}.nii", SIZE, [7] * COUNT)
+        self.fails(self.short(skip_bad=True), 4, "no cases to train on")
+
+    def test_a_training_that_explodes_stops_and_keeps_what_it_had(self):
+        self.fails(self.short(iterations=5000, learning_rate=1e30, log_every=0, checkpoint_every=1), 1, "checkpoint")
+
+
+class Split(Faults):
+    def setUp(self):
+        super().setUp()
+        self.add_cases("d", "e", "f_t1", "f_t2", "g", "h")
+
+    def record(self, to, step):
+        return json.loads((self.folder / "out" / to / "model.json").read_text())["provenance"][step]
+
+    def test_a_later_step_takes_it_with_its_data(self):
+        document = self.document("out", iterations=2)
+        document["steps"]["vae"]["split"] = {"validation": 0.25, "test": 0.25}
+        document["steps"]["unet"]["data"] = "@vae"
+        self.run_pipeline(document)
+        vae, unet = self.record("vae", "vae"), self.record("model", "unet")
+        self.assertEqual(vae["held_out"], unet["held_out"])
+        parts = vae["held_out"]["validation"], vae["held_out"]["test"]
+        self.assertEqual([len(part) > 0 for part in parts], [True, True])
+        self.assertEqual("f_t1" in parts[0], "f_t2" in parts[0])
+        self.assertEqual("f_t1" in parts[1], "f_t2" in parts[1])
+        self.assertEqual(vae["cases"] + len(parts[0]) + len(parts[1]), 9)
+
+    def test_a_later_step_with_a_split_of_its_own(self):
+        document = self.document("out")
+        document["steps"]["vae"]["validation"] = 0.2
+        document["steps"]["unet"].update(data="@vae", validation=0.3)
+        self.fails(document, 3, "steps.unet", "has a split of its own")
+
+    def test_validation_without_cases(self):
+        for keys in ({"validate": {"every": 2}}, {"keep": "best"}):
+            with self.subTest(keys=keys):
+                self.fails(self.short(**keys), 3, "needs cases to validate on")
+
+    def test_cases_for_testing_are_never_read(self):
+        document = self.short(split={"test": 0.25})
+        self.run_pipeline(document)
+        name = self.record("vae", "vae")["held_out"]["test"][0]
+        (self.folder / "data" / "images" / f"{name}.nii").write_bytes(b"nothing")
+        self.run_pipeline(self.short(split={"test": 0.25}))
+
+    def test_samples_are_shown(self):
+        document = self.short(validation=0.2, iterations=4, samples={"every": 2}, validate={"every": 2})
+        self.run_pipeline(document)
+        samples = self.folder / "out" / "vae" / "training" / "vae" / "samples"
+        names = sorted(path.name for path in samples.iterdir())
+        case = self.record("vae", "vae")["held_out"]["validation"][0]
+        self.assertEqual(names, sorted(f"000000{i}{end}" for i in (2, 4) for end in (".png", f"_{case}.nii.gz")))
+        result = tool.run("view", self.folder / "out" / "vae", "--to", self.folder / "page.html")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        page = (self.folder / "page.html").read_text()
+        self.assertIn("0000004", page)
+        self.assertIn("validation_loss", page)
+
+
+class Memory(Faults):
+    def setUp(self):
+        super().setUp()
+        self.add_cases("d", "e", "f")
+
+    def test_on_more_threads_losses_differ_by_rounding_alone(self):
+        keys = {"crop": [4, 4, 4], "iterations": 12}
+        for threads in ("1", "2"):
+            self.run_pipeline(self.document(threads, **keys), "--threads", threads)
+        for one, two in zip(self.log("1"), self.log("2")):
+            self.assertAlmostEqual(one["loss"], two["loss"], delta=1e-4 * abs(one["loss"]))
+
+    def test_neither_memory_nor_cache_change_the_result(self):
+        keys = {"crop": [4, 4, 4], "crop_at": {"thing": 0.5}, "iterations": 12}
+        self.run_pipeline(self.document("plain", **keys))
+        tries = {"memory": {"loader": {"memory": 0, "threads": 2}}, "cache": {"cache": "cache"},
+                 "cached": {"cache": {"folder": "cache", "size": "1MiB"}}}
+        for to, more in tries.items():
+            with self.subTest(to):
+                document = self.document(to, **keys, **more)
+                document["steps"]["vae"].update(more)
+                self.run_pipeline(document)
+                self.assertEqual(self.weights(to), self.weights("plain"))
+        self.assertGreater(len(list((self.folder / "cache").iterdir())), 5)
+
+    def test_encoded_cases_come_from_the_cache(self):
+        for to, more in (("plain", {}), ("first", {"cache": "cache"}), ("second", {"cache": "cache"})):
+            self.run_pipeline(self.document(to, iterations=4, **more))
+            self.assertEqual(self.weights(to), self.weights("plain"))
+
+
+if __name__ == "__main__":
+    tool.MEDGEN, tool.PLUGINS = sys.argv[1:3]
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:])
