@@ -23,6 +23,13 @@ using namespace medgen::testing;
 using Catch::Matchers::Contains;
 namespace fs = std::filesystem;
 
+std::vector<Json> Place::log() const {
+  std::istringstream text(read_file(file("log.jsonl"), 1 << 20));
+  std::vector<Json> lines;
+  for (std::string line; std::getline(text, line);) lines.push_back(Json::parse(line));
+  return lines;
+}
+
 namespace {
 
 /// The event without its time, which comes first: a key and eight bytes.

@@ -6,7 +6,6 @@
 #include "core/train/loop.h"
 
 #include <catch2/catch.hpp>
-#include <nlohmann/json.hpp>
 
 #include <unistd.h>
 #include <algorithm>
@@ -112,12 +111,8 @@ struct Place {
     return options;
   }
 
-  std::vector<Json> log() const {
-    std::istringstream text(read_file(path / "training" / "log.jsonl", 1 << 20));
-    std::vector<Json> lines;
-    for (std::string line; std::getline(text, line);) lines.push_back(Json::parse(line));
-    return lines;
-  }
+  /// log.jsonl, by line; defined in loop_test.cpp.
+  std::vector<Json> log() const;
 
   /// What TensorBoard's files say, oldest first.
   std::vector<std::string> events() const {

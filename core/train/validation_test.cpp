@@ -7,6 +7,7 @@
 #include "core/weights/safetensors.h"
 
 #include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
 
 #include <cmath>
 #include <limits>
