@@ -84,6 +84,8 @@ class TrainRun {
     batches_.emplace(*data_, parts_, batch_options());
     latent_scale_ = role_ == "denoiser" ? scale() : package_.latent_scale();
     Trainer trainer(learner_, peers_, step_.node.at("options").with_value(trainer_options(step_, host_)), step_.seed);
+    if (batches_->validation_rows() > 0 && !trainer.can_evaluate())
+      step_.node.at("component").fail("cannot be validated: {} has no evaluate; hold no cases out", learner_->id());
     const LoopOptions options = read_loop_options(step_, identity());
     const LoopResult result = train_loop(
         trainer, [&](std::uint64_t batch) { return make_batch(batch); }, options, observer_, hooks(trainer));
