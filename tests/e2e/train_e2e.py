@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """A small VAE and U-Net trained from a data folder: killed and resumed, other seeds, bad data."""
+import json
 import signal
 import sys
 import unittest
