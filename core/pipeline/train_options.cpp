@@ -3,6 +3,7 @@
 
 #include "core/base/file.h"
 #include "core/config/paths.h"
+#include "core/pipeline/read_component.h"
 #include "core/run/resources.h"
 
 #include <nlohmann/json.hpp>

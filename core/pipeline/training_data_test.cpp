@@ -388,7 +388,7 @@ TEST_CASE("training data: a model that makes label maps sees the maps alone", "[
   folder.add("a", ramp(), spot(7));
   const DataContract maps = DataContract::read(model_schema().resolve(
       parse_config(R"({"components": {}, "data": {"modality": "labels", "labels": {"thing": 1}}})", "model.json")));
-  const auto read = [&] { return TrainingData(folder.path, maps, {}, false, {}); };
+  const auto read = [&] { return TrainingData(folder.path, maps, {}, {}, {}); };
   const TrainingData::Item item = read().item(0);
   CHECK(item.image.dtype() == DType::F32);
   CHECK(values_of(item.image) == values_of(item.mask));
