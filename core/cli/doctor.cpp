@@ -168,7 +168,7 @@ void configure(CLI::App& app, Invocation& call) {
 }  // namespace
 
 const Command kDoctorCommand = {
-    "doctor", "Look at this machine and installation, and at a model package: does all of it work here?",
+    "doctor", "Look at this machine and installation, and at a model package, for what would not work.",
     "%\n"
     "% examples/models/hippocampus-mr\n"
     "% --json",

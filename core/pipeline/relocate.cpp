@@ -12,8 +12,8 @@ namespace medgen {
 namespace {
 
 // The keys of steps whose values are paths.
-constexpr std::array<const char*, 13> kPathKeys = {"generate", "encode", "decode", "train",      "import",
-                                                   "mask",     "image",  "latent", "to",         "perceptual",
+constexpr std::array<const char*, 13> kPathKeys = {"generate", "encode", "decode",  "train", "import",
+                                                   "mask",     "image",  "latent",  "to",    "perceptual",
                                                    "data",     "cache",  "adapters"};
 
 /// `../labels/x.nii.gz` as seen from the new folder. Patterns are paths too.

@@ -79,7 +79,8 @@ void check_lora(const ConfigNode& step, const ModelPackage& package) {
     options.at("lora").fail("adds to weights, but the {} of model '{}' has none yet", base->role, package.name());
   if (!step.at("with").json().empty())
     step.at("with").fail("trains other networks in full, which no adapter holds; leave it or \"lora\" out");
-  if (step.contains("samples")) step.at("samples").fail("cannot be made while adapters learn; leave it or \"lora\" out");
+  if (step.contains("samples"))
+    step.at("samples").fail("cannot be made while adapters learn; leave it or \"lora\" out");
 }
 
 void check_validation(const ConfigNode& step, const SplitOptions& split) {

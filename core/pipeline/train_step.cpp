@@ -198,8 +198,7 @@ class TrainRun {
 
   /// Of the training beside its options.
   Json identity() const {
-    Json identity = {
-        {"seed", step_.seed}, {"data", data_->fingerprint()}, {"model", content_hash(package_.json())}};
+    Json identity = {{"seed", step_.seed}, {"data", data_->fingerprint()}, {"model", content_hash(package_.json())}};
     if (const auto features = perceptual_network(step_)) identity["perceptual"] = sha256_file(features->weights);
     return identity;
   }

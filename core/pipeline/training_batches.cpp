@@ -177,8 +177,7 @@ TensorMap TrainingBatches::conditions_of(const TrainingData::Item& item, std::ui
   TensorMap made;
   for (const auto& conditioner : parts_.conditioners) {
     if (!conditioner->has_encode()) continue;
-    for (auto& [name, tensor] : conditioner->encode(context, {known, params.dump()}))
-      made[name] = known[name] = tensor;
+    for (auto& [name, tensor] : conditioner->encode(context, {known, params.dump()})) made[name] = known[name] = tensor;
   }
   return made;
 }

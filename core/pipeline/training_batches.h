@@ -30,13 +30,13 @@ struct BatchOptions {
   std::uint64_t seed = 0;
   std::string conditions_json = "{}";  ///< scalars for the conditioners
   LossWeights loss_weights;
-  bool null_conditions = false;        ///< also what they are in the null condition of guidance, as "null/<name>"
-  PrefetchOptions loader;              ///< in patches
-  std::size_t encoded_bytes = 0;       ///< of latents and conditions that are kept in memory
-  std::shared_ptr<CaseCache> cache;    ///< of the same on disk; may be null
-  std::string encoding;                ///< everything that decides them, beside the case
-  std::size_t validation_cases = 0;    ///< at most
-  std::size_t validation_times = 1;    ///< of each case
+  bool null_conditions = false;      ///< also what they are in the null condition of guidance, as "null/<name>"
+  PrefetchOptions loader;            ///< in patches
+  std::size_t encoded_bytes = 0;     ///< of latents and conditions that are kept in memory
+  std::shared_ptr<CaseCache> cache;  ///< of the same on disk; may be null
+  std::string encoding;              ///< everything that decides them, beside the case
+  std::size_t validation_cases = 0;  ///< at most
+  std::size_t validation_times = 1;  ///< of each case
 };
 
 /// The batches of a training. Each is a function of the data, the seed and its number alone. One thread.

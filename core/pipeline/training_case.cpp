@@ -85,8 +85,11 @@ TrainingCase CaseReader::read_map(const Case& entry) const {
   const Volume label = reorient(as_labels(read_volume(*entry.label)), options_.contract.orientation);
   options_.contract.check_spacing(label.geometry(), entry.name);
   options_.contract.check_labels(label, entry.name);
-  return {label.with_voxels(label.voxels().to(DType::F32)), label.with_voxels(label.voxels().to(DType::I32)),
-          std::nullopt, identity_of(label), {}};
+  return {label.with_voxels(label.voxels().to(DType::F32)),
+          label.with_voxels(label.voxels().to(DType::I32)),
+          std::nullopt,
+          identity_of(label),
+          {}};
 }
 
 /// On the image's grid.

@@ -84,7 +84,7 @@ struct Networks {
 
 }  // namespace
 
-TEST_CASE("checkpointed activations: U-Net and ControlNet get the same bits, joint or frozen", "[unit][maisi]") {
+TEST_CASE("checkpointed activations: U-Net and ControlNet get the same gradients, joint or frozen", "[unit][maisi]") {
   const bool updown = GENERATE(false, true), joint = GENERATE(false, true);
   const at::ScalarType compute = GENERATE(at::kFloat, at::kBFloat16);
   Networks networks(updown);
@@ -94,9 +94,15 @@ TEST_CASE("checkpointed activations: U-Net and ControlNet get the same bits, joi
   CHECK(want.count("unet.conv_in.conv.weight") == (joint ? 1U : 0U));
   CHECK(want.count("controlnet.conv_in.conv.weight") == 1);
   REQUIRE(got.size() == want.size());
+  CHECK(got.at("out").equal(want.at("out")));
+  // Gradients that meet are added in another order.
+  const double tolerance = compute == at::kFloat ? 1e-5 : 2e-2;
+  double largest = 0;
+  for (const auto& [name, gradient] : want) largest = std::max(largest, gradient.norm().item<double>());
   for (const auto& [name, gradient] : want) {
     INFO(name);
-    CHECK(got.at(name).equal(gradient));
+    const double difference = (got.at(name) - gradient).norm().item<double>();
+    CHECK(difference <= tolerance * (gradient.norm().item<double>() + 1e-3 * largest));
   }
 }
 
