@@ -96,12 +96,14 @@ class VaeTraining(Case):
 
     def test_label_maps_are_learnt(self):
         options = {"kl_weight": 0}
-        document = self.document("out", train=model(MASK_VAE, modality="labels"), data="maps", options=options,
-                                 iterations=40, learning_rate=0.01)
+        document = self.document("out", train=model(MASK_VAE, modality="labels", labels={"two": 2, "five": 5}), data="maps",
+                                 options=options, iterations=40, learning_rate=0.01)
         document["steps"]["vae"].pop("perceptual")
         self.run_pipeline(document)
         losses = [line["cross_entropy"] for line in self.log("out")]
         self.assertLess(losses[-1], 0.8 * losses[0])
+        checks = json.loads(tool.run("doctor", self.folder / "out", "--json").stdout)["checks"]
+        self.assertEqual([check["status"] for check in checks if check["subject"] == "self-test"], ["ok"])
 
     def test_a_label_that_is_no_class_is_named(self):
         config = {**MASK_VAE, "classes": [0, 2, 4]}
