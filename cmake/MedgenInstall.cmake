@@ -25,6 +25,11 @@ foreach(plugin ${plugins})
   install(FILES ${PROJECT_BINARY_DIR}/plugins/${id}.medgen-plugin.json DESTINATION ${plugin_dir})
 endforeach()
 
+get_property(transports GLOBAL PROPERTY MEDGEN_TRANSPORTS)
+foreach(transport ${transports})
+  install(TARGETS ${transport} LIBRARY DESTINATION lib/medgen)
+endforeach()
+
 install(EXPORT medgen-targets NAMESPACE medgen:: DESTINATION ${package_dir})
 configure_package_config_file(cmake/medgenConfig.cmake.in ${PROJECT_BINARY_DIR}/medgenConfig.cmake
   INSTALL_DESTINATION ${package_dir} PATH_VARS plugin_dir)

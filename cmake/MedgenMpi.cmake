@@ -1,0 +1,25 @@
+# MEDGEN_HAS_MPI, MEDGEN_HAS_NCCL: whether the modules by which several processes work together are built. Programs and
+# libmedgen load them where a launcher has started them, and are linked with neither.
+set(MEDGEN_HAS_MPI OFF)
+if(NOT MEDGEN_MPI STREQUAL "OFF")
+  find_package(MPI QUIET COMPONENTS C)
+  if(MPI_C_FOUND)
+    set(MEDGEN_HAS_MPI ON)
+  elseif(MEDGEN_MPI STREQUAL "ON")
+    message(FATAL_ERROR "MEDGEN_MPI=ON, but MPI was not found. Install libopenmpi-dev and openmpi-bin, or use MEDGEN_MPI=auto or OFF.")
+  endif()
+endif()
+
+# NCCL moves gradients between GPUs, between processes that MPI has joined.
+set(MEDGEN_HAS_NCCL OFF)
+if(MEDGEN_HAS_MPI AND MEDGEN_HAS_CUDA)
+  find_path(MEDGEN_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  find_library(MEDGEN_NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR})
+  if(MEDGEN_NCCL_INCLUDE AND MEDGEN_NCCL_LIBRARY)
+    set(MEDGEN_HAS_NCCL ON)
+    add_library(medgen_nccl_library INTERFACE)
+    target_include_directories(medgen_nccl_library SYSTEM INTERFACE ${MEDGEN_NCCL_INCLUDE} ${CUDAToolkit_INCLUDE_DIRS})
+    target_link_libraries(medgen_nccl_library INTERFACE ${MEDGEN_NCCL_LIBRARY})
+  endif()
+endif()
+message(STATUS "Several processes: MPI ${MEDGEN_HAS_MPI}, NCCL ${MEDGEN_HAS_NCCL}")
