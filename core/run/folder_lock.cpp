@@ -10,12 +10,19 @@
 
 namespace medgen {
 
-FolderLock::FolderLock(const std::filesystem::path& folder)
-    : descriptor_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-  if (descriptor_ < 0 || ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+FolderLock::FolderLock(const std::filesystem::path& path, bool shared)
+    : descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+  const int operation = (shared ? LOCK_SH : LOCK_EX) | LOCK_NB;
+  if (descriptor_ < 0 || ::flock(descriptor_, operation) == 0 || errno != EWOULDBLOCK) return;
   ::close(descriptor_);
   throw RuntimeError("another run is writing to '{}'; wait until it has finished, or choose another folder",
-                     folder.string());
+                     path.string());
+}
+
+bool FolderLock::take_whole() {
+  if (descriptor_ < 0) return true;
+  ::flock(descriptor_, LOCK_UN);
+  return ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
 }
 
 FolderLock::~FolderLock() {

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <unistd.h>
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -20,7 +21,8 @@ namespace medgen {
 namespace {
 
 constexpr const char* kManifest = "run.json";
-constexpr const char* kJournal = "run.journal.jsonl";
+constexpr const char* kJournal = "run.journal";
+constexpr const char* kJournalEnd = ".jsonl";
 constexpr std::uint64_t kMaxManifestBytes = 1ULL << 30;
 
 void append_line(const std::filesystem::path& path, const std::string& line) {
@@ -45,6 +47,11 @@ bool file_matches(const std::filesystem::path& path, const std::string& hash) {
   return std::filesystem::is_regular_file(path, error) && sha256_file(path) == hash;
 }
 
+std::string journal_name(const Part& part) {
+  const std::string of_part = part.whole() ? "" : fmt::format(".{}-of-{}", part.index + 1, part.count);
+  return kJournal + of_part + kJournalEnd;
+}
+
 /// Whether it was missing.
 bool make_folder(const std::filesystem::path& folder) {
   std::error_code error;
@@ -56,14 +63,35 @@ bool make_folder(const std::filesystem::path& folder) {
 
 }  // namespace
 
-RunFolder::RunFolder(std::filesystem::path folder, std::string fingerprint, bool overwrite)
-    : folder_(std::move(folder)), fingerprint_(std::move(fingerprint)), made_(make_folder(folder_)), lock_(folder_) {
-  read_manifest(overwrite);
-  read_journal(overwrite);
+RunFolder::RunFolder(std::filesystem::path folder, std::string fingerprint, bool overwrite, const Part& part)
+    : folder_(std::move(folder)),
+      fingerprint_(std::move(fingerprint)),
+      journal_(journal_name(part)),
+      part_(!part.whole()),
+      made_(make_folder(folder_)),
+      lock_(folder_, part_) {
+  read_all(overwrite);
 }
 
 void RunFolder::start() {
-  append_line(folder_ / kJournal, dump_compact(Json{{"fingerprint", fingerprint_}}));
+  append_line(folder_ / journal_, dump_compact(Json{{"fingerprint", fingerprint_}}));
+  if (part_) part_lock_.emplace(folder_ / journal_);
+}
+
+std::vector<std::filesystem::path> RunFolder::journals() const {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(kJournal) && name.ends_with(kJournalEnd)) files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+/// Journals first: the last part writes run.json before it removes them.
+void RunFolder::read_all(bool overwrite) {
+  for (const auto& file : journals()) read_journal(file, overwrite);
+  read_manifest(overwrite);
 }
 
 void RunFolder::read_manifest(bool overwrite) {
@@ -75,13 +103,14 @@ void RunFolder::read_manifest(bool overwrite) {
     continued_ = true;
     const Json samples = run.contains("samples") ? run["samples"] : Json::array();
     for (const Json& sample : samples) remember(sample);
+    if (run.contains("parts") && parts_.empty()) parts_ = run["parts"].get<std::vector<Json>>();
     return;
   }
-  forget_other_run(overwrite);
+  forget_other_run(file, overwrite);
 }
 
-void RunFolder::read_journal(bool overwrite) {
-  std::ifstream journal(folder_ / kJournal);
+void RunFolder::read_journal(const std::filesystem::path& file, bool overwrite) {
+  std::ifstream journal(file);
   std::string line;
   bool others = false;
   while (std::getline(journal, line)) {
@@ -91,22 +120,22 @@ void RunFolder::read_journal(bool overwrite) {
     if (text_of(entry, "fingerprint") == fingerprint_) {
       continued_ = true;
       if (sample) remember(entry["sample"]);
+      if (entry.contains("part")) parts_.push_back(entry["part"]);
     } else {
       others = others || sample;
     }
   }
-  if (others) forget_other_run(overwrite);
+  if (others) forget_other_run(file, overwrite);
 }
 
-void RunFolder::forget_other_run(bool overwrite) const {
+void RunFolder::forget_other_run(const std::filesystem::path& file, bool overwrite) const {
   if (!overwrite) {
     throw DataError(
         "'{}' holds the results of another run (another pipeline, seed, model or input); choose another folder, delete "
         "it, or set \"overwrite\": true in the write step",
         folder_.string());
   }
-  std::filesystem::remove(folder_ / kManifest);
-  std::filesystem::remove(folder_ / kJournal);
+  std::filesystem::remove(file);
 }
 
 void RunFolder::remember(const Json& sample) {
@@ -128,8 +157,19 @@ bool RunFolder::finished(const std::string& sample) const {
 void RunFolder::add(const std::string& sample, const Json& record) {
   Json entry = {{"name", sample}};
   entry.update(record);
-  append_line(folder_ / kJournal, dump_compact(Json{{"fingerprint", fingerprint_}, {"sample", entry}}));
+  append_line(folder_ / journal_, dump_compact(Json{{"fingerprint", fingerprint_}, {"sample", entry}}));
   remember(entry);
+}
+
+void RunFolder::add_part(const Json& facts) {
+  append_line(folder_ / journal_, dump_compact(Json{{"fingerprint", fingerprint_}, {"part", facts}}));
+}
+
+bool RunFolder::last_of(const std::vector<std::string>& samples) {
+  if (!lock_.take_whole()) return false;
+  parts_.clear();
+  read_all(false);
+  return std::all_of(samples.begin(), samples.end(), [&](const auto& name) { return samples_.contains(name); });
 }
 
 void RunFolder::close(const Json& manifest, bool complete) {
@@ -139,13 +179,14 @@ void RunFolder::close(const Json& manifest, bool complete) {
   Json samples = Json::array();
   for (const auto& [name, record] : samples_) samples.push_back(*record);
   whole["run"]["samples"] = std::move(samples);
+  if (!parts_.empty()) whole["run"]["parts"] = parts_;
   write_file(folder_ / kManifest, dump_pretty(whole));
-  std::filesystem::remove(folder_ / kJournal);
+  for (const auto& file : journals()) std::filesystem::remove(file);
 }
 
 void RunFolder::discard() {
-  std::filesystem::remove(folder_ / kJournal);
-  if (!made_) return;
+  std::filesystem::remove(folder_ / journal_);
+  if (!made_ || part_) return;  // other parts may be about to write to it
   std::error_code not_empty;
   for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
     if (entry.is_directory()) std::filesystem::remove(entry.path(), not_empty);

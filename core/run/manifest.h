@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "core/base/share.h"
 #include "core/config/json.h"
 #include "core/run/folder_lock.h"
 
@@ -8,13 +9,18 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace medgen {
 
 /// The record of a run in its output folder. While the run goes on, each finished sample is one line of
 /// `run.journal.jsonl`, appended and flushed, so that a run that is killed loses nothing; at the end (finished,
 /// cancelled or failed) everything is in `run.json`, a pipeline that can be run again.
+///
+/// Several processes may each make a part of the samples of one run: each has a journal of its own,
+/// `run.journal.2-of-8.jsonl`, and reads those of the others; the last one to finish writes run.json.
 class RunFolder {
  public:
   /// Opens the folder, makes it when missing, and reads what an earlier run left.
@@ -22,7 +28,7 @@ class RunFolder {
   /// @param overwrite    forget an earlier run with another fingerprint instead of refusing.
   /// @throws DataError when the folder holds another run's results, RuntimeError when it cannot be written or another
   /// process is writing to it.
-  RunFolder(std::filesystem::path folder, std::string fingerprint, bool overwrite);
+  RunFolder(std::filesystem::path folder, std::string fingerprint, bool overwrite, const Part& part = {});
 
   const std::filesystem::path& path() const { return folder_; }
 
@@ -41,24 +47,35 @@ class RunFolder {
 
   /// Adds one finished sample, {"files": {relative path: sha256}, facts...}; its files are already in place.
   void add(const std::string& sample, const Json& record);
-  /// Writes run.json from `manifest` (samples and status are filled in) and removes the journal.
+  /// Notes how a part went, when it is finished.
+  void add_part(const Json& facts);
+  /// Whether all of these samples are recorded, by whichever process, and this one is to describe the run: what the
+  /// others recorded is known from then on.
+  bool last_of(const std::vector<std::string>& samples);
+  /// Writes run.json from `manifest` (samples, parts and status are filled in) and removes the journals.
   void close(const Json& manifest, bool complete);
   /// Forgets a run that failed before it finished a sample: removes the journal, and the folder when it was made here
   /// and nothing is in it.
   void discard();
 
  private:
+  std::vector<std::filesystem::path> journals() const;
   void read_manifest(bool overwrite);
-  void read_journal(bool overwrite);
-  void forget_other_run(bool overwrite) const;
+  void read_journal(const std::filesystem::path& file, bool overwrite);
+  void read_all(bool overwrite);
+  void forget_other_run(const std::filesystem::path& file, bool overwrite) const;
   void remember(const Json& sample);
 
   std::filesystem::path folder_;
   std::string fingerprint_;
+  std::string journal_;  ///< name of this process's own
+  bool part_;
+  std::vector<Json> parts_;
   std::map<std::string, std::shared_ptr<const Json>> samples_;
   bool continued_ = false;
   bool made_;
   FolderLock lock_;
+  std::optional<FolderLock> part_lock_;  ///< from start on
 };
 
 /// "2026-11-22T05:24:09Z"

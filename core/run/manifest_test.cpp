@@ -275,3 +275,84 @@ TEST_CASE("run: discarding touches nothing that was there before, and no file", 
 TEST_CASE("run: time is plausible", "[unit][run]") {
   CHECK(std::regex_match(utc_now(), std::regex("20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]Z")));
 }
+
+TEST_CASE("run folder: parts are made at the same time, and the last one describes the run", "[unit][run]") {
+  const Place place;
+  RunFolder first(place.folder, "one", false, {0, 2});
+  RunFolder second(place.folder, "one", false, {1, 2});
+  first.start();
+  second.start();
+  place.finish(first, "a");
+  place.finish(second, "b");
+  first.add_part({{"part", "1/2"}});
+  CHECK_FALSE(first.last_of({"a", "b", "c"}));
+  place.finish(second, "c");
+  second.add_part({{"part", "2/2"}});
+  REQUIRE(second.last_of({"a", "b", "c"}));
+  second.close(kPipeline, true);
+  const Json run = place.manifest()["run"];
+  CHECK(run["status"] == "complete");
+  CHECK(run["samples"].size() == 3);
+  CHECK(run["parts"] == Json::array({{{"part", "1/2"}}, {{"part", "2/2"}}}));
+  CHECK_FALSE(fs::exists(place.folder / "run.journal.1-of-2.jsonl"));
+  CHECK_FALSE(fs::exists(place.folder / "run.journal.2-of-2.jsonl"));
+}
+
+TEST_CASE("run folder: a part knows what others have finished, whatever the division", "[unit][run]") {
+  const Place place;
+  {
+    RunFolder part(place.folder, "one", false, {2, 5});
+    part.start();
+    place.finish(part, "a");
+  }
+  CHECK(RunFolder(place.folder, "one", false, {0, 2}).finished("a"));
+  CHECK(place.open().finished("a"));
+}
+
+TEST_CASE("run folder: a part that ends first leaves the rest to others", "[unit][run]") {
+  const Place place;
+  RunFolder part(place.folder, "one", false, {0, 2});
+  part.start();
+  place.finish(part, "a");
+  CHECK_FALSE(part.last_of({"a", "b"}));
+  CHECK_FALSE(fs::exists(place.folder / "run.json"));
+}
+
+TEST_CASE("run folder: the same part twice, and a part beside a whole run, are refused", "[unit][run]") {
+  const Place place;
+  RunFolder part(place.folder, "one", false, {0, 2});
+  part.start();
+  RunFolder again(place.folder, "one", false, {0, 2});
+  CHECK_THROWS_WITH(again.start(), Contains("another run is writing"));
+  CHECK_THROWS_WITH(place.open(), Contains("another run is writing"));
+  const Place other;
+  const RunFolder whole = other.open();
+  CHECK_THROWS_WITH(RunFolder(other.folder, "one", false, Part{0, 2}), Contains("another run is writing"));
+}
+
+TEST_CASE("run folder: a part of another run is refused, or forgets that run", "[unit][run]") {
+  const Place place;
+  {
+    RunFolder part(place.folder, "one", false, {0, 2});
+    part.start();
+    place.finish(part, "a");
+  }
+  CHECK_THROWS_AS(RunFolder(place.folder, "two", false, Part{1, 2}), DataError);
+  RunFolder mine(place.folder, "two", true, {1, 2});
+  mine.start();
+  CHECK_FALSE(mine.finished("a"));
+  CHECK_FALSE(RunFolder(place.folder, "two", true, Part{0, 2}).finished("a"));
+  CHECK(fs::exists(place.folder / "run.journal.2-of-2.jsonl"));
+}
+
+TEST_CASE("run folder: a part that failed before its first sample leaves those of others", "[unit][run]") {
+  const Place place;
+  RunFolder first(place.folder, "one", false, {0, 2});
+  first.start();
+  place.finish(first, "a");
+  RunFolder second(place.folder, "one", false, {1, 2});
+  second.start();
+  second.discard();
+  CHECK(fs::exists(place.folder / "run.journal.1-of-2.jsonl"));
+  CHECK_FALSE(fs::exists(place.folder / "run.journal.2-of-2.jsonl"));
+}

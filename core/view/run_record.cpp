@@ -62,9 +62,21 @@ void read_manifest(RunRecord& record, const fs::path& folder) {
   record.manifest = std::move(manifest);
 }
 
+/// Of the whole run, or of its parts.
+std::vector<fs::path> journals_in(const fs::path& folder) {
+  std::vector<fs::path> files;
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(folder, none)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("run.journal.") && name.ends_with(".jsonl")) files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
 /// The last line may be torn.
-void read_journal(RunRecord& record, const fs::path& folder) {
-  std::ifstream journal(folder / "run.journal.jsonl");
+void read_journal(RunRecord& record, const fs::path& folder, const fs::path& file) {
+  std::ifstream journal(file);
   for (std::string line; std::getline(journal, line);) {
     const Json entry = parse_record(line);
     if (entry.is_object() && entry.contains("sample")) add_sample(record, folder, entry["sample"]);
@@ -76,9 +88,10 @@ void read_journal(RunRecord& record, const fs::path& folder) {
 std::optional<RunRecord> read_run_record(const fs::path& folder) {
   RunRecord record;
   const bool finished = fs::exists(folder / "run.json");
-  if (!finished && !fs::exists(folder / "run.journal.jsonl")) return std::nullopt;
+  const std::vector<fs::path> journals = journals_in(folder);
+  if (!finished && journals.empty()) return std::nullopt;
   if (finished) read_manifest(record, folder);
-  read_journal(record, folder);
+  for (const fs::path& journal : journals) read_journal(record, folder, journal);
   return record;
 }
 
