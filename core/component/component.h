@@ -13,6 +13,8 @@
 
 namespace medgen {
 
+class GradientExchange;
+
 /// What a call needs to know besides its tensors; the C side sees it as medgen_context_t.
 struct CallContext {
   std::uint32_t flags = 0;  ///< MEDGEN_CALL_*
@@ -21,6 +23,7 @@ struct CallContext {
   std::uint32_t step = 0;
   /// Called between pieces of long work with (phase, done, total); false asks the component to stop.
   std::function<bool(std::string_view phase, std::uint64_t done, std::uint64_t total)> progress;
+  GradientExchange* gradients = nullptr;  ///< of a training step: where they meet those of other processes
 };
 
 /// Named tensors and scalars that go into a computing function.

@@ -6,7 +6,9 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <mutex>
 #include <thread>
+#include <vector>
 
 using namespace medgen;
 
@@ -31,6 +33,24 @@ TEST_CASE("made ahead: what follows is made before it is asked for", "[unit][dat
   counted.take(5);
   for (int i = 0; i < 1000 && made < 4; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   CHECK(made == 4);
+}
+
+TEST_CASE("made ahead: of a share, what follows in it is made; the rest when it is asked for", "[unit][data]") {
+  const BatchShare share = BatchShare::of(5, {1, 2});  // rows 3 and 4 of 5
+  std::mutex mutex;
+  std::vector<std::uint64_t> made;
+  const auto note = [&](std::uint64_t number) {
+    const std::lock_guard lock(mutex);
+    made.push_back(number);
+    return square(number);
+  };
+  {
+    MadeAhead<int> squares(note, {1, 3}, share);
+    for (const std::uint64_t number : {3, 4, 8, 9, 13}) CHECK(squares.take(number) == square(number));
+    CHECK(squares.take(1) == square(1));
+    CHECK(squares.take(14) == square(14));
+  }
+  for (const std::uint64_t number : made) CHECK((number == 1 || share.has(number)));
 }
 
 TEST_CASE("made ahead: without threads nothing is made that is not asked for", "[unit][data]") {

@@ -27,10 +27,6 @@ std::uint64_t next_call_id() {
   return ++last;
 }
 
-CallFrame* frame_of(const medgen_context_t* ctx) {
-  return ctx == nullptr || ctx->host == nullptr ? nullptr : HostHandle::of(ctx->host).frame;
-}
-
 std::uint64_t byte_count(const Shape& shape, DType dtype) {
   std::uint64_t bytes = 0;
   if (__builtin_mul_overflow(static_cast<std::uint64_t>(element_count(shape)), size_of(dtype), &bytes)) {
@@ -87,6 +83,10 @@ CallFrame::CallFrame(PluginServices& services, const CallContext& context)
   abi_outputs_.allocate = allocate;
 }
 
+CallFrame* CallFrame::of(const medgen_context_t* ctx) {
+  return ctx == nullptr || ctx->host == nullptr ? nullptr : HostHandle::of(ctx->host).frame;
+}
+
 void CallFrame::rethrow_callback_error() {
   if (callback_error_) std::rethrow_exception(std::exchange(callback_error_, nullptr));
 }
@@ -107,20 +107,20 @@ medgen_status_t CallFrame::guarded(const Work& work) noexcept {
 
 std::int32_t CallFrame::progress(const medgen_context_t* ctx, medgen_str_t phase, std::uint64_t done,
                                  std::uint64_t total) noexcept {
-  CallFrame* frame = frame_of(ctx);
+  CallFrame* frame = of(ctx);
   if (frame == nullptr || !frame->context_.progress) return 1;
   if (frame->callback_error_) return 0;
   try {
     return frame->context_.progress(message_text(phase), done, total) ? 1 : 0;
   } catch (...) {
-    frame->callback_error_ = std::current_exception();
+    frame->keep_callback_error();
     return 0;
   }
 }
 
 medgen_status_t CallFrame::fill_noise(const medgen_context_t* ctx, std::int32_t distribution, medgen_str_t purpose,
                                       medgen_tensor_t* inout) noexcept {
-  CallFrame* frame = frame_of(ctx);
+  CallFrame* frame = of(ctx);
   if (frame == nullptr || inout == nullptr) return MEDGEN_E_INVALID;
   return frame->guarded([&] {
     if (distribution != MEDGEN_NOISE_NORMAL && distribution != MEDGEN_NOISE_UNIFORM) {
@@ -134,7 +134,7 @@ medgen_status_t CallFrame::fill_noise(const medgen_context_t* ctx, std::int32_t 
 }
 
 medgen_status_t CallFrame::scratch(const medgen_context_t* ctx, std::uint64_t bytes, void** ptr) noexcept {
-  CallFrame* frame = frame_of(ctx);
+  CallFrame* frame = of(ctx);
   if (frame == nullptr || ptr == nullptr) return MEDGEN_E_INVALID;
   return frame->guarded([&] {
     frame->check_memory(bytes, "scratch memory");

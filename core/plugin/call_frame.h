@@ -60,6 +60,14 @@ class CallFrame {
 
   TensorMap take_outputs() { return std::move(allocated_); }
 
+  GradientExchange* gradients() const { return context_.gradients; }
+
+  /// Keeps the exception being handled: `run` throws it again when the plugin has returned.
+  void keep_callback_error() { callback_error_ = std::current_exception(); }
+
+  /// Of the context that a plugin hands back; null when it is none of ours.
+  static CallFrame* of(const medgen_context_t* ctx);
+
   /// Slots of medgen_host_t. @{
   static std::int32_t progress(const medgen_context_t* ctx, medgen_str_t phase, std::uint64_t done,
                                std::uint64_t total) noexcept;

@@ -3,6 +3,7 @@
 
 #include "core/plugin/abi_text.h"
 #include "core/plugin/call_frame.h"
+#include "core/plugin/gradients.h"
 #include "core/plugin/ranges.h"
 
 #include <medgen/abi/version.h>
@@ -20,8 +21,8 @@ thread_local bool inside_parallel = false;
 
 constexpr unsigned kMaxThreads = 1024;
 
-const void* host_get_extension(medgen_hobj_t*, const char*) noexcept {
-  return nullptr;
+const void* host_get_extension(medgen_hobj_t*, const char* id) noexcept {
+  return id != nullptr && std::string_view(id) == MEDGEN_GRADIENTS_1 ? &gradients_table() : nullptr;
 }
 
 void host_set_error(medgen_hobj_t*, medgen_status_t, medgen_str_t message) noexcept {

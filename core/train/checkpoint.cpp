@@ -2,6 +2,7 @@
 #include "core/train/checkpoint.h"
 
 #include "core/base/error.h"
+#include "core/base/file.h"
 #include "core/config/json.h"
 #include "core/tensor/finite.h"
 #include "core/weights/safetensors.h"
@@ -9,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include <charconv>
+#include <span>
 
 namespace medgen {
 namespace {
@@ -82,6 +84,13 @@ LoopState load_checkpoint(const std::filesystem::path& path, Learner& learner, c
   read_watched(path, value("medgen.watched"), state);
   learner.load(kEverything, file.tensors());
   return state;
+}
+
+std::string weights_hash(Learner& learner) {
+  std::string all;
+  for (const auto& [name, tensor] : learner.save(MEDGEN_TRAIN_WEIGHTS))
+    all += sha256(std::span(static_cast<const std::byte*>(tensor.data()), tensor.bytes()));
+  return sha256(all);
 }
 
 }  // namespace medgen

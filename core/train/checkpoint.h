@@ -38,4 +38,7 @@ void save_checkpoint(const std::filesystem::path& path, Learner& learner, const 
 /// as it was then.
 LoopState load_checkpoint(const std::filesystem::path& path, Learner& learner, const std::string& fingerprint);
 
+/// Tells whether two processes hold the same weights, to the bit.
+std::string weights_hash(Learner& learner);
+
 }  // namespace medgen

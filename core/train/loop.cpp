@@ -3,10 +3,13 @@
 
 #include "core/base/error.h"
 #include "core/run/folder_lock.h"
+#include "core/train/shared_gradients.h"
 
 #include <chrono>
 #include <cmath>
 #include <numbers>
+#include <optional>
+#include <vector>
 
 namespace medgen {
 namespace {
@@ -28,6 +31,7 @@ class Loop {
         options_(options),
         observer_(observer),
         hooks_(hooks),
+        group_(*options.group),
         checkpoint_(options.folder / "checkpoint.safetensors"),
         best_(options.folder / "best.safetensors"),
         good_(options.folder / "good.safetensors"),
@@ -35,15 +39,20 @@ class Loop {
 
   LoopResult run() {
     fs::create_directories(options_.folder);
-    const FolderLock lock(options_.folder);
+    std::optional<FolderLock> lock;
+    if (group_.first()) lock.emplace(options_.folder);
     resume();
-    if (options_.log_every > 0) log_.emplace(options_.folder, options_.step, state_.iteration, observer_);
+    if (group_.first() && options_.log_every > 0)
+      log_.emplace(options_.folder, options_.step, state_.iteration, observer_);
     start_ = Clock::now();
     try {
       train();
     } catch (const Cancelled&) {
-      save();
+      rescue();
       throw Cancelled("training was cancelled after iteration {}; run the pipeline again to go on", state_.iteration);
+    } catch (...) {
+      if (!group_.alone()) rescue();
+      throw;
     }
     unsaved_ = unsaved_ || out_of_time();  // that its time is over is part of the state
     save();
@@ -53,7 +62,10 @@ class Loop {
  private:
   double seconds() const { return seconds_before_ + std::chrono::duration<double>(Clock::now() - start_).count(); }
 
-  bool out_of_time() const { return options_.minutes > 0 && seconds() >= 60 * options_.minutes; }
+  /// As all processes see it.
+  double elapsed() const { return group_.alone() ? seconds() : elapsed_; }
+
+  bool out_of_time() const { return options_.minutes > 0 && elapsed() >= 60 * options_.minutes; }
 
   bool out_of_patience() const { return options_.patience > 0 && state_.stale >= options_.patience; }
 
@@ -62,7 +74,7 @@ class Loop {
   /// How much of the training is over, by whichever limit comes first.
   double fraction() const {
     const double by_count = static_cast<double>(state_.iteration) / static_cast<double>(options_.iterations);
-    return options_.minutes > 0 ? std::max(by_count, std::min(seconds() / (60 * options_.minutes), 1.0)) : by_count;
+    return options_.minutes > 0 ? std::max(by_count, std::min(elapsed() / (60 * options_.minutes), 1.0)) : by_count;
   }
 
   double learning_rate() const {
@@ -80,23 +92,24 @@ class Loop {
       iterate();
       examine(!goes_on());
       if (due(state_.iteration, options_.checkpoint_every)) save();
-      observer_.check_cancelled();
+      check_cancelled();
     }
     examine(true);  // for a training whose time was over before it began
+  }
+
+  /// Several processes end after the same iteration.
+  void check_cancelled() const {
+    if (group_.alone()) return observer_.check_cancelled();
+    if (cancelled_) throw Cancelled("cancelled");
   }
 
   void iterate() {
     CallContext context;
     context.seed = options_.seed;
     context.flags = MEDGEN_CALL_TRAINING;
-    Scalars sums;
-    for (std::uint64_t k = 0; k < options_.accumulate; ++k) {
-      const std::uint64_t batch = state_.iteration * options_.accumulate + k;
-      context.step = static_cast<std::uint32_t>(batch);
-      const Scalars scalars = learner_.step(context, make_batch_(batch));
-      require_finite(scalars.at("loss"), batch);
-      for (const auto& [name, value] : scalars) sums[name] += value / static_cast<double>(options_.accumulate);
-    }
+    context.sample = static_cast<std::uint32_t>(options_.share.first);
+    Scalars sums = gather(context);
+    if (!group_.alone()) agree(sums);
     if (const auto trouble = watch_.loss(sums.at("loss"))) stop(*trouble);
     const double rate = learning_rate();
     apply(context, rate);
@@ -105,8 +118,37 @@ class Loop {
     unsaved_ = true;
   }
 
-  void require_finite(double loss, std::uint64_t batch) const {
+  /// Gradients of the batches of an iteration, which meet those of other processes in the last one.
+  Scalars gather(CallContext& context) {
+    SharedGradients gradients(group_, options_.share.weight());
+    Scalars sums;
+    for (std::uint64_t k = 0; k < options_.accumulate; ++k) {
+      const std::uint64_t batch = state_.iteration * options_.accumulate + k;
+      context.step = static_cast<std::uint32_t>(batch);
+      if (!group_.alone() && k + 1 == options_.accumulate) context.gradients = &gradients;
+      const Scalars scalars = learner_.step(context, make_batch_(batch));
+      require_finite(scalars.at("loss"), batch);
+      for (const auto& [name, value] : scalars) sums[name] += value / static_cast<double>(options_.accumulate);
+    }
+    context.gradients = nullptr;
+    if (!group_.alone()) gradients.require_used();
+    return sums;
+  }
+
+  /// Makes the scalars means over the whole batch, the clock that of the first process, and cancelling everybody's.
+  void agree(Scalars& scalars) {
+    std::vector<double> all = {group_.first() ? seconds() : 0.0, observer_.cancelled() ? 1.0 : 0.0};
+    for (const auto& [name, value] : scalars) all.push_back(value * options_.share.weight());
+    group_.sum(all);
+    elapsed_ = all[0];
+    cancelled_ = all[1] > 0;
+    std::size_t next = 2;
+    for (auto& [name, value] : scalars) value = all[next++];
+  }
+
+  void require_finite(double loss, std::uint64_t batch) {
     if (std::isfinite(loss)) return;
+    sound_ = false;
     throw RuntimeError(
         "the loss is {} at iteration {}{}; {}: lower the learning rate, clip the gradients, or look at "
         "these cases",
@@ -114,8 +156,10 @@ class Loop {
   }
 
   void apply(const CallContext& context, double rate) {
+    sound_ = false;
     try {
       learner_.apply(context, rate);
+      sound_ = true;
     } catch (const PluginError& error) {  // gradients that are not finite
       throw RuntimeError("at iteration {}{}: {}; {}", state_.iteration,
                          described(state_.iteration * options_.accumulate), error.what(), last_good());
@@ -132,8 +176,9 @@ class Loop {
   }
 
   /// Brings back the last state that nothing spoke against.
-  [[noreturn]] void stop(const std::string& trouble) const {
-    if (fs::exists(good_)) fs::rename(good_, checkpoint_);
+  [[noreturn]] void stop(const std::string& trouble) {
+    sound_ = false;
+    if (group_.first() && fs::exists(good_)) fs::rename(good_, checkpoint_);
     throw RuntimeError(
         "training stops at iteration {}: {}; {}: lower the learning rate, clip the gradients, or set "
         "\"watch\" in the step",
@@ -155,7 +200,7 @@ class Loop {
     state_.validated = state_.iteration;
     state_.stale = better ? 0 : state_.stale + 1;
     if (better) state_.best = BestLoss{loss, state_.iteration};
-    if (better) save_checkpoint(best_, learner_, current(), options_.fingerprint);
+    if (better && group_.first()) save_checkpoint(best_, learner_, current(), options_.fingerprint);
     unsaved_ = true;
     Scalars named;
     for (const auto& [name, value] : scalars) named["validation_" + name] = value;
@@ -169,7 +214,7 @@ class Loop {
   }
 
   void sample() {
-    const TrainingSample made = hooks_.sample(state_.iteration);
+    const TrainingSample made = group_.first() ? hooks_.sample(state_.iteration) : TrainingSample();
     if (log_ && !made.png.empty()) log_->show(state_.iteration, "samples", made.png);
     if (log_ && !made.spreads.empty()) log_->tell(state_.iteration, options_.iterations, seconds(), made.spreads);
     if (const auto trouble = watch_.spread(made.spreads)) stop(*trouble);
@@ -199,15 +244,48 @@ class Loop {
   /// While the loss rises, the state before it did is kept beside the last one.
   void save() {
     if (!unsaved_) return;
+    if (!group_.alone()) require_agreement();
+    if (group_.first()) write_checkpoint();
+    unsaved_ = false;
+  }
+
+  /// The state after the last iteration, for the run that goes on from what ends here.
+  void rescue() {
+    if (!unsaved_ || !sound_ || !group_.first()) return;
+    write_checkpoint();
+    unsaved_ = false;
+    if (!group_.alone())
+      observer_.say(LogLevel::Info,
+                    fmt::format("steps.{}: checkpoint after iteration {}", options_.step, state_.iteration));
+  }
+
+  void require_agreement() {
+    if (group_.agrees(weights_hash(learner_))) return;
+    sound_ = false;
+    throw RuntimeError(
+        "the processes do not hold the same weights any more after iteration {}; they must run on processors of one "
+        "kind, with one build; {}",
+        state_.iteration, last_good());
+  }
+
+  void write_checkpoint() {
     const bool doubtful = watch_.doubtful();
     if (doubtful && !fs::exists(good_) && fs::exists(checkpoint_)) fs::rename(checkpoint_, good_);
     save_checkpoint(checkpoint_, learner_, current(), options_.fingerprint);
     if (!doubtful) fs::remove(good_);
-    unsaved_ = false;
+  }
+
+  void resume() {
+    load_last();
+    elapsed_ = seconds_before_;
+    if (!group_.agrees(std::to_string(state_.iteration))) {
+      throw DataError("'{}' is not the same for all processes of the job: they must share the folder",
+                      checkpoint_.string());
+    }
   }
 
   /// A training killed between the renaming of one and the writing of the next has only the good state.
-  void resume() {
+  void load_last() {
     const bool renamed = !fs::exists(checkpoint_) && fs::exists(good_);
     const fs::path& from = renamed ? good_ : checkpoint_;
     if (!fs::exists(from)) return;
@@ -229,13 +307,17 @@ class Loop {
   const LoopOptions& options_;
   const RunObserver& observer_;
   const LoopHooks& hooks_;
+  Group& group_;
   fs::path checkpoint_, best_, good_;
   Watch watch_;
   std::optional<LogWriter> log_;
   Clock::time_point start_ = Clock::now();
   double seconds_before_ = 0;
+  double elapsed_ = 0;      ///< of several processes, after the last iteration
+  bool cancelled_ = false;  ///< any of them
   LoopState state_;
   bool unsaved_ = false;  ///< the checkpoint does not hold the state
+  bool sound_ = true;     ///< the learner is between two optimiser steps, and nothing speaks against its numbers
   double smooth_ = 0;
   std::string last_validation_;  ///< for the bar
 };

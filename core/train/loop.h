@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "core/parallel/group.h"
 #include "core/run/observer.h"
 #include "core/train/checkpoint.h"
 #include "core/train/log_writer.h"
@@ -37,10 +38,12 @@ struct LoopOptions {
   std::uint64_t seed = 0;
   std::filesystem::path folder;  ///< the checkpoints, log.jsonl and events/
   std::string fingerprint;       ///< of everything that decides the result: a checkpoint with another one is refused
+  Group* group = &Alone::instance();  ///< the processes that train together; the first one writes
+  BatchShare share;                   ///< the rows of every batch that this process computes
 };
 
 /// Makes the batch of an iteration: a function of its number alone, so that a run that goes on from a checkpoint sees
-/// what the uninterrupted run would have seen.
+/// what the uninterrupted run would have seen. Of several processes each makes its share of the rows.
 using BatchMaker = std::function<TensorMap(std::uint64_t batch)>;
 
 /// What a training can do at some point.
@@ -52,9 +55,9 @@ struct TrainingSample {
 /// What the loop asks for when it is time. Functions of the learner's weights (and `iteration`) alone, which change
 /// neither the learner nor what follows. May throw Cancelled: then they are asked again by the run that goes on.
 struct LoopHooks {
-  std::function<Scalars()> validate;  ///< "loss" on held-out cases, and more
-  std::function<TrainingSample(std::uint64_t iteration)> sample;
-  std::function<std::string(std::uint64_t batch)> describe;  ///< what a batch is made of, for messages
+  std::function<Scalars()> validate;  ///< "loss" on held-out cases, and more: the same for all processes
+  std::function<TrainingSample(std::uint64_t iteration)> sample;  ///< asked by the first process
+  std::function<std::string(std::uint64_t batch)> describe;       ///< what a batch is made of, for messages
 };
 
 struct LoopResult {
@@ -70,6 +73,7 @@ double schedule_factor(LearningRate schedule, double power, double fraction);
 /// is one. Logs one JSON line every log_every iterations, and the same for TensorBoard. Checkpoints are complete and
 /// atomic: checkpoint.safetensors is the last state, best.safetensors that of the lowest validation loss, and
 /// good.safetensors, while the loss rises, the one before it did.
+/// Several processes end with the same weights; when one of them fails, the first writes a checkpoint before it ends.
 /// @throws Cancelled after a checkpoint has been written; DataError when a checkpoint belongs to another training or is
 /// damaged; RuntimeError when the training goes wrong (losses or gradients that are not finite, as `Watch` says): the
 /// last good state is checkpoint.safetensors then.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * DRAFT medgen.train/1, a component extension: the plugin computes losses, gradients and updates; the host owns data,
- * loop, noise, learning rates, checkpoints and, later, the exchange of gradients. May change without notice until it
- * leaves draft/; its id will not. */
+ * loop, noise, learning rates, checkpoints and the exchange of gradients. May change without notice until it leaves
+ * draft/; its id will not. */
 #ifndef MEDGEN_ABI_DRAFT_TRAIN_H
 #define MEDGEN_ABI_DRAFT_TRAIN_H
 
@@ -10,6 +10,7 @@
 MEDGEN_EXTERN_C_BEGIN
 
 #define MEDGEN_TRAIN_1 "medgen.train/1"
+#define MEDGEN_GRADIENTS_1 "medgen.gradients/1"
 
 /* What `save` and `load` move; bits. Tensor names are "weights/<name>", "ema/<name>", "optimizer/<name>/<slot>". What
  * training needs beside the model, such as a discriminator, is part of the optimiser's state. GRADIENTS, of `save`
@@ -54,6 +55,24 @@ typedef struct medgen_train {
   medgen_status_t (*evaluate)(const medgen_context_t* ctx, medgen_obj_t* trainer, const medgen_binds_t* batch,
                               const medgen_outputs_t* out) MEDGEN_NOEXCEPT;
 } medgen_train_t;
+
+/* MEDGEN_GRADIENTS_1, an extension of the host: where several processes train together, each has `step` compute its
+ * share of the batch (ctx->sample is the row of the global batch that comes first) and hands the gradients over, bucket
+ * by bucket while the backward pass goes on. A trainer that does not ask for it trains in one process only: the host
+ * notices and ends the training. */
+typedef struct medgen_gradients {
+  uint32_t struct_size;
+  uint32_t reserved0;
+  /* The weight of this process's share in the mean over the batch, in (0, 1): gradients are multiplied by it before
+   * they are handed over. 0 where nothing is to be exchanged in this call: one process alone, or batches gathered
+   * before the last of an optimiser step. [any] */
+  double (*share)(const medgen_context_t* ctx) MEDGEN_NOEXCEPT;
+  /* Begins to replace a dense float32 tensor by its sum over all processes, in ctx->stream order, and returns. The
+   * memory is the host's until `finish`. Every process hands over the same sizes in the same order. [inside step] */
+  medgen_status_t (*begin_sum)(const medgen_context_t* ctx, medgen_tensor_t* inout) MEDGEN_NOEXCEPT;
+  /* Waits for all sums that were begun. [inside step] */
+  medgen_status_t (*finish)(const medgen_context_t* ctx) MEDGEN_NOEXCEPT;
+} medgen_gradients_t;
 
 MEDGEN_EXTERN_C_END
 #endif

@@ -36,6 +36,35 @@ struct TrainPeer {
   }
 };
 
+/// The exchange of gradients between the processes that train together, for one call of `step`. Borrowed for the call.
+class Gradients {
+ public:
+  explicit Gradients(const Context& context) : context_(&context.abi()), table_(find()) {}
+
+  /// Whether this call has gradients to exchange: false in one process alone.
+  bool shared() const { return share() > 0; }
+
+  /// What gradients are multiplied by before they are handed over.
+  double share() const { return table_ == nullptr ? 0.0 : table_->share(context_); }
+
+  /// Begins to replace a dense float32 tensor by its sum over all processes; the memory stays until `finish`.
+  void begin_sum(medgen_tensor_t tensor) const {
+    require_ok(table_->begin_sum(context_, &tensor), "the exchange of gradients");
+  }
+
+  void finish() const { require_ok(table_->finish(context_), "the exchange of gradients"); }
+
+ private:
+  static const medgen_gradients_t* find() {
+    const medgen_host_t* services = host();
+    if (services == nullptr || !MEDGEN_HAS_FN(medgen_host_t, services, get_extension)) return nullptr;
+    return static_cast<const medgen_gradients_t*>(services->get_extension(services->host, MEDGEN_GRADIENTS_1));
+  }
+
+  const medgen_context_t* context_;
+  const medgen_gradients_t* table_;
+};
+
 namespace detail {
 
 template <typename Trainer>
