@@ -52,9 +52,9 @@ at::Tensor Adversary::judge(const at::Tensor& image) {
   return loss;
 }
 
-at::Tensor Adversary::learn(const at::Tensor& real, const at::Tensor& made) {
+at::Tensor Adversary::learn(const sdk::Context& context, const at::Tensor& real, const at::Tensor& made) {
   const at::Tensor loss = 0.5 * (error(made.detach(), 0.0) + error(real.detach(), 1.0));
-  if (loss.requires_grad()) modules_.backward(loss);
+  if (loss.requires_grad()) modules_.backward(context, loss);
   return loss;
 }
 

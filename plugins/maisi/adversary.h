@@ -19,8 +19,9 @@ class Adversary {
   /// What the generator is to lower: how far `image` is from being taken for real. Gradients reach the image alone.
   at::Tensor judge(const at::Tensor& image);
 
-  /// The discriminator's own loss, with gradients of its weights: half of both errors. Inputs get no gradients.
-  at::Tensor learn(const at::Tensor& real, const at::Tensor& made);
+  /// The discriminator's own loss, with gradients of its weights, of all processes: half of both errors. Inputs get no
+  /// gradients.
+  at::Tensor learn(const sdk::Context& context, const at::Tensor& real, const at::Tensor& made);
 
   void apply(double learning_rate) { modules_.apply(learning_rate); }
 

@@ -107,9 +107,9 @@ void AutoencoderTrainer::step_of_images(const sdk::Context& context, const sdk::
     loss = loss + options_.adversarial_weight * adversarial;
     emit_scalar(out, "adversarial", adversarial);
   }
-  modules_.backward(loss);
+  modules_.backward(context, loss);
   emit_scalar(out, "loss", loss);
-  if (judges()) emit_scalar(out, "discriminator", adversary_->learn(x, made.image));
+  if (judges()) emit_scalar(out, "discriminator", adversary_->learn(context, x, made.image));
 }
 
 void AutoencoderTrainer::step_of_labels(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out) {
@@ -119,7 +119,7 @@ void AutoencoderTrainer::step_of_labels(const sdk::Context& context, const sdk::
   const Made made = autoencode(context, batch, labels.planes(map));
   const at::Tensor cross_entropy = label_cross_entropy(made.image, classes);
   const at::Tensor loss = cross_entropy + options_.kl_weight * made.kl;
-  modules_.backward(loss);
+  modules_.backward(context, loss);
   emit_scalar(out, "loss", loss);
   emit_scalar(out, "cross_entropy", cross_entropy);
   emit_scalar(out, "kl", made.kl);

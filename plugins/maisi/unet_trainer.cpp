@@ -153,7 +153,7 @@ void UnetTrainer::step(const sdk::Context& context, const sdk::Binds& batch, sdk
     each = each * weight;
   at::Tensor loss = each.mean();
   if (losses_.contrast.weight > 0) loss = loss + contrast(batch, inputs, *control, predicted, target, out);
-  modules_.backward(loss);
+  modules_.backward(context, loss, losses_.contrast.weight == 0);
   emit_scalar(out, "loss", loss);
 }
 

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
+#include <medgen/abi/draft/train.h>
 #include <medgen/sdk/sdk.hpp>
 
 #include <cstring>
@@ -59,12 +60,17 @@ class TestHost {
  public:
   std::function<at::Tensor(at::IntArrayRef shape)> noise;
   std::uint32_t flags = 0;  ///< MEDGEN_CALL_* of its calls
+  /// Where gradients are exchanged; null in one process.
+  const medgen_gradients_t* gradients = nullptr;
 
   TestHost() {
     services_.struct_size = sizeof services_;
     services_.host = reinterpret_cast<medgen_hobj_t*>(this);
     services_.fill_noise = [](const medgen_context_t* call, std::int32_t, medgen_str_t,
                               medgen_tensor_t* tensor) noexcept { return of(call->host).fill(*tensor); };
+    services_.get_extension = [](medgen_hobj_t* host, const char*) noexcept {
+      return static_cast<const void*>(of(host).gradients);
+    };
     sdk::detail::host_pointer = &services_;
   }
 

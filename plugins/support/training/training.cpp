@@ -115,6 +115,21 @@ void TrainedModules::backward(const at::Tensor& loss) {
   ++gathered_;
 }
 
+void TrainedModules::backward(const sdk::Context& context, const at::Tensor& loss, bool same_passes) {
+  if (evaluating_) return;
+  const sdk::Gradients exchange(context);
+  if (!exchange.shared()) return backward(loss);
+  if (!buckets_) {
+    std::vector<at::Tensor> parameters;
+    for (const Trained& each : trained_) parameters.push_back(each.value);
+    buckets_ = std::make_unique<GradientBuckets>(parameters);
+  }
+  // Of checkpointed segments each pass adds to the gradients by itself: how many will come is not known beforehand.
+  const bool overlapped = same_passes || !options_.checkpoint_activations;
+  buckets_->backward(scale_.scaled(loss), exchange, overlapped);
+  ++gathered_;
+}
+
 namespace {
 
 /// In one order whatever the threads: the tensor's beginning as planes of sixteen channels, the rest one by one.

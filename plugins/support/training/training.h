@@ -2,6 +2,7 @@
 #pragma once
 
 #include "plugins/support/nn/module.h"
+#include "plugins/support/training/gradient_buckets.h"
 #include "plugins/support/training/loss_scale.h"
 
 #include <medgen/abi/draft/train.h>
@@ -10,6 +11,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -54,6 +56,10 @@ class TrainedModules {
   /// Gradients of `loss` are added to those gathered so far; `apply` takes their mean, so that clipping means the same
   /// for any number of batches.
   void backward(const at::Tensor& loss);
+  /// The same; where several processes train together, their gradients are summed meanwhile. What a trainer's step
+  /// calls.
+  /// @param same_passes  whether the loss goes through the networks equally often in every step
+  void backward(const sdk::Context& context, const at::Tensor& loss, bool same_passes = true);
 
   /// One step of AdamW (Loshchilov and Hutter 2019, algorithm 2; without decay Kingma and Ba 2015, algorithm 1), then
   /// the EMA. Returns the gradient norm before clipping. When it is not finite nothing is changed: in float16 the step
@@ -111,6 +117,7 @@ class TrainedModules {
   std::vector<Member> members_;
   std::vector<Trained> trained_;
   bool evaluating_ = false;
+  std::unique_ptr<GradientBuckets> buckets_;  ///< where there is somebody to exchange with
   std::int64_t steps_ = 0;
   std::int64_t gathered_ = 0;  ///< backward passes since the last step
 };
