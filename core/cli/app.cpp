@@ -32,6 +32,17 @@ int report(const Failure& failure, const Invocation& call) {
   return code;
 }
 
+/// Ends a process that failed; of several that were started together the first one says why, whichever it was.
+int end(Failure failure, const Invocation& call) {
+  if (!call.group) return report(failure, call);
+  call.group->fail(failure.kind, failure.message);
+  const auto cause = call.group->failure();
+  if (cause && cause->kind != ErrorKind::Cancelled && failure.kind == ErrorKind::Cancelled) {
+    failure = {cause->kind, fmt::format("process {} of {}: {}", cause->rank + 1, call.group->size(), cause->message)};
+  }
+  return call.speaks() ? report(failure, call) : static_cast<int>(failure.kind);
+}
+
 /// CLI11's own words where nothing better is known: without its trailing advice, starting in lower case.
 std::string usage_message(const CLI::App& app, const CLI::ParseError& error) {
   if (std::string unknown = explain_unknown(app); !unknown.empty()) return unknown;
@@ -83,7 +94,7 @@ int main(const std::string& program, std::vector<std::string> arguments) {
     return 0;
   } catch (...) {
     try {
-      return report(current_failure(), call);
+      return end(current_failure(), call);
     } catch (...) {  // standard output is gone, or there is no memory left to say anything
       return static_cast<int>(ErrorKind::Runtime);
     }

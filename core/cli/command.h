@@ -2,11 +2,13 @@
 #pragma once
 
 #include "core/cli/progress.h"
+#include "core/parallel/group.h"
 #include "core/plugin/registry.h"
 
 #include <CLI/CLI.hpp>
 
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,6 +24,10 @@ struct Invocation {
   ProgressStyle progress = ProgressStyle::Auto;
   std::vector<std::filesystem::path> plugin_dirs;
   int exit_code = 0;
+  std::shared_ptr<Group> group;  ///< the processes that were started together, when there are several
+
+  /// Whether this process speaks for all.
+  bool speaks() const { return !group || group->first(); }
 
   /// The least important messages to show.
   LogLevel log_level() const;

@@ -6,7 +6,9 @@
 #include "core/cli/plan_text.h"
 #include "core/cli/signals.h"
 #include "core/inspect/inspect.h"
+#include "core/parallel/launch.h"
 #include "core/pipeline/pipeline.h"
+#include "core/plugin/cuda_driver.h"
 
 #include <nlohmann/json.hpp>
 
@@ -25,6 +27,7 @@ struct RunOptions {
   std::string precision;
   std::string device;
   std::string trace;
+  std::string shard;
   bool dry_run = false;
 };
 
@@ -44,8 +47,16 @@ Pipeline load(const RunOptions& options) {
   return Pipeline::parse(text, std::filesystem::current_path(), all_settings(options));
 }
 
-HostOptions host_options(const Pipeline& pipeline, Reporter& reporter) {
+/// Processes on one machine divide its cores and its GPUs, unless they were told which to use.
+void share_machine(HostOptions& options, int processes) {
+  if (options.threads == 0) options.threads = threads_of_one(processes);
+  const int devices = options.device.type == MEDGEN_DEVICE_CUDA ? cuda_driver().devices : 0;
+  if (devices > 0) options.device.index = (options.device.index + local_rank()) % devices;
+}
+
+HostOptions host_options(const Pipeline& pipeline, Reporter& reporter, int local_processes = 1) {
   HostOptions options = pipeline.host_options();
+  if (local_processes > 1) share_machine(options, local_processes);
   options.log = [&reporter](int level, std::string_view text) { reporter.log(log_level(level), text); };
   return options;
 }
@@ -104,21 +115,46 @@ class TraceFile {
   bool written_ = false;
 };
 
-void run(const RunOptions& options, const Invocation& call) {
+/// Finds the processes that were started together with this one. All but the first are silent.
+CancelToken& join(Invocation& call) {
+  CancelToken& cancel = cancel_on_signals(call.talks());
+  call.group = join_launched(cancel);
+  if (!call.speaks()) {
+    call.quiet = true;
+    cancel_on_signals(false);
+  }
+  return cancel;
+}
+
+/// The part of the samples that --shard names, divided again among the processes that were started together.
+Job job_of(const RunOptions& options, const Invocation& call) {
+  Job job;
+  if (!options.shard.empty()) job.part = options.shard == "slurm" ? slurm_array_part() : parse_part(options.shard);
+  if (!call.group) return job;
+  job.group = call.group.get();
+  const Part own = job.group->part();
+  job.part = {job.part.index * own.count + own.index, job.part.count * own.count};
+  return job;
+}
+
+void run(const RunOptions& options, Invocation& call) {
   const auto start = std::chrono::steady_clock::now();
+  CancelToken* const cancel = options.dry_run ? nullptr : &join(call);
   const Pipeline pipeline = load(options);
+  const Job job = job_of(options, call);
   Reporter reporter(call.progress_style(), call.log_level());
-  TraceFile trace(options.dry_run ? "" : options.trace, reporter);
-  HostOptions for_host = host_options(pipeline, reporter);
+  TraceFile trace(options.dry_run || !call.speaks() ? "" : options.trace, reporter);
+  HostOptions for_host = host_options(pipeline, reporter, job.group->local_size());
   for_host.trace = trace.get();
   Host host(call.registry(), for_host);
   if (options.dry_run) return print_plan(pipeline, host, call);
-  RunObserver observer = reporter.observer(&cancel_on_signals(call.talks()));
+  RunObserver observer = reporter.observer(cancel);
   observer.trace = trace.get();
-  const auto outputs = pipeline.run(host, observer);
+  const auto outputs = pipeline.run(host, observer, job);
   reporter.clear();
-  print_result(pipeline, outputs, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
-               call);
+  if (call.speaks())
+    print_result(pipeline, outputs, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+                 call);
   trace.write();
 }
 
@@ -147,6 +183,9 @@ void configure_run(CLI::App& app, Invocation& call) {
   app.add_flag("-n,--dry-run", options->dry_run, "Check and plan; compute and write nothing");
   app.add_option("--trace", options->trace, "Write how long everything took, for Perfetto and chrome://tracing")
       ->type_name("FILE");
+  app.add_option("--shard", options->shard,
+                 "Make this part of the samples: 2/8 is the second of eight; slurm: that of the task of a job array")
+      ->type_name("I/N");
   add_progress_options(app, call);
   app.callback([options, &call] { run(*options, call); });
 }

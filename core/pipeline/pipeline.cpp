@@ -37,6 +37,18 @@ medgen_device_t device_of(const ConfigNode& runtime) {
   return {MEDGEN_DEVICE_CUDA, colon == std::string::npos ? 0 : std::stoi(name.substr(colon + 1))};
 }
 
+/// Parts without a group know nothing of each other: a model that one of them trains is made by all.
+void check_part(const ConfigNode& steps, const Job& job) {
+  if (job.part.count == job.group->part().count) return;
+  for (const auto& [name, step] : steps.members()) {
+    const std::string verb(verb_of(step));
+    if (verb == "train" || verb == "import") {
+      throw UsageError("--shard divides samples, but steps.{} is a {} step: run it first, in a pipeline of its own",
+                       name, verb);
+    }
+  }
+}
+
 /// The document with every step checked against its verb's schema and completed.
 ConfigNode resolve_document(const ConfigNode& document) {
   const ConfigNode root = document_schema().resolve(document);
@@ -123,7 +135,8 @@ Plan Pipeline::plan(Host& host) const {
   return Planner(impl_->document, host).plan();
 }
 
-std::vector<std::filesystem::path> Pipeline::run(Host& host, const RunObserver& observer) const {
+std::vector<std::filesystem::path> Pipeline::run(Host& host, const RunObserver& observer, const Job& job) const {
+  check_part(impl_->document.at("steps"), job);
   const Plan plan = this->plan(host);
   for (const StepPlan& step : plan.steps) {
     for (const std::string& warning : step.warnings) observer.say(LogLevel::Warning, warning);
@@ -131,12 +144,14 @@ std::vector<std::filesystem::path> Pipeline::run(Host& host, const RunObserver& 
   HostOptions options = host.options();
   options.memory_budget = plan.component_budget;
   Host worker(host.registry(), std::move(options));
-  StepGraph graph(impl_->document, worker);
+  job.group->barrier();  // all have looked at the folders before anybody writes to them
+  StepGraph graph(impl_->document, worker, job);
   std::vector<std::filesystem::path> folders;
   for (const std::string& name : steps()) {
     observer.check_cancelled();
     const TraceRange range(observer.trace, "step " + name, "step");
     if (const auto folder = graph.run(name, observer)) folders.push_back(*folder);
+    job.group->barrier();  // the next step may read what this one wrote
   }
   return folders;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "core/parallel/group.h"
 #include "core/pipeline/plan.h"
 #include "core/plugin/host.h"
 #include "core/run/observer.h"
@@ -49,8 +50,9 @@ class Pipeline {
 
   /// Plans, then runs all steps, with components kept to what the plan gives them; returns the folders that were
   /// written. Finished samples of an earlier, interrupted run of the same pipeline are kept and not computed again.
+  /// @param job  of several processes that run the same pipeline: the part of the work that is this one's
   /// @throws Cancelled after the files of finished samples and a manifest to resume from have been written.
-  std::vector<std::filesystem::path> run(Host& host, const RunObserver& observer) const;
+  std::vector<std::filesystem::path> run(Host& host, const RunObserver& observer, const Job& job = {}) const;
 
  private:
   struct Impl;

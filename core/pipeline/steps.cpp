@@ -135,7 +135,8 @@ void check_references(const ConfigNode& steps) {
   }
 }
 
-StepGraph::StepGraph(ConfigNode document, Host& host) : document_(std::move(document)), host_(host) {}
+StepGraph::StepGraph(ConfigNode document, Host& host, const Job& job)
+    : document_(std::move(document)), host_(host), job_(job) {}
 
 std::uint64_t StepGraph::seed() const {
   return document_.get<std::uint64_t>("seed");
@@ -200,13 +201,16 @@ TrainStep StepGraph::train_step(const std::string& name) const {
     }
     data = maker.at("data");
   }
-  return {name, node, model_reference(node.at("train")), resolve_path(data), split, seed()};
+  return {name, node, model_reference(node.at("train")), resolve_path(data), split, seed(), job_.group};
 }
 
 std::optional<std::filesystem::path> StepGraph::run(const std::string& name, const RunObserver& observer) {
   const std::string_view verb = verb_of(step(name));
   if (verb == "train") return run_train_step(train_step(name), host_, observer);
-  if (verb == "import") return import_package(name, observer);
+  if (verb == "import") {
+    if (job_.group->first()) return import_package(name, observer);
+    return resolve_path(step(name).at("to"));
+  }
   if (verb == "write") return write(name, observer);
   return std::nullopt;
 }
@@ -245,6 +249,7 @@ std::filesystem::path StepGraph::write(const std::string& name, const RunObserve
   options.layout = layout_of(node.get<std::string>("layout"));
   options.contact_sheet = node.get<std::string>("contact_sheet", "");
   options.overwrite = node.get<bool>("overwrite");
+  options.part = job_.part;
   const ConfigNode maker = step(referenced(node.at("write")));
   if (verb_of(maker) == "generate") options.labels = generator_package(maker).contract().labels;
   options.manifest = std::make_shared<const Json>(manifest(options.to, facts));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "core/parallel/group.h"
 #include "core/pipeline/generate.h"
 #include "core/pipeline/model.h"
 #include "core/pipeline/plan.h"
@@ -21,7 +22,7 @@ void check_references(const ConfigNode& steps);
 /// The steps of one pipeline, turned into work. Steps that make samples are lazy: a write step pulls them.
 class StepGraph {
  public:
-  StepGraph(ConfigNode document, Host& host);
+  StepGraph(ConfigNode document, Host& host, const Job& job = {});
 
   /// What a step would do; checks everything that can be checked without computing. @throws the first problem.
   StepPlan plan(const std::string& name);
@@ -64,6 +65,7 @@ class StepGraph {
 
   ConfigNode document_;
   Host& host_;
+  Job job_;
   std::map<std::string, std::shared_ptr<SampleSource>> sources_;
 };
 

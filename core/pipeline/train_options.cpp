@@ -90,13 +90,26 @@ void check_validation(const ConfigNode& step, const SplitOptions& split) {
   if (step.get<std::string>("keep") == "best") step.at("keep").fail(kNone);
 }
 
-std::uint64_t case_bytes(const ConfigNode& step, const Host& host) {
-  const ConfigNode loader = step.at("loader");
-  return loader.contains("memory") ? loader.at("memory").as_bytes() : memory_of(host) / 2;
+BatchShare batch_share(const TrainStep& step) {
+  const auto batch = step.node.get<std::uint64_t>("batch");
+  const auto processes = static_cast<std::uint64_t>(step.group->size());
+  if (batch < processes) {
+    step.node.at("batch").fail(
+        "is {}, which {} processes cannot share: start fewer of them, or take larger batches (a batch of 4 is what 4 "
+        "gathered by \"accumulate\" are)",
+        batch, processes);
+  }
+  return BatchShare::of(batch, step.group->part());
 }
 
-std::uint64_t encoded_bytes(const Host& host) {
-  return std::min(kEncodedBytes, memory_of(host) / 4);
+std::uint64_t case_bytes(const ConfigNode& step, const Host& host, int processes) {
+  const ConfigNode loader = step.at("loader");
+  return loader.contains("memory") ? loader.at("memory").as_bytes()
+                                   : memory_of(host) / 2 / static_cast<std::uint64_t>(processes);
+}
+
+std::uint64_t encoded_bytes(const Host& host, int processes) {
+  return std::min(kEncodedBytes, memory_of(host) / 4) / static_cast<std::uint64_t>(processes);
 }
 
 std::filesystem::path training_folder(const TrainStep& step) {
@@ -123,6 +136,8 @@ LoopOptions read_loop_options(const TrainStep& step, const Json& identity) {
   if (node.contains("samples")) options.sample_every = node.at("samples").get<std::uint64_t>("every");
   options.watch = watch_of(node);
   options.seed = step.seed;
+  options.group = step.group;
+  options.share = batch_share(step);
   options.folder = training_folder(step);
   options.fingerprint = content_hash(Json{{"step", deciding(node)}, {"training", identity}});
   return options;

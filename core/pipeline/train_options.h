@@ -41,11 +41,15 @@ void check_lora(const ConfigNode& step, const ModelPackage& package);
 /// @throws ConfigError for keys that need cases to validate on where there are none.
 void check_validation(const ConfigNode& step, const SplitOptions& split);
 
+/// The rows of every batch that this process computes. @throws ConfigError when there are too few for all.
+BatchShare batch_share(const TrainStep& step);
+
 /// Bytes of cases that stay in memory: what "loader" says, or half of the budget or of what there is.
-std::uint64_t case_bytes(const ConfigNode& step, const Host& host);
+/// @param processes  that share the machine
+std::uint64_t case_bytes(const ConfigNode& step, const Host& host, int processes = 1);
 
 /// Bytes of latents and conditions that stay in memory: a quarter of the same.
-std::uint64_t encoded_bytes(const Host& host);
+std::uint64_t encoded_bytes(const Host& host, int processes = 1);
 
 /// Where checkpoints, log and samples of a training are: TO/training/STEP.
 std::filesystem::path training_folder(const TrainStep& step);

@@ -14,6 +14,7 @@
 #include "core/pipeline/training_samples.h"
 #include "core/run/resources.h"
 #include "core/train/loop.h"
+#include "core/train/shared_mean.h"
 
 #include <medgen/abi/version.h>
 #include <nlohmann/json.hpp>
@@ -71,6 +72,7 @@ class TrainRun {
         observer_(observer),
         package_(ModelPackage::load(step.model, host.registry())),
         role_(step.node.get<std::string>("component")),
+        share_(batch_share(step)),
         cache_(open_cache()) {}
 
   std::filesystem::path run() {
@@ -89,7 +91,7 @@ class TrainRun {
     const LoopOptions options = read_loop_options(step_, identity());
     const LoopResult result = train_loop(
         trainer, [&](std::uint64_t batch) { return make_batch(batch); }, options, observer_, hooks(trainer));
-    write_package(trainer, result);
+    if (step_.group->first()) write_package(trainer, result);
     return resolve_path(step_.node.at("to"));
   }
 
@@ -115,7 +117,7 @@ class TrainRun {
     options.needs_labels = role_ == "denoiser" && (!package_.conditioners().empty() || !loss_weights_.empty());
     options.split = SplitOptions::read(step_.split, step_.seed);
     options.skip_bad = step_.node.get<bool>("skip_bad");
-    options.most_bytes = case_bytes(step_.node, host_);
+    options.most_bytes = case_bytes(step_.node, host_, step_.group->local_size());
     options.cache = cache_;
     options.contract_text = dump_compact(package_.json().value("data", Json::object()));
     return options;
@@ -125,14 +127,14 @@ class TrainRun {
     const ConfigNode& node = step_.node;
     const ValidateOptions validate = ValidateOptions::read(node);
     BatchOptions options;
-    options.batch = node.get<std::size_t>("batch");
+    options.share = share_;
     options.seed = step_.seed;
     options.conditions_json = dump_compact(node.at("conditions").json());
     options.loss_weights = loss_weights_;
     options.null_conditions = node.at("options").contains("contrast");  // the trainer compares label maps with them
     options.loader.threads = node.at("loader").get<unsigned>("threads");
-    options.loader.ahead = node.at("loader").get<std::size_t>("ahead") * options.batch;
-    options.encoded_bytes = encoded_bytes(host_);
+    options.loader.ahead = node.at("loader").get<std::size_t>("ahead") * share_.rows;
+    options.encoded_bytes = encoded_bytes(host_, step_.group->local_size());
     options.cache = cache_;
     if (cache_) options.encoding = encoding();
     options.validation_cases = validate.cases;
@@ -214,17 +216,13 @@ class TrainRun {
 
   /// Mean over the held-out cases.
   Scalars validate(Trainer& trainer) {
-    const std::size_t rows = batches_->validation_rows();
-    Scalars mean;
-    for (std::size_t row = 0; row < rows; ++row) {
+    return shared_mean(batches_->validation_rows(), *step_.group, [&](std::size_t row) {
       observer_.check_cancelled();
       CallContext context;
       context.seed = step_.seed;
       context.step = static_cast<std::uint32_t>(row);
-      for (const auto& [name, value] : trainer.evaluate(context, batches_->validation_row(row)))
-        mean[name] += value / static_cast<double>(rows);
-    }
-    return mean;
+      return trainer.evaluate(context, batches_->validation_row(row));
+    });
   }
 
   TrainingSample sample(Trainer& trainer, std::uint64_t iteration) {
@@ -321,6 +319,7 @@ class TrainRun {
   const RunObserver& observer_;
   ModelPackage package_;
   std::string role_;
+  BatchShare share_;
   LateWarnings warnings_;
   std::shared_ptr<CaseCache> cache_;
   std::shared_ptr<Component> learner_;
@@ -374,7 +373,7 @@ void prove(const std::filesystem::path& package, const std::string& step, Host& 
 
 std::filesystem::path run_train_step(const TrainStep& step, Host& host, const RunObserver& observer) {
   const std::filesystem::path package = TrainRun(step, host, observer).run();  // its memory is given back here
-  if (!step.node.at("options").contains("lora")) prove(package, step.name, host, observer);
+  if (step.group->first() && !step.node.at("options").contains("lora")) prove(package, step.name, host, observer);
   return package;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/config/node.h"
+#include "core/parallel/group.h"
 #include "core/plugin/host.h"
 #include "core/run/observer.h"
 
@@ -22,6 +23,7 @@ struct TrainStep {
   std::filesystem::path data;  ///< the folder, with "@step" replaced by that step's
   ConfigNode split;            ///< the step whose "split" or "validation" counts: that of "data": "@step", or this one
   std::uint64_t seed = 0;
+  Group* group = &Alone::instance();  ///< the processes that train together
 };
 
 /// The data, and which of it is held out: what can be checked before the model is made. @throws the first problem.
@@ -31,6 +33,7 @@ void check_training_data(const TrainStep& step);
 void check_train_step(const TrainStep& step, Host& host);
 
 /// Trains, or goes on from the last checkpoint in the step's folder, and writes the model package there.
+/// Of several processes the first one writes.
 /// @return the folder. @throws Cancelled after a checkpoint to go on from has been written.
 std::filesystem::path run_train_step(const TrainStep& step, Host& host, const RunObserver& observer);
 

@@ -41,7 +41,7 @@ TrainingBatches::TrainingBatches(const TrainingData& data, const TrainingParts& 
     : data_(data),
       parts_(parts),
       options_(std::move(options)),
-      patches_([&data](std::uint64_t draw) { return data.item(draw); }, options_.loader),
+      patches_([&data](std::uint64_t draw) { return data.item(draw); }, options_.loader, options_.share),
       encoded_(options_.encoded_bytes) {}
 
 Tensor TrainingBatches::noise(const Shape& shape, const Draw& draw, const char* of) const {
@@ -126,8 +126,9 @@ double TrainingBatches::measure_latent_scale(const RunObserver& observer) {
 
 TensorMap TrainingBatches::batch(std::uint64_t number) {
   std::map<std::string, std::vector<Tensor>> columns;
-  for (std::uint64_t k = 0; k < options_.batch; ++k) {
-    for (auto& [name, tensor] : row(number * options_.batch + k)) columns[name].push_back(std::move(tensor));
+  const BatchShare& share = options_.share;
+  for (std::uint64_t k = 0; k < share.rows; ++k) {
+    for (auto& [name, tensor] : row(number * share.batch + share.first + k)) columns[name].push_back(std::move(tensor));
   }
   TensorMap joined;
   for (const auto& [name, rows] : columns) joined[name] = concat_rows(rows);
@@ -136,8 +137,9 @@ TensorMap TrainingBatches::batch(std::uint64_t number) {
 
 std::string TrainingBatches::describe(std::uint64_t number) const {
   std::set<std::string> names;
-  for (std::uint64_t k = 0; k < options_.batch; ++k)
-    names.insert(data_.name(data_.case_of(number * options_.batch + k)));
+  const BatchShare& share = options_.share;
+  for (std::uint64_t k = 0; k < share.rows; ++k)
+    names.insert(data_.name(data_.case_of(number * share.batch + share.first + k)));
   return fmt::format("{} {}", names.size() == 1 ? "case" : "cases", fmt::join(names, ", "));
 }
 

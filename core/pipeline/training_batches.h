@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "core/base/share.h"
 #include "core/component/compressor.h"
 #include "core/component/conditioner.h"
 #include "core/component/scheduler.h"
@@ -26,7 +27,7 @@ struct TrainingParts {
 };
 
 struct BatchOptions {
-  std::size_t batch = 1;
+  BatchShare share;  ///< the rows of every batch that this process makes
   std::uint64_t seed = 0;
   std::string conditions_json = "{}";  ///< scalars for the conditioners
   LossWeights loss_weights;
@@ -50,8 +51,9 @@ class TrainingBatches {
 
   void set_latent_scale(double scale) { latent_scale_ = scale; }
 
+  /// This process's rows.
   TensorMap batch(std::uint64_t number);
-  /// Names of the cases of a batch, for messages.
+  /// Names of their cases, for messages.
   std::string describe(std::uint64_t number) const;
 
   /// Rows to validate on: the middle of every held-out case, with noise and times that are always the same, the times

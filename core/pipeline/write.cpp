@@ -43,21 +43,21 @@ class Writer {
       : source_(source),
         options_(options),
         observer_(observer),
-        folder_(options.to, options.fingerprint, options.overwrite) {}
+        folder_(options.to, options.fingerprint, options.overwrite, options.part) {}
 
   void run() {
     const auto start = std::chrono::steady_clock::now();
     started_ = utc_now();
     const std::vector<std::size_t> wanted = unfinished();
-    if (wanted.size() < source_.count()) {
-      observer_.say(LogLevel::Info,
-                    fmt::format("steps.{}: {} of {} samples are already in '{}'", options_.step,
-                                source_.count() - wanted.size(), source_.count(), options_.to.string()));
+    if (const std::size_t all = end() - begin(); wanted.size() < all) {
+      observer_.say(LogLevel::Info, fmt::format("steps.{}: {} of {} samples are already in '{}'", options_.step,
+                                                all - wanted.size(), all, options_.to.string()));
     }
     if (!folder_.continued()) refuse_to_replace();
     folder_.start();
     try {
       source_.produce(wanted, observer_, [&](std::size_t index, Sample sample) { write(index, sample); });
+      if (!options_.part.whole()) return finish_part(start);
       finish_folder();
     } catch (const Cancelled&) {
       close_interrupted(start);
@@ -70,9 +70,16 @@ class Writer {
   }
 
  private:
+  /// The samples of this process's part. @{
+  std::size_t begin() const { return options_.part.begin(source_.count()); }
+
+  std::size_t end() const { return options_.part.end(source_.count()); }
+
+  /// @}
+
   std::vector<std::size_t> unfinished() const {
     std::vector<std::size_t> wanted;
-    for (std::size_t i = 0; i < source_.count(); ++i) {
+    for (std::size_t i = begin(); i < end(); ++i) {
       if (!folder_.finished(source_.name(i))) wanted.push_back(i);
     }
     return wanted;
@@ -81,7 +88,7 @@ class Writer {
   /// Files that no run of ours recorded belong to somebody else.
   void refuse_to_replace() const {
     if (options_.overwrite) return;
-    for (std::size_t i = 0; i < source_.count(); ++i) {
+    for (std::size_t i = begin(); i < end(); ++i) {
       const Names names = names_of(source_.name(i), options_.layout);
       for (const std::string& name : {names.image, names.label, names.latent}) {
         if (!std::filesystem::exists(folder_.path() / name)) continue;
@@ -122,6 +129,18 @@ class Writer {
     observer_.report({options_.step, "writing", sample.name, index + 1, source_.count(), {}});
   }
 
+  /// The last part to be finished describes the folder for all.
+  void finish_part(std::chrono::steady_clock::time_point start) {
+    Json facts = {{"part", to_string(options_.part)}};
+    facts.update(circumstances(start));
+    folder_.add_part(facts);
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < source_.count(); ++i) names.push_back(source_.name(i));
+    if (!folder_.last_of(names)) return;
+    finish_folder();
+    close(start, true);
+  }
+
   /// What describes the folder as a whole.
   void finish_folder() {
     if (options_.layout == Layout::NnUnet) {
@@ -144,6 +163,7 @@ class Writer {
 
   /// The journal already holds the finished samples: failing to write the manifest must not hide what stopped the run.
   void close_interrupted(std::chrono::steady_clock::time_point start) {
+    if (!options_.part.whole()) return;  // others may be at work; the journal says it all
     try {
       close(start, false);
     } catch (const std::exception& error) {
@@ -153,10 +173,14 @@ class Writer {
 
   void close(std::chrono::steady_clock::time_point start, bool complete) {
     Json manifest = *options_.manifest;
-    manifest["run"]["started"] = started_;
-    manifest["run"]["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    manifest["run"]["peak_memory_bytes"] = peak_memory();
+    manifest["run"].update(circumstances(start));
     folder_.close(manifest, complete);
+  }
+
+  Json circumstances(std::chrono::steady_clock::time_point start) const {
+    return {{"started", started_},
+            {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()},
+            {"peak_memory_bytes", peak_memory()}};
   }
 
   SampleSource& source_;

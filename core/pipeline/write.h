@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "core/base/share.h"
 #include "core/pipeline/plan.h"
 #include "core/pipeline/sample.h"
 #include "core/run/manifest.h"
@@ -26,6 +27,7 @@ struct WriteOptions {
   std::string fingerprint;               ///< of everything that decides the samples
   std::shared_ptr<const Json> manifest;  ///< the pipeline as run.json will hold it
   LabelTable labels;                     ///< names for dataset.json
+  Part part;                             ///< of the samples, that this process writes
 };
 
 /// Adds to a plan what writing all samples of a source makes: files, and bytes of those that are not there yet.
@@ -33,7 +35,8 @@ void plan_writing(const SampleSource& source, const std::filesystem::path& to, L
 
 /// Writes all samples of a source that the folder does not hold already: each file under a temporary name first, then
 /// renamed; a sample counts as finished when all its files are in place. run.json is written at the end, also of a run
-/// that was cancelled or failed. @throws whatever stopped the run.
+/// that was cancelled or failed. Several processes may write their parts to one folder: the last one to finish writes
+/// what describes it as a whole. @throws whatever stopped the run.
 void write_samples(SampleSource& source, const WriteOptions& options, const RunObserver& observer);
 
 }  // namespace medgen
