@@ -113,7 +113,8 @@ void compose(const ModelPackage& package, const Registry& registry, const fs::pa
   } else {
     steps["latent"] = {{"encode", ".."}, {"image", "input.nii.gz"}};
     steps["image"] = {{"decode", ".."}, {"latent", "@latent"}};
-    write_nifti(folder / "input.nii.gz", contract.makes_labels() ? self_test_mask(contract) : self_test_image(contract));
+    write_nifti(folder / "input.nii.gz",
+                contract.makes_labels() ? self_test_mask(contract) : self_test_image(contract));
   }
   write_file(folder / "pipeline.json", dump_pretty(pipeline_of(steps)));
 }
