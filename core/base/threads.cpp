@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/base/threads.h"
 
+#include <sched.h>
 #include <algorithm>
 #include <system_error>
 #include <thread>
 #include <vector>
 
 namespace medgen {
+
+int usable_cores() {
+  cpu_set_t cores;
+  if (sched_getaffinity(0, sizeof(cores), &cores) == 0) return CPU_COUNT(&cores);
+  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
 
 void run_in_parts(unsigned threads, std::int64_t n, std::int64_t grain, kernels::Cpu::Part part, const void* arg) {
   if (threads == 0) threads = std::max(1U, std::thread::hardware_concurrency());

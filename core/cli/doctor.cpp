@@ -2,6 +2,7 @@
 // medgen doctor
 
 #include "core/base/file.h"
+#include "core/base/threads.h"
 #include "core/cli/command.h"
 #include "core/cli/console.h"
 #include "core/cli/machine.h"
@@ -90,16 +91,16 @@ void look_at_plugins(const Registry& registry, Findings& findings) {
   }
 }
 
-Finding self_test_finding(const fs::path& package, const Invocation& call) {
+Finding self_test_finding(const fs::path& package, const Registry& registry) {
   if (!has_self_test(package))
     return {"self-test", Health::Note, "the package has none; training writes one (docs/model.md)"};
-  const SelfTestResult result = run_self_test(package, call.registry(), {});
+  const SelfTestResult result = run_self_test(package, registry, {});
   return {"self-test", result.passed() ? Health::Ok : Health::Problem,
           fmt::format("gives {} it gave where the package was made: relative difference {:.1e}, at most {:.0e} is well",
                       result.passed() ? "what" : "something else than", result.difference, result.tolerance)};
 }
 
-void look_at_package(const fs::path& folder, const Invocation& call, Findings& findings) {
+void look_at_package(const fs::path& folder, const Registry& registry, Findings& findings) {
   const auto look = [&](const char* subject, const auto& finding) {
     try {
       findings.push_back(finding());
@@ -111,13 +112,12 @@ void look_at_package(const fs::path& folder, const Invocation& call, Findings& f
   };
   std::optional<ModelPackage> package;
   const bool usable = look("package", [&]() -> Finding {
-    package = ModelPackage::load(folder, call.registry());
+    package = ModelPackage::load(folder, registry);
     return {"package", Health::Ok, fmt::format("{}, {} components", package->name(), package->all().size())};
   });
   if (!usable) return;
   look("weights", [&]() -> Finding {
     package->verify_weights();
-    const Registry registry = call.registry();
     Host host(registry);
     Model::open(*package, host);
     return {"weights", Health::Ok, "are those that were recorded, and fit"};
@@ -125,7 +125,7 @@ void look_at_package(const fs::path& folder, const Invocation& call, Findings& f
   const bool licensed = !package->license().empty();
   findings.push_back({"licence", licensed ? Health::Ok : Health::Note,
                       licensed ? package->license() : "none is recorded; outputs cannot carry one"});
-  look("self-test", [&] { return self_test_finding(folder, call); });
+  look("self-test", [&] { return self_test_finding(folder, registry); });
 }
 
 void print_findings(const Findings& findings, bool healthy, const Invocation& call) {
@@ -149,8 +149,9 @@ void doctor(const std::string& package, Invocation& call) {
       {"medgen", Health::Ok, fmt::format("{}, plugin ABI {}.{}", MEDGEN_VERSION, MEDGEN_ABI_MAJOR, MEDGEN_ABI_MINOR)}};
   look_at_machine(findings);
   look_at_temporary_folder(findings);
-  look_at_plugins(call.registry(), findings);
-  if (!package.empty()) look_at_package(package, call, findings);
+  const Registry registry = call.registry();
+  look_at_plugins(registry, findings);
+  if (!package.empty()) look_at_package(package, registry, findings);
   const bool healthy =
       std::none_of(findings.begin(), findings.end(), [](const Finding& f) { return f.health == Health::Problem; });
   print_findings(findings, healthy, call);

@@ -3,12 +3,10 @@
 
 #include <fmt/format.h>
 
-#include <sched.h>
 #include <algorithm>
 #include <array>
 #include <fstream>
 #include <sstream>
-#include <thread>
 
 namespace medgen::cli {
 namespace {
@@ -41,12 +39,6 @@ std::vector<std::string> cpu_features() {
 
 std::string cpu_name() {
   return proc_value("/proc/cpuinfo", "model name");
-}
-
-int usable_cores() {
-  cpu_set_t cores;
-  if (sched_getaffinity(0, sizeof(cores), &cores) == 0) return CPU_COUNT(&cores);
-  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
 }  // namespace medgen::cli

@@ -10,7 +10,5 @@ namespace medgen::cli {
 /// "avx512_bf16", "amx_bf16" ...
 std::vector<std::string> cpu_features();
 std::string cpu_name();
-/// Cores this process may use.
-int usable_cores();
 
 }  // namespace medgen::cli

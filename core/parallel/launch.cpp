@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/parallel/launch.h"
 
+#include "core/base/threads.h"
 #include "core/parallel/module.h"
 #include "core/parallel/transport_group.h"
 
 #include <medgen/abi/version.h>
 
-#include <sched.h>
 #include <unistd.h>
 #include <algorithm>
 #include <array>
@@ -109,9 +109,8 @@ Part slurm_array_part() {
 }
 
 int threads_of_one(int local) {
-  cpu_set_t cores;
   const auto machine = static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN));
-  const int usable = sched_getaffinity(0, sizeof(cores), &cores) == 0 ? CPU_COUNT(&cores) : machine;
+  const int usable = usable_cores();
   return usable < machine ? usable : std::max(1, usable / std::max(1, local));
 }
 
