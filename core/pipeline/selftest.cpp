@@ -134,10 +134,10 @@ fs::path run(const fs::path& pipeline_file, const fs::path& to, const Registry& 
 double relative_difference(const Tensor& now, const Tensor& then) {
   const Tensor a = now.to(DType::F64), b = then.to(DType::F64);
   double difference = 0, norm = 0;
-  for (std::size_t i = 0; i < b.values<double>().size(); ++i) {
-    const double x = a.values<double>()[i], y = b.values<double>()[i];
-    difference += (x - y) * (x - y);
-    norm += y * y;
+  const auto x = a.values<double>(), y = b.values<double>();
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    difference += (x[i] - y[i]) * (x[i] - y[i]);
+    norm += y[i] * y[i];
   }
   return std::sqrt(difference / std::max(norm, 1e-30));
 }

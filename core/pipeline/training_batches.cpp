@@ -5,6 +5,7 @@
 #include "core/base/file.h"
 #include "core/random/noise.h"
 #include "core/sample/update.h"
+#include "core/tensor/moments.h"
 
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -107,19 +108,12 @@ Tensor TrainingBatches::latent_of(const Encoded& encoded, const Draw& draw) cons
 }
 
 double TrainingBatches::measure_latent_scale(const RunObserver& observer) {
-  double sum = 0;
-  double squares = 0;
-  double count = 0;
+  Moments moments;
   for (std::uint64_t draw = 0; draw < std::min(kScaleCases, data_.training().size()); ++draw) {
     observer.check_cancelled();
-    const Tensor z = latent_of(*encoded(draw), {draw, "train"});
-    for (const float value : z.values<float>()) {
-      sum += value;
-      squares += static_cast<double>(value) * value;
-    }
-    count += static_cast<double>(z.size());
+    moments.add(latent_of(*encoded(draw), {draw, "train"}));
   }
-  const double variance = squares / count - (sum / count) * (sum / count);
+  const double variance = moments.variance();
   if (!(variance > 0)) throw DataError("the latents of the data do not vary; train the compressor first");
   return latent_scale_ = 1.0 / std::sqrt(variance);
 }

@@ -7,6 +7,7 @@
 #include "core/io/volume_file.h"
 #include "core/pipeline/codec.h"
 #include "core/pipeline/generate.h"
+#include "core/tensor/moments.h"
 
 #include <algorithm>
 #include <cmath>
@@ -16,14 +17,9 @@ namespace medgen {
 namespace {
 
 double deviation(const Tensor& tensor) {
-  const Tensor numbers = tensor.to(DType::F32);
-  double sum = 0, squares = 0;
-  for (const float value : numbers.values<float>()) {
-    sum += value;
-    squares += double{value} * double{value};
-  }
-  const auto count = static_cast<double>(numbers.size());
-  const double variance = squares / count - (sum / count) * (sum / count);
+  Moments moments;
+  moments.add(tensor);
+  const double variance = moments.variance();
   return std::isfinite(variance) ? std::sqrt(std::max(variance, 0.0)) : std::nan("");
 }
 
