@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/base/error.h"
 #include "core/base/file.h"
+#include "core/base/test_folder.h"
 #include "core/component/gradient_exchange.h"
 #include "core/config/json.h"
 #include "core/parallel/testing/processes.h"
@@ -29,22 +30,7 @@ namespace {
 constexpr std::uint64_t kBatch = 6;
 constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
 
-struct Place {
-  fs::path path;
-
-  Place() {
-    std::string name = (fs::temp_directory_path() / "medgen-group-XXXXXX").string();
-    path = ::mkdtemp(name.data());
-  }
-
-  ~Place() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-
-  Place(const Place&) = delete;
-  Place& operator=(const Place&) = delete;
-
+struct Place : TestFolder {
   fs::path checkpoint() const { return path / "checkpoint.safetensors"; }
 
   std::string iteration() const { return SafetensorsFile(checkpoint()).metadata().at("medgen.iteration"); }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/base/file.h"
+#include "core/base/test_folder.h"
 #include "core/config/json.h"
 #include "core/train/loop.h"
 
@@ -80,22 +81,7 @@ inline TensorMap batch_of(std::uint64_t batch) {
 }
 
 /// A folder for one training.
-struct Place {
-  std::filesystem::path path;
-
-  Place() {
-    std::string name = (std::filesystem::temp_directory_path() / "medgen-train-XXXXXX").string();
-    path = ::mkdtemp(name.data());
-  }
-
-  ~Place() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-
-  Place(const Place&) = delete;
-  Place& operator=(const Place&) = delete;
-
+struct Place : TestFolder {
   std::filesystem::path file(const char* name) const { return path / "training" / name; }
 
   std::filesystem::path checkpoint() const { return file("checkpoint.safetensors"); }

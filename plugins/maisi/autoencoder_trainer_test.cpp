@@ -21,6 +21,7 @@ namespace {
 
 using Catch::Matchers::Contains;
 using support::testing::Given;
+using support::testing::made;
 using support::testing::Tensors;
 using support::testing::TestHost;
 
@@ -31,13 +32,6 @@ constexpr const char* kImages = R"({"spatial_dims": 3, "in_channels": 1, "out_ch
 constexpr const char* kLabels = R"({"spatial_dims": 3, "in_channels": 8, "out_channels": 3, "num_channels": [4, 8],
   "num_res_blocks": 1, "attention_levels": [false, false], "latent_channels": 2, "norm_num_groups": 2,
   "use_convtranspose": true, "classes": [0, 200, 5]})";
-
-template <typename T>
-T made(const char* config) {
-  const std::string text = config;
-  const medgen_create_t request = TestHost::create(text);
-  return T(sdk::Create(request));
-}
 
 /// Numbers that depend on the shape alone.
 at::Tensor numbers(at::IntArrayRef shape) {

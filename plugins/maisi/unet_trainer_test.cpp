@@ -20,6 +20,7 @@ namespace {
 
 using Catch::Matchers::Contains;
 using support::testing::Given;
+using support::testing::made;
 using support::testing::Tensors;
 using support::testing::TestHost;
 
@@ -28,13 +29,6 @@ constexpr const char* kUnet = R"({"spatial_dims": 3, "in_channels": 2, "out_chan
 constexpr const char* kControlNet = R"({"spatial_dims": 3, "in_channels": 2, "num_channels": [4, 8],
   "num_res_blocks": 1, "attention_levels": [false, true], "norm_num_groups": 2, "num_head_channels": 4,
   "conditioning_embedding_in_channels": 1, "conditioning_embedding_num_channels": [3, 4]})";
-
-template <typename T>
-T made(const char* config) {
-  const std::string text = config;
-  const medgen_create_t request = TestHost::create(text);
-  return T(sdk::Create(request));
-}
 
 Tensors batch() {
   return {{"x", at::randn({2, 2, 4, 4, 2})},

@@ -126,4 +126,11 @@ class TestHost {
   Tensors results_;
 };
 
+/// A component without weights.
+template <typename T>
+T made(const std::string& config) {
+  const medgen_create_t request = TestHost::create(config);
+  return T(sdk::Create(request));
+}
+
 }  // namespace medgen::support::testing

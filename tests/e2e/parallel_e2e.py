@@ -17,22 +17,9 @@ from pathlib import Path
 import nifti
 import tool
 from tool import Case
+from training import MODEL, TrainingCase
 
 MPI = ("mpirun was not found", "this medgen was built without MPI")
-SIZE = (8, 12, 8)
-VAE = {"spatial_dims": 3, "num_channels": [4, 8], "num_res_blocks": 1, "attention_levels": [False, False],
-       "latent_channels": 2, "norm_num_groups": 2, "use_convtranspose": True}
-UNET = {"spatial_dims": 3, "in_channels": 10, "out_channels": 2, "num_channels": [4, 8], "num_res_blocks": 1,
-        "attention_levels": [False, True], "num_head_channels": 4, "norm_num_groups": 2}
-LABELS = {"component": "maisi.labels",
-          "config": {"encoding": "one_hot", "classes": [1], "unshuffle": 2, "output": "concat"}}
-MODEL = {
-    "components": {
-        "compressor": {"component": "maisi.autoencoder", "config": VAE},
-        "denoiser": {"component": "maisi.unet", "config": UNET},
-        "scheduler": {"component": "scheduler.rflow", "config": {"use_discrete_timesteps": False}},
-        "conditioners": {"labels": LABELS}},
-    "data": {"axes": "xyz", "intensity": {"kind": "percentile", "clip": True}, "labels": {"thing": 1}}}
 
 
 def no_mpi():
@@ -201,19 +188,13 @@ class Shards(Case):
             self.check_whole()
 
 
-class Training(Case):
+class Training(TrainingCase):
     def setUp(self):
         super().setUp()
         if no_mpi():
             self.skipTest(no_mpi())
         if not (Path(tool.PLUGINS) / "maisi.medgen-plugin.json").exists():
             self.skipTest("this medgen was built without LibTorch")
-        draw = random.Random(1)
-        count = SIZE[0] * SIZE[1] * SIZE[2]
-        for name in ("a", "b", "c"):
-            nifti.write(self.folder / "data" / "images" / f"{name}.nii", SIZE,
-                        [draw.uniform(0, 100) for _ in range(count)], "float32")
-            nifti.write(self.folder / "data" / "labels" / f"{name}.nii", SIZE, [draw.randint(0, 1) for _ in range(count)])
 
     def document(self, to, **unet):
         # Adam divides by the root of squared gradients, and makes much of the last bits of those near 0: not with this eps.
@@ -225,16 +206,12 @@ class Training(Case):
             "unet": {"train": "@vae", "component": "denoiser", "iterations": 12, "to": f"{to}/model", **common,
                      "options": {"eps": 1e-3, "clip_norm": 10}, **unet}}}
 
-    def log(self, to):
-        path = self.folder / to / "model" / "training" / "unet" / "log.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-    def start(self, ranks, document, name, **environment):
+    def start_ranks(self, ranks, document, name, **environment):
         return subprocess.Popen(mpi_command(ranks, "run", self.write_pipeline(document, name)), text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=mpi_environment(**environment))
 
     def train(self, ranks, document, name="p.json"):
-        process = self.start(ranks, document, name)
+        process = self.start_ranks(ranks, document, name)
         output, errors = process.communicate(timeout=240)
         self.assertEqual(process.returncode, 0, errors)
         return output, errors
@@ -306,7 +283,7 @@ class Training(Case):
     def test_stopped_and_resumed_with_another_number(self):
         keys = {"iterations": 60}
         self.run_pipeline(self.document("one", **keys))
-        process = self.start(2, self.document("out", **keys), "p.json")
+        process = self.start_ranks(2, self.document("out", **keys), "p.json")
         self.wait_for_log("out", 8, process)
         os.kill(rank_process(process.pid, 1), signal.SIGINT)  # one of them is told, all stop
         _, errors = process.communicate(timeout=60)
@@ -321,7 +298,7 @@ class Training(Case):
 
     def test_a_lost_rank_ends_the_job_and_leaves_a_checkpoint(self):
         keys = {"iterations": 100000}
-        process = self.start(2, self.document("out", **keys), "p.json")
+        process = self.start_ranks(2, self.document("out", **keys), "p.json")
         self.wait_for_log("out", 8, process)
         os.kill(rank_process(process.pid, 1), signal.SIGKILL)
         _, errors = process.communicate(timeout=60)
@@ -329,7 +306,7 @@ class Training(Case):
         self.assertLessEqual(errors.count("training was cancelled"), 1, errors)
         self.assertNotIn("medgen: error", errors)
         done = len(self.log("out"))
-        process = self.start(2, self.document("out", **keys), "p.json")
+        process = self.start_ranks(2, self.document("out", **keys), "p.json")
         self.wait_for_log("out", done + 3, process)
         process.terminate()
         _, errors = process.communicate(timeout=60)
@@ -348,7 +325,7 @@ class Training(Case):
         self.assertIn("nowhere", result.stderr)
 
     def test_errors_of_all_are_told_once(self):
-        process = self.start(4, self.document("out", batch=2), "p.json")
+        process = self.start_ranks(4, self.document("out", batch=2), "p.json")
         _, errors = process.communicate(timeout=120)
         self.assertEqual(process.returncode, 3, errors)
         self.assertEqual(errors.count("medgen: error"), 1, errors)

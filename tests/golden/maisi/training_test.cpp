@@ -48,9 +48,7 @@ at::Tensor noise(std::uint64_t seed, at::IntArrayRef shape) {
 
 template <typename T>
 T made(const nlohmann::json& config) {
-  const std::string text = config.dump();
-  const medgen_create_t request = TestHost::create(text);
-  return T(sdk::Create(request));
+  return support::testing::made<T>(config.dump());
 }
 
 double gradient_norm(nn::Module& network) {
