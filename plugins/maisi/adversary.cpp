@@ -10,17 +10,14 @@ namespace {
 constexpr double kSlope = 0.05;
 constexpr char kPrefix[] = "optimizer/discriminator/";
 
-/// As released, with weights already: those of the training are made on the CPU.
-std::unique_ptr<PatchDiscriminator> made_discriminator(std::int64_t channels, at::Device device, std::uint64_t seed) {
+/// As released.
+PatchDiscriminatorConfig released(std::int64_t channels) {
   PatchDiscriminatorConfig config;
   config.channels = 32;
   config.in_channels = channels;
   config.norm = PatchDiscriminatorConfig::Norm::Instance;
   config.norm_affine = false;
-  auto network = std::make_unique<PatchDiscriminator>(config);
-  network->initialize(seed);
-  network->to(device);
-  return network;
+  return config;
 }
 
 support::TrainingOptions without_average(support::TrainingOptions options) {
@@ -30,9 +27,8 @@ support::TrainingOptions without_average(support::TrainingOptions options) {
 
 }  // namespace
 
-Adversary::Adversary(std::int64_t channels, at::Device device, const support::TrainingOptions& options,
-                     std::uint64_t seed)
-    : network_(made_discriminator(channels, device, seed)),
+Adversary::Adversary(std::int64_t channels, const support::TrainingOptions& options, std::uint64_t seed)
+    : network_(std::make_unique<PatchDiscriminator>(released(channels))),
       modules_({{"", network_.get(), true, nullptr}}, without_average(options), seed) {}
 
 at::Tensor Adversary::error(const at::Tensor& image, double target) const {

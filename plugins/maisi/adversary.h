@@ -14,7 +14,7 @@ namespace medgen::maisi {
 class Adversary {
  public:
   /// @param channels  of the images that it judges
-  Adversary(std::int64_t channels, at::Device device, const support::TrainingOptions& options, std::uint64_t seed);
+  Adversary(std::int64_t channels, const support::TrainingOptions& options, std::uint64_t seed);
 
   /// What the generator is to lower: how far `image` is from being taken for real. Gradients reach the image alone.
   at::Tensor judge(const at::Tensor& image);

@@ -41,7 +41,7 @@ AutoencoderTrainer::AutoencoderTrainer(Autoencoder& component, const sdk::Contex
     : component_(&component),
       options_(Options::read(options_json)),
       modules_({{"", &component.network(), true, nullptr}},
-               support::TrainingOptions::read(options_json, component.compute()), context.seed()) {
+               support::TrainingOptions::read(options_json, component.compute(), component.device()), context.seed()) {
   const AutoencoderKlMaisiConfig& config = component.config();
   if (component.labels()) {
     require(options_.adversarial_weight == 0 && options_.perceptual_weight == 0,
@@ -53,8 +53,9 @@ AutoencoderTrainer::AutoencoderTrainer(Autoencoder& component, const sdk::Contex
           config.out_channels, config.in_channels);
   read_peers(peers);
   if (options_.adversarial_weight > 0) {
-    adversary_.emplace(config.out_channels, component.device(),
-                       support::TrainingOptions::read(options_json, component.compute()), context.seed());
+    adversary_.emplace(config.out_channels,
+                       support::TrainingOptions::read(options_json, component.compute(), component.device()),
+                       context.seed());
   }
 }
 

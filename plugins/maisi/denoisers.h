@@ -3,6 +3,7 @@
 
 #include "plugins/maisi/networks/diffusion_model_unet.h"
 #include "plugins/maisi/schemas.h"
+#include "plugins/maisi/training_schemas.h"
 #include "plugins/maisi/unet_trainer.h"
 
 #include <medgen/sdk/sdk.hpp>

@@ -287,35 +287,4 @@ inline constexpr std::string_view kInpaintingIo = R"json({
   }
 })json";
 
-inline constexpr std::string_view kUnetTrainerOptions = R"json({
-  "type": "object",
-  "additionalProperties": false,
-  "properties": {
-    "loss": {"enum": ["l1", "l2"], "default": "l1"},
-    "train_denoiser": {"type": "boolean", "default": true, "description": "false: only its ControlNet learns"},
-    "modality_dropout": {"type": "number", "minimum": 0, "maximum": 1, "default": 0, "description": "how often a modality becomes the general one of its kind, and how often unknown (released: 0.1)"},
-    "contrast": {"type": "object", "additionalProperties": false,
-      "description": "region-contrastive loss of a ControlNet, between label maps with and without tumours (null_labels)",
-      "properties": {
-        "weight": {"type": "number", "exclusiveMinimum": 0, "default": 0.01},
-        "margin": {"type": "number", "exclusiveMinimum": 0, "default": 2, "description": "a larger difference gains nothing"},
-        "dilation": {"type": "integer", "minimum": 1, "default": 3, "description": "edge of the cube that widens the tumours for the background, odd"}}},
-    "lora": {"type": "object", "additionalProperties": false,
-      "description": "low-rank adapters learn in place of the denoiser's weights; the package is a small adapter",
-      "properties": {
-        "rank": {"type": "integer", "minimum": 1, "maximum": 4096, "default": 8},
-        "alpha": {"type": "number", "exclusiveMinimum": 0, "description": "adapters count alpha / rank; the rank when missing"},
-        "names": {"type": "array", "items": {"type": "string", "minLength": 1}, "default": ["to_q", "to_k", "to_v", "out_proj"], "description": "parts of the names of adapted layers"},
-        "convolutions": {"type": "boolean", "default": false, "description": "all kernels too"}}},
-    "beta1": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.9},
-    "beta2": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.999},
-    "eps": {"type": "number", "exclusiveMinimum": 0, "default": 1e-8},
-    "weight_decay": {"type": "number", "minimum": 0, "default": 0, "description": "decoupled (AdamW)"},
-    "ema": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0, "description": "decay of the averaged weights, which are what is saved; 0: none"},
-    "clip_norm": {"type": "number", "minimum": 0, "default": 0, "description": "largest global gradient norm; 0: not clipped"},
-    "precision": {"enum": ["fp32", "bf16", "fp16"], "description": "of activations, that of the run when missing; weights and gradients stay fp32; fp16 scales the loss"},
-    "checkpoint_activations": {"type": "boolean", "default": false, "description": "inner activations are computed again on the way back: less memory, more time"}
-  }
-})json";
-
 }  // namespace medgen::maisi

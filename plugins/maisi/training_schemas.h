@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "plugins/support/joined.h"
+#include "plugins/support/training/options_schema.h"
+
 #include <string_view>
 
-// What the VAE's training can be told, and its feature network's description.
+// What the trainings of VAE and U-Nets can be told, and the description of the feature network.
 
 namespace medgen::maisi {
 
-inline constexpr std::string_view kAutoencoderTrainerOptions = R"json({
+inline constexpr std::string_view kAutoencoderLossOptions = R"json({
   "type": "object",
   "additionalProperties": false,
   "properties": {
@@ -18,16 +21,34 @@ inline constexpr std::string_view kAutoencoderTrainerOptions = R"json({
     "adversarial_weight": {"type": "number", "minimum": 0, "default": 0, "description": "released: 0.1; 0: without a discriminator"},
     "adversarial_start": {"type": "integer", "minimum": 0, "default": 0, "description": "iterations before the discriminator learns and counts"},
     "discriminator_rate": {"type": "number", "exclusiveMinimum": 0, "default": 1, "description": "its learning rate, times that of the autoencoder"},
-    "beta1": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.9},
-    "beta2": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.999},
-    "eps": {"type": "number", "exclusiveMinimum": 0, "default": 1e-8},
-    "weight_decay": {"type": "number", "minimum": 0, "default": 0, "description": "decoupled (AdamW)"},
-    "ema": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0, "description": "decay of the averaged weights, which are what is saved; 0: none"},
-    "clip_norm": {"type": "number", "minimum": 0, "default": 0, "description": "largest global gradient norm; 0: not clipped"},
-    "precision": {"enum": ["fp32", "bf16", "fp16"], "description": "of activations, that of the run when missing; weights and gradients stay fp32; fp16 scales the loss"},
-    "checkpoint_activations": {"type": "boolean", "default": false, "description": "inner activations are computed again on the way back: less memory, more time"}
-  }
-})json";
+)json";
+
+inline constexpr std::string_view kUnetLossOptions = R"json({
+  "type": "object",
+  "additionalProperties": false,
+  "properties": {
+    "loss": {"enum": ["l1", "l2"], "default": "l1"},
+    "train_denoiser": {"type": "boolean", "default": true, "description": "false: only its ControlNet learns"},
+    "modality_dropout": {"type": "number", "minimum": 0, "maximum": 1, "default": 0, "description": "how often a modality becomes the general one of its kind, and how often unknown (released: 0.1)"},
+    "contrast": {"type": "object", "additionalProperties": false,
+      "description": "region-contrastive loss of a ControlNet, between label maps with and without tumours (null_labels)",
+      "properties": {
+        "weight": {"type": "number", "exclusiveMinimum": 0, "default": 0.01},
+        "margin": {"type": "number", "exclusiveMinimum": 0, "default": 2, "description": "a larger difference gains nothing"},
+        "dilation": {"type": "integer", "minimum": 1, "default": 3, "description": "edge of the cube that widens the tumours for the background, odd"}}},
+    "lora": {"type": "object", "additionalProperties": false,
+      "description": "low-rank adapters learn in place of the denoiser's weights; the package is a small adapter",
+      "properties": {
+        "rank": {"type": "integer", "minimum": 1, "maximum": 4096, "default": 8},
+        "alpha": {"type": "number", "exclusiveMinimum": 0, "description": "adapters count alpha / rank; the rank when missing"},
+        "names": {"type": "array", "items": {"type": "string", "minLength": 1}, "default": ["to_q", "to_k", "to_v", "out_proj"], "description": "parts of the names of adapted layers"},
+        "convolutions": {"type": "boolean", "default": false, "description": "all kernels too"}}},
+)json";
+
+inline constexpr std::string_view kAutoencoderTrainerOptions =
+    support::Joined<kAutoencoderLossOptions, support::kTrainingOptionsSchema>::text;
+inline constexpr std::string_view kUnetTrainerOptions =
+    support::Joined<kUnetLossOptions, support::kTrainingOptionsSchema>::text;
 
 inline constexpr std::string_view kLpipsSchema = R"json({
   "type": "object",

@@ -65,7 +65,7 @@ UnetLosses UnetLosses::read(std::string_view options_json) {
 struct UnetTrainer::Options {
   Options(UnetComponent& component, std::string_view json, std::uint64_t run_seed)
       : losses(UnetLosses::read(json)),
-        training(support::TrainingOptions::read(json, component.compute())),
+        training(support::TrainingOptions::read(json, component.compute(), component.device())),
         lora(support::LoraOptions::read(json)),
         seed(run_seed),
         train_denoiser(parsed_options(json).value("train_denoiser", true)) {}

@@ -6,6 +6,7 @@
 #include "plugins/support/bridge.h"
 #include "plugins/support/error.h"
 #include "plugins/support/nn/planes.h"
+#include "plugins/support/training/step.h"
 
 #include <ATen/ops/addcdiv.h>
 #include <ATen/ops/full.h>
@@ -30,8 +31,8 @@ at::ScalarType precision(const std::string& name) {
 
 }  // namespace
 
-TrainingOptions TrainingOptions::read(std::string_view options_json, at::ScalarType compute) {
-  const auto json = options_json.empty() ? nlohmann::json::object() : nlohmann::json::parse(options_json);
+TrainingOptions TrainingOptions::read(std::string_view options_json, at::ScalarType compute, at::Device device) {
+  const nlohmann::json json = parsed_options(options_json);
   TrainingOptions options;
   options.beta1 = json.value("beta1", options.beta1);
   options.beta2 = json.value("beta2", options.beta2);
@@ -40,6 +41,7 @@ TrainingOptions TrainingOptions::read(std::string_view options_json, at::ScalarT
   options.ema = json.value("ema", options.ema);
   options.clip_norm = json.value("clip_norm", options.clip_norm);
   options.compute = compute;
+  options.device = device;
   if (json.contains("precision")) options.compute = precision(json["precision"].get<std::string>());
   options.checkpoint_activations = json.value("checkpoint_activations", options.checkpoint_activations);
   return options;
@@ -47,8 +49,9 @@ TrainingOptions TrainingOptions::read(std::string_view options_json, at::ScalarT
 
 namespace {
 
-void initialize(const TrainedModules::Member& member, std::uint64_t seed) {
+void initialize(const TrainedModules::Member& member, at::Device device, std::uint64_t seed) {
   member.module->initialize(seed);
+  member.module->to(device);
   if (member.copy_of != nullptr) nn::copy_matching_parameters(*member.copy_of, *member.module);
 }
 
@@ -60,7 +63,7 @@ TrainedModules::TrainedModules(std::vector<Member> members, const TrainingOption
     const auto parameters = member.module->parameters();
     const bool has_weights = !parameters.empty() && parameters.front().parameter->value.defined();
     require(has_weights || member.trained, "{}: a frozen network needs weights", member.role);
-    if (!has_weights) initialize(member, seed);
+    if (!has_weights) initialize(member, options.device, seed);
     member.module->set_compute_dtype(options.compute);
     member.module->checkpoint_activations(options.checkpoint_activations);
     member.module->train(member.trained);

@@ -29,11 +29,13 @@ struct TrainingOptions {
   double clip_norm = 0;     ///< largest global gradient norm; 0 = not clipped
   /// Of activations; parameters, gradients and moments are float32. float16 scales the loss (LossScale).
   at::ScalarType compute = at::kFloat;
+  at::Device device = at::kCPU;         ///< where networks without weights are made
   bool checkpoint_activations = false;  ///< nn/checkpoint.h
 
   /// From the options object; keys of the trainer's own losses are left alone.
   /// @param compute  precision of activations when the options say none
-  static TrainingOptions read(std::string_view options_json, at::ScalarType compute);
+  /// @param device   that of the component
+  static TrainingOptions read(std::string_view options_json, at::ScalarType compute, at::Device device);
 };
 
 /// The modules that train together, with Adam and an average of the weights. Names are "<role>/<published name>", or
