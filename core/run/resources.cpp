@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <limits>
 #include <sstream>
@@ -100,6 +101,11 @@ void return_freed_memory() {
   ::mallopt(M_MMAP_THRESHOLD, kLargeBlock);
   ::mallopt(M_TRIM_THRESHOLD, 2 * kLargeBlock);
   ::mallopt(M_ARENA_MAX, kArenas);
+}
+
+void yield_idle_cores() {
+  constexpr int kKeep = 0;
+  if (std::getenv("OMP_WAIT_POLICY") == nullptr) ::setenv("GOMP_SPINCOUNT", "2000", kKeep);
 }
 
 }  // namespace medgen

@@ -29,4 +29,9 @@ bool same_disk(const std::filesystem::path& a, const std::filesystem::path& b);
 /// before threads start.
 void return_freed_memory();
 
+/// Lets idle threads of GNU OpenMP wait actively for microseconds instead of milliseconds, which is as fast on a quiet
+/// machine, and on a busy one does not keep the cores from those that work. What the user says by OMP_WAIT_POLICY or
+/// GOMP_SPINCOUNT stays. For programs, once, before threads start and plugins are loaded.
+void yield_idle_cores();
+
 }  // namespace medgen

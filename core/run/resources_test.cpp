@@ -3,6 +3,9 @@
 
 #include <catch2/catch.hpp>
 
+#include <cstdlib>
+#include <string>
+
 namespace medgen {
 namespace {
 
@@ -20,6 +23,21 @@ TEST_CASE("free disk is that of the part of a path that exists", "[unit][run]") 
   CHECK(same_disk("/no/such/folder", "/"));
   CHECK(free_disk(std::filesystem::temp_directory_path() / "not" / "there") > 0);
   CHECK_FALSE(same_disk("/proc/self", "/"));
+}
+
+TEST_CASE("idle cores are yielded unless the user says otherwise", "[unit][run]") {
+  ::unsetenv("OMP_WAIT_POLICY");
+  ::unsetenv("GOMP_SPINCOUNT");
+  yield_idle_cores();
+  CHECK(std::getenv("GOMP_SPINCOUNT") == std::string("2000"));
+  ::setenv("GOMP_SPINCOUNT", "7", 1);
+  yield_idle_cores();
+  CHECK(std::getenv("GOMP_SPINCOUNT") == std::string("7"));
+  ::unsetenv("GOMP_SPINCOUNT");
+  ::setenv("OMP_WAIT_POLICY", "active", 1);
+  yield_idle_cores();
+  CHECK(std::getenv("GOMP_SPINCOUNT") == nullptr);
+  ::unsetenv("OMP_WAIT_POLICY");
 }
 
 }  // namespace

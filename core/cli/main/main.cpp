@@ -12,6 +12,7 @@
 
 int main(int argc, char** argv) {
   medgen::return_freed_memory();
+  medgen::yield_idle_cores();
   const std::string program = argc > 0 ? std::filesystem::path(argv[0]).filename().string() : "medgen";
   const int code = medgen::cli::main(program, {argv + (argc > 0 ? 1 : 0), argv + argc});
   // Plugins stay mapped, and the exit handlers of the runtimes they brought along may depend on each other's order.
