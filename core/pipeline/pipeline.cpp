@@ -10,6 +10,7 @@
 #include "core/pipeline/planner.h"
 #include "core/pipeline/schema.h"
 #include "core/pipeline/steps.h"
+#include "core/pipeline/train_options.h"
 
 #include <nlohmann/json.hpp>
 
@@ -124,10 +125,14 @@ void Pipeline::check(Host& host) const {
 }
 
 void Pipeline::check_models(const Registry& registry) const {
-  for (const auto& [name, step] : impl_->document.at("steps").members()) {
+  const ConfigNode steps = impl_->document.at("steps");
+  for (const auto& [name, step] : steps.members()) {
     const std::string verb(verb_of(step));
-    if (!step.at(verb).is_object() || verb == "import") continue;
-    check_conditions(step, ModelPackage::load(step.at(verb), registry), registry);
+    const ConfigNode model = verb == "train" ? described_model(steps, step.at(verb)) : step.at(verb);
+    if (!model.is_object() || verb == "import") continue;
+    const ModelPackage package = ModelPackage::load(model, registry);
+    check_conditions(step, package, registry);
+    if (verb == "train") check_train_keys(step, package, registry);
   }
 }
 

@@ -70,7 +70,7 @@ StepPlan StepGraph::plan(const std::string& name) {
   } else if (plan.verb == "train") {
     const TrainStep train = train_step(name);
     check_training_data(train);
-    if (!model_is_made_here(node.at("train"))) check_train_step(train, host_);
+    check_train_step(train, host_);
     plan.text = fmt::format("train into '{}'", folder);
   } else if (plan.verb == "import") {
     // Looked up here, where the place in the pipeline is known.

@@ -135,6 +135,13 @@ void check_references(const ConfigNode& steps) {
   }
 }
 
+ConfigNode described_model(const ConfigNode& steps, const ConfigNode& model) {
+  if (!is_reference(model)) return model;
+  const ConfigNode maker = steps.at(referenced(model));
+  if (verb_of(maker) == "import") return maker.with_value(Json{{"method", maker.at("method").json()}});
+  return described_model(steps, maker.at("train"));
+}
+
 StepGraph::StepGraph(ConfigNode document, Host& host, const Job& job)
     : document_(std::move(document)), host_(host), job_(job) {}
 
@@ -201,7 +208,10 @@ TrainStep StepGraph::train_step(const std::string& name) const {
     }
     data = maker.at("data");
   }
-  return {name, node, model_reference(node.at("train")), resolve_path(data), split, seed(), job_.group};
+  const bool is_made = !model_is_made_here(node.at("train"));
+  ConfigNode model =
+      is_made ? model_reference(node.at("train")) : described_model(document_.at("steps"), node.at("train"));
+  return {name, node, std::move(model), is_made, resolve_path(data), split, seed(), job_.group};
 }
 
 std::optional<std::filesystem::path> StepGraph::run(const std::string& name, const RunObserver& observer) {

@@ -19,6 +19,10 @@ namespace medgen {
 /// Whether every "@step" names an earlier step of the right sort. @throws ConfigError at the reference.
 void check_references(const ConfigNode& steps);
 
+/// The model of a train step as far as the pipeline tells before anything runs: through "@step" to where the model is
+/// described, its folder, or the method of an import.
+ConfigNode described_model(const ConfigNode& steps, const ConfigNode& model);
+
 /// The steps of one pipeline, turned into work. Steps that make samples are lazy: a write step pulls them.
 class StepGraph {
  public:

@@ -2,10 +2,15 @@
 #include "core/pipeline/train_options.h"
 
 #include "core/base/file.h"
+#include "core/base/text.h"
 #include "core/config/paths.h"
+#include "core/config/schema.h"
+#include "core/pipeline/loss_weights.h"
+#include "core/pipeline/patch_options.h"
 #include "core/pipeline/read_component.h"
 #include "core/run/resources.h"
 
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -71,16 +76,73 @@ std::optional<ComponentSpec> perceptual_network(const TrainStep& step) {
   return read_component("perceptual", node);
 }
 
+namespace {
+
+void check_trainer_options(const ConfigNode& step, const ComponentSpec& learner, const Registry& registry) {
+  const std::string& schema = registry.component(learner.component).train_options;
+  if (schema.empty()) step.at("component").fail("cannot be trained: {} offers no training", learner.component);
+  Schema::parse(schema, learner.component + " training options").validate(step.at("options"));
+}
+
+/// Its batches are images: no noise, no conditions.
+void check_compressor_keys(const ConfigNode& step) {
+  const auto refuse = [&](const char* key, bool given) {
+    if (given) step.at(key).fail("is for a denoiser; this step trains a compressor");
+  };
+  refuse("with", !step.at("with").json().empty());
+  refuse("loss_weights", step.contains("loss_weights"));
+  refuse("latent_scale", step.at("latent_scale").is_number());
+}
+
+/// Only what works at every step learns along.
+void check_with(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
+  std::vector<std::string> known;
+  for (const ComponentSpec& spec : package.conditioners()) {
+    const Json io = Json::parse(registry.component(spec.component).io);
+    if (io.value("functions", Json::object()).contains("step")) known.push_back(spec.role);
+  }
+  for (const ConfigNode& node : step.at("with").items()) {
+    const auto name = node.as<std::string>();
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    node.fail("is {}, but model '{}' has no such conditioner that can learn{}; it has: {}", excerpt(node.json()),
+              package.name(), did_you_mean(name, known),
+              known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", ")));
+  }
+}
+
+void check_lora_keys(const ConfigNode& step) {
+  const ConfigNode options = step.at("options");
+  if (!options.contains("lora")) return;
+  if (!step.at("with").json().empty())
+    step.at("with").fail("trains other networks in full, which no adapter holds; leave it or \"lora\" out");
+  if (!options.get<bool>("train_denoiser", true))
+    options.at("train_denoiser").fail("is false, but adapters belong to the denoiser; leave it or \"lora\" out");
+  if (step.get<std::string>("weights_type") != "fp32")
+    step.at("weights_type").fail("is for whole networks; adapters are small, and are stored as fp32");
+  if (step.contains("samples"))
+    step.at("samples").fail("cannot be made while adapters learn; leave it or \"lora\" out");
+}
+
+}  // namespace
+
+void check_train_keys(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
+  const auto role = step.get<std::string>("component");
+  const auto& learner = package.part(role);
+  if (!learner) step.at("component").fail("is \"{}\", but the model has no {}", role, role);
+  check_trainer_options(step, *learner, registry);
+  if (role == "compressor") check_compressor_keys(step);
+  check_with(step, package, registry);
+  check_lora_keys(step);
+  PatchOptions::read(step, package.contract().labels, 0);
+  LossWeights::read(step, package.contract().labels);
+}
+
 void check_lora(const ConfigNode& step, const ModelPackage& package) {
   const ConfigNode options = step.at("options");
   if (!options.contains("lora")) return;
   const auto& base = package.part(step.get<std::string>("component"));
   if (base && base->weights.empty())
     options.at("lora").fail("adds to weights, but the {} of model '{}' has none yet", base->role, package.name());
-  if (!step.at("with").json().empty())
-    step.at("with").fail("trains other networks in full, which no adapter holds; leave it or \"lora\" out");
-  if (step.contains("samples"))
-    step.at("samples").fail("cannot be made while adapters learn; leave it or \"lora\" out");
 }
 
 void check_validation(const ConfigNode& step, const SplitOptions& split) {

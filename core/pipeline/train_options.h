@@ -35,7 +35,11 @@ struct ValidateOptions {
 /// The feature network of a compressor's perceptual loss. @throws ConfigError for a step that trains another part.
 std::optional<ComponentSpec> perceptual_network(const TrainStep& step);
 
-/// Whether what adapters ("lora") are added to is there, and nothing else learns. @throws ConfigError
+/// Whether the part's trainer knows the step's options, and everything that the step says means something for that
+/// part: as far as the pipeline tells, without weights and data. @throws ConfigError
+void check_train_keys(const ConfigNode& step, const ModelPackage& package, const Registry& registry);
+
+/// Whether what adapters ("lora") are added to is there. @throws ConfigError
 void check_lora(const ConfigNode& step, const ModelPackage& package);
 
 /// @throws ConfigError for keys that need cases to validate on where there are none.

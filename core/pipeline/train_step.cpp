@@ -77,15 +77,17 @@ class TrainRun {
 
   std::filesystem::path run() {
     check_conditions(step_.node, package_, host_.registry());
+    check_train_keys(step_.node, package_, host_.registry());
     check_lora(step_.node, package_);
     const PatchOptions patches = PatchOptions::read(step_.node, package_.contract().labels, step_.seed);
     loss_weights_ = LossWeights::read(step_.node, package_.contract().labels);
     if (patches.augment) tell(mirror_warning(*patches.augment, package_.contract().labels));
     open_parts();
+    // Before the data: what its trainer refuses is told before hours of reading.
+    Trainer trainer(learner_, peers_, step_.node.at("options").with_value(trainer_options(step_, host_)), step_.seed);
     data_.emplace(step_.data, package_.contract(), patches, data_options(), observer_);
     batches_.emplace(*data_, parts_, batch_options());
     latent_scale_ = role_ == "denoiser" ? scale() : package_.latent_scale();
-    Trainer trainer(learner_, peers_, step_.node.at("options").with_value(trainer_options(step_, host_)), step_.seed);
     if (batches_->validation_rows() > 0 && !trainer.can_evaluate())
       step_.node.at("component").fail("cannot be validated: {} has no evaluate; hold no cases out", learner_->id());
     const LoopOptions options = read_loop_options(step_, identity());
@@ -344,12 +346,9 @@ void check_train_step(const TrainStep& step, Host& host) {
   const ModelPackage package = ModelPackage::load(step.model, host.registry());
   for (const ComponentSpec& spec : package.all()) host.registry().component(spec.component);
   check_conditions(step.node, package, host.registry());
-  const auto role = step.node.get<std::string>("component");
-  if (!package.part(role)) step.node.at("component").fail("is \"{}\", but the model has no {}", role, role);
+  check_train_keys(step.node, package, host.registry());
   if (const auto features = perceptual_network(step)) host.registry().component(features->component);
-  PatchOptions::read(step.node, package.contract().labels, step.seed);
-  LossWeights::read(step.node, package.contract().labels);
-  check_lora(step.node, package);
+  if (step.model_is_made) check_lora(step.node, package);
   case_bytes(step.node, host);
   open_dataset(step.data);
 }

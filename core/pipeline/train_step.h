@@ -20,6 +20,7 @@ struct TrainStep {
   std::string name;
   ConfigNode node;   ///< validated, defaults filled in
   ConfigNode model;  ///< the model to train: node's "train", with "@step" replaced by that step's package folder
+  bool model_is_made = true;   ///< else an earlier step will make it, and `model` is what the pipeline tells of it
   std::filesystem::path data;  ///< the folder, with "@step" replaced by that step's
   ConfigNode split;            ///< the step whose "split" or "validation" counts: that of "data": "@step", or this one
   std::uint64_t seed = 0;

@@ -156,6 +156,49 @@ class Data(Faults):
         self.fails(self.short(iterations=5000, learning_rate=1e30, log_every=0, checkpoint_every=1), 1, "checkpoint")
 
 
+class Wrong(Faults):
+    """What the pipeline alone tells to be wrong is told by `validate`, before anything is read or trained."""
+
+    def refused(self, step, keys, *texts):
+        document = self.document("out")
+        document["steps"][step].update(keys)
+        for command in ("validate", "plan", "run"):
+            with self.subTest(command=command, **keys):
+                result = tool.run(command, self.write_pipeline(document))
+                self.assertEqual(result.returncode, 3, result.stderr)
+                for text in (f"steps.{step}", *texts):
+                    self.assertIn(text, result.stderr)
+        self.assertFalse((self.folder / "out").exists())
+
+    def test_options_that_the_trainer_does_not_know(self):
+        self.refused("vae", {"options": {"kl_wieght": 1}}, "did you mean 'kl_weight'")
+        self.refused("vae", {"options": {"ema": 1}}, "options.ema must be a number >= 0 and < 1")
+        # Of a step whose model an earlier one is going to make, too.
+        self.refused("unet", {"options": {"kl_weight": 1}}, "options.kl_weight is an unknown key")
+
+    def test_labels_of_a_model_that_an_earlier_step_makes(self):
+        self.refused("unet", {"crop": [4, 4, 4], "crop_at": {"thong": 1}}, "did you mean 'thing'")
+        self.refused("unet", {"loss_weights": {"thong": 2}}, "did you mean 'thing'")
+
+    def test_keys_of_a_denoiser_for_a_compressor(self):
+        for keys in ({"loss_weights": {"thing": 2}}, {"latent_scale": 0.5}, {"with": ["labels"]}):
+            self.refused("vae", keys, "is for a denoiser")
+
+    def test_networks_that_cannot_learn_along(self):
+        self.refused("unet", {"with": ["controlnet"]}, "\"controlnet\"", "it has: none")
+        self.refused("unet", {"with": ["labels"]}, "no such conditioner that can learn")  # works before the first step
+
+    def test_keys_that_adapters_would_pass_over(self):
+        for keys in ({"weights_type": "fp16"}, {"samples": {}}):
+            self.refused("unet", {"options": {"lora": {}}, **keys}, next(iter(keys)))
+        self.refused("unet", {"options": {"lora": {}, "train_denoiser": False}}, "train_denoiser is false")
+
+    def test_what_only_the_trainer_knows_is_told_before_the_data_is_read(self):
+        document = self.short(options={"perceptual_weight": 1})
+        (self.folder / "data" / "images" / "b.nii").write_bytes(b"nothing")
+        self.fails(document, 5, "there is no feature network")
+
+
 class Split(Faults):
     def setUp(self):
         super().setUp()
