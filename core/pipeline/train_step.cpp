@@ -114,9 +114,13 @@ class TrainRun {
                                        [this](const std::string& text) { warnings_.add(text); });
   }
 
+  bool needs_labels() const {
+    return !loss_weights_.empty() || conditioner_in_want_of_mask(package_, host_.registry()) != nullptr;
+  }
+
   TrainingDataOptions data_options() const {
     TrainingDataOptions options;
-    options.needs_labels = role_ == "denoiser" && (!package_.conditioners().empty() || !loss_weights_.empty());
+    options.needs_labels = role_ == "denoiser" && needs_labels();
     options.split = SplitOptions::read(step_.split, step_.seed);
     options.skip_bad = step_.node.get<bool>("skip_bad");
     options.most_bytes = case_bytes(step_.node, host_, step_.group->local_size());

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small VAE and U-Net trained from a data folder: killed and resumed, other seeds, bad data."""
 import json
+import shutil
 import signal
 import sys
 import unittest
 
 import nifti
 import tool
-from training import MODEL, SIZE, TrainingCase
+from training import MODEL, SIZE, UNET, TrainingCase
 
 
 class Training(TrainingCase):
@@ -98,6 +99,17 @@ class Training(TrainingCase):
         self.assertEqual(result.returncode, 4, result.stderr)
         self.assertIn("b", result.stderr)
         self.assertFalse((self.folder / "out" / "model").exists())
+
+    def test_a_denoiser_without_labels_is_trained_on_images_alone(self):
+        shutil.rmtree(self.folder / "data" / "labels")
+        components = {**MODEL["components"],
+                      "denoiser": {"component": "maisi.unet",
+                                   "config": {**UNET, "in_channels": 2, "include_spacing_input": True}},
+                      "conditioners": {"conditions": {"component": "maisi.conditions", "config": {"spacing": True}}}}
+        document = self.document("out", iterations=2)
+        document["steps"]["vae"]["train"] = {**MODEL, "components": components}
+        self.run_pipeline(document)
+        self.assertEqual(len(self.log("out")), 2)
 
     def test_a_checkpoint_of_another_training_is_refused(self):
         self.run_pipeline(self.document("out", iterations=3))
