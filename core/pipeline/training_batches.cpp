@@ -10,6 +10,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -23,6 +24,10 @@ TensorMap packed(const Encoded& encoded) {
   if (!encoded.latent.sigma.empty()) entry["sigma"] = encoded.latent.sigma;
   for (const auto& [name, tensor] : encoded.conditions) entry["condition/" + name] = tensor;
   return entry;
+}
+
+bool alike(const std::vector<Tensor>& rows) {
+  return std::all_of(rows.begin(), rows.end(), [&](const Tensor& row) { return row.shape() == rows.front().shape(); });
 }
 
 Encoded unpacked(const TensorMap& entry) {
@@ -125,7 +130,12 @@ TensorMap TrainingBatches::batch(std::uint64_t number) {
     for (auto& [name, tensor] : row(number * share.batch + share.first + k)) columns[name].push_back(std::move(tensor));
   }
   TensorMap joined;
-  for (const auto& [name, rows] : columns) joined[name] = concat_rows(rows);
+  for (const auto& [name, rows] : columns) {
+    if (!alike(rows))
+      throw DataError("{} differ in size, and a batch has one: give the step \"crop\", or \"batch\": 1",
+                      describe(number));
+    joined[name] = concat_rows(rows);
+  }
   return joined;
 }
 

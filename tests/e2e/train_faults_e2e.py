@@ -147,6 +147,15 @@ class Data(Faults):
         self.assertEqual([each["case"] for each in record["skipped"]], ["c"])
         self.assertIn("7", record["skipped"][0]["reason"])
 
+    def test_images_of_different_sizes_in_one_batch_are_named(self):
+        size = (SIZE[0] + 4, *SIZE[1:])
+        for folder, kind in (("images", "float32"), ("labels", "uint8")):
+            values = [i % 2 for i in range(size[0] * size[1] * size[2])]
+            nifti.write(self.folder / "data" / folder / "c.nii", size, values, kind)
+        document = self.short(batch=3)
+        del document["steps"]["vae"]["crop"]
+        self.fails(document, 4, "cases a, b, c differ in size", '"crop"')
+
     def test_nothing_left(self):
         for name in ("a", "b", "c"):
             nifti.write(self.folder / "data" / "labels" / f"{name}.nii", SIZE, [7] * COUNT)
