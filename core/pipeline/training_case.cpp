@@ -100,6 +100,8 @@ Volume CaseReader::read_label(const Case& entry, const Volume& image, TrainingCa
     loaded.warnings.push_back(difference->message);
   }
   options_.contract.check_labels(label, entry.name);
+  if (auto warning = options_.contract.labels_warning(label_ids(label.voxels())))
+    loaded.warnings.push_back(*std::move(warning));
   loaded.identity += identity_of(label);
   return image.with_voxels(label.voxels().to(DType::I32));
 }

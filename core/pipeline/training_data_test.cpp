@@ -141,6 +141,22 @@ TEST_CASE("training data: a label map that lies a little off is taken, with a wa
   CHECK(values_of(data.item(0).mask).at(7) == 1);
 }
 
+TEST_CASE("training data: a label map without what the model's maps all have is taken, with a warning",
+          "[unit][pipeline]") {
+  const Folder folder;
+  folder.add("bare", ramp(), spot(7));
+  const DataContract wanting = DataContract::read(model_schema().resolve(parse_config(
+      R"({"components": {}, "data": {"labels": {"thing": 1, "body": 2}, "expected_labels": [2]}})", "model.json")));
+  std::string said;
+  RunObserver observer;
+  observer.log = [&](LogLevel level, std::string_view message) {
+    if (level == LogLevel::Warning) said += message;
+  };
+  const TrainingData data(folder.path, wanting, {}, labelled(), observer);
+  CHECK_THAT(said, Contains("bare: the map has no label 2 (body)"));
+  CHECK(data.training().size() == 1);
+}
+
 TEST_CASE("training data: a label map stored along other axes is the same", "[unit][pipeline]") {
   const Folder folder;
   folder.add("turned", ramp(), reorient(spot(7), "LPI"));
