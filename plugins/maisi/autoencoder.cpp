@@ -8,7 +8,6 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
 #include <nlohmann/json.hpp>
 
 namespace medgen::maisi {
@@ -41,6 +40,21 @@ WindowOptions window_options(const nlohmann::json& config) {
 
 std::uint64_t bytes_of(std::int64_t elements, at::ScalarType type) {
   return static_cast<std::uint64_t>(elements) * c10::elementSize(type);
+}
+
+/// Of (N, C, X, Y, Z).
+std::int64_t voxels_of(at::IntArrayRef shape) {
+  return c10::multiply_integers(shape.slice(2));
+}
+
+/// Shape of one window of one row of z.
+std::vector<std::int64_t> shape_of(const Windows& windows, at::IntArrayRef z) {
+  return {1, z[1], windows.size[0], windows.size[1], windows.size[2]};
+}
+
+std::string slab_note(const nn::StreamOptions& options) {
+  constexpr std::int64_t kMiB = 1 << 20;
+  return "slabs of about " + std::to_string(options.slab_bytes / kMiB) + " MiB";
 }
 
 /// Blocks that the allocator keeps for the next slab, as measured (docs/performance.md).
@@ -95,29 +109,53 @@ void Autoencoder::decode(const sdk::Context& context, const sdk::Binds& in, sdk:
   support::require_weights(*network_, id);
   const at::Tensor z = support::float_input(in, "z", device_);
   check_feature_map(id, "z", z, 3, config_.latent_channels);
-  std::vector<std::int64_t> shape = network_->image_shape(z.sizes());
-  const std::uint64_t decoded = bytes_of(c10::multiply_integers(shape), at::kFloat);
-  if (labels_) shape[1] = 1;
-  const at::Tensor x = support::output(out, "x", shape);
-  nn::StreamOptions options = stream_options(decoded);
+  const Windows windows = windows_over(z.sizes(), windows_);
+  const at::Tensor x = support::output(out, "x", decoded_shape(z.sizes()));
+  nn::StreamOptions options = decode_options(z.sizes(), windows);
   for (std::int64_t n = 0; n < z.size(0); ++n) {
     const at::Tensor row = support::row_of(z, n);
     const at::Tensor image = x.narrow(0, n, 1);
-    if (windows_.whole()) options.progress = progress_of_row(context, "decode", n, z.size(0));
+    options.progress = progress_of_row(context, "decode", n, z.size(0));
     if (labels_) {
-      const at::Tensor logits = at::empty(network_->image_shape(row.sizes()), at::TensorOptions().dtype(at::kFloat));
-      decode_row(row, logits, options);
-      image.copy_(labels_->labels(logits));
+      image.copy_(labels_->labels(decode_row(row, options).to(at::kCPU)));
+    } else if (windows.count() > 1) {
+      image.copy_(decode_row(row, options));
     } else {
-      decode_row(row, image, options);
+      network_->decode_into(row, image, options);
     }
   }
 }
 
-void Autoencoder::decode_row(const at::Tensor& z, const at::Tensor& image, const nn::StreamOptions& options) const {
-  if (windows_.whole()) return network_->decode_into(z, image, options);
-  image.copy_(decode_in_windows(z, windows_, config_.compression(),
-                                [&](const at::Tensor& latent) { return network_->decode(latent, options); }));
+at::Tensor Autoencoder::decode_row(const at::Tensor& z, const nn::StreamOptions& options) const {
+  const auto count = static_cast<double>(windows_over(z.sizes(), windows_).count());
+  double finished = 0;
+  return decode_in_windows(z, windows_, config_.compression(), [&](const at::Tensor& latent) {
+    nn::StreamOptions window = options;
+    window.progress = [&](double part) { options.progress((finished + part) / count); };
+    window.progress(0);
+    const at::Tensor image = network_->decode(latent, window);
+    ++finished;
+    return image;
+  });
+}
+
+std::vector<std::int64_t> Autoencoder::decoded_shape(at::IntArrayRef z) const {
+  std::vector<std::int64_t> shape = network_->image_shape(z);
+  if (labels_) shape[1] = 1;
+  return shape;
+}
+
+/// Logits, from which labels are made; of windows the sums of values and of weights, and the image of one.
+std::uint64_t Autoencoder::beside_decode(at::IntArrayRef z, const Windows& windows) const {
+  const std::int64_t voxels = voxels_of(network_->image_shape(z));
+  const std::int64_t channels = config_.out_channels;
+  if (windows.count() == 1) return labels_ ? bytes_of(channels * voxels, at::kFloat) : 0;
+  const std::int64_t window = voxels_of(network_->image_shape(shape_of(windows, z)));
+  return bytes_of((channels + 1) * voxels + channels * window, at::kFloat);
+}
+
+nn::StreamOptions Autoencoder::decode_options(at::IntArrayRef z, const Windows& windows) const {
+  return stream_options(bytes_of(c10::multiply_integers(decoded_shape(z)), at::kFloat) + beside_decode(z, windows));
 }
 
 std::string Autoencoder::estimate(std::string_view request_json) const {
@@ -127,21 +165,34 @@ std::string Autoencoder::estimate(std::string_view request_json) const {
   const std::vector<std::int64_t> shape = requested_shape(request, encodes ? "x" : "z");
   // Created without weights, it was not told yet; one that is in use, or trained, keeps what it has.
   if (!network_->parameters().front().parameter->value.defined()) network_->set_compute_dtype(compute_);
-  std::vector<std::int64_t> image = encodes ? shape : network_->image_shape(shape);
-  const nn::StreamOptions options = stream_options(bytes_of(c10::multiply_integers(image), at::kFloat));
-  const nn::StreamCost cost = encodes ? network_->encode_cost(shape, options) : network_->decode_cost(shape, options);
-  double logits = 0;
-  if (labels_ && !encodes) {
-    logits = static_cast<double>(bytes_of(c10::multiply_integers(image) / image[0], at::kFloat));
-    image[1] = 1;
-  }
-  const auto peak = logits + static_cast<double>(cost.memory + std::min(2 * cost.slabs, kKeptByAllocator));
-  nlohmann::json reply = cost_reply({peak, cost.flops}, shape[0], weight_bytes(*network_, compute_), compute_);
+  return (encodes ? estimate_encode(shape) : estimate_decode(shape)).dump();
+}
+
+nlohmann::json Autoencoder::estimate_encode(const std::vector<std::int64_t>& x) const {
+  const nn::StreamOptions options = stream_options(bytes_of(c10::multiply_integers(x), at::kFloat));
+  nlohmann::json reply = reply_for(network_->encode_cost(x, options), 0, x[0]);
+  reply["note"] = slab_note(options);
+  return reply;
+}
+
+nlohmann::json Autoencoder::estimate_decode(const std::vector<std::int64_t>& z) const {
+  const Windows windows = windows_over(z, windows_);
+  const nn::StreamOptions options = decode_options(z, windows);
+  nn::StreamCost cost = network_->decode_cost(shape_of(windows, z), options);
+  cost.flops *= static_cast<double>(windows.count());
+  nlohmann::json reply = reply_for(cost, beside_decode(z, windows), z[0]);
+  reply["note"] = slab_note(options);
+  if (windows.count() > 1) reply["note"] = std::to_string(windows.count()) + " windows, " + slab_note(options);
+  reply["outputs"] = {{"x", decoded_shape(z)}};
+  return reply;
+}
+
+nlohmann::json Autoencoder::reply_for(const nn::StreamCost& cost, std::uint64_t beside, std::int64_t rows) const {
+  const auto peak =
+      static_cast<double>(beside) + static_cast<double>(cost.memory + std::min(2 * cost.slabs, kKeptByAllocator));
+  nlohmann::json reply = cost_reply({peak, cost.flops}, rows, weight_bytes(*network_, compute_), compute_);
   reply["scratch_bytes"] = cost.files;
-  constexpr std::int64_t kMiB = 1 << 20;
-  reply["note"] = "slabs of about " + std::to_string(options.slab_bytes / kMiB) + " MiB";
-  if (!encodes) reply["outputs"] = {{"x", image}};
-  return reply.dump();
+  return reply;
 }
 
 std::string Autoencoder::describe() const {

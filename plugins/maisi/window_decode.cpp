@@ -9,7 +9,6 @@
 #include <ATen/TensorOperators.h>
 
 #include <algorithm>
-#include <vector>
 
 namespace medgen::maisi {
 namespace {
@@ -55,26 +54,41 @@ at::Tensor box(const at::Tensor& tensor, const std::array<std::int64_t, 3>& star
 
 }  // namespace
 
+std::int64_t Windows::count() const {
+  std::int64_t count = 1;
+  for (const auto& along : origins) count *= static_cast<std::int64_t>(along.size());
+  return count;
+}
+
+Windows windows_over(at::IntArrayRef z, const WindowOptions& options) {
+  double latent = 1, window = 1;
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    latent *= static_cast<double>(z[2 + axis]);
+    window *= static_cast<double>(options.roi[axis]);
+  }
+  const bool whole = window == 0 || latent <= window;
+  Windows windows;
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const std::int64_t length = z[2 + axis];
+    windows.size[axis] = whole ? length : std::min(options.roi[axis], length);
+    windows.origins[axis] = starts(length, windows.size[axis], options.overlap);
+  }
+  return windows;
+}
+
 at::Tensor decode_in_windows(const at::Tensor& z, const WindowOptions& options, std::int64_t factor,
                              const std::function<at::Tensor(const at::Tensor&)>& decode) {
-  const auto& all = options.roi;
-  if (z.size(2) * z.size(3) * z.size(4) <= all[0] * all[1] * all[2]) return decode(z);
-  std::array<std::int64_t, 3> roi{};
-  std::array<std::vector<std::int64_t>, 3> origins;
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    const std::int64_t length = z.size(static_cast<std::int64_t>(2 + axis));
-    roi[axis] = std::min(options.roi[axis], length);
-    origins[axis] = starts(length, roi[axis], options.overlap);
-  }
-  const nn::BlendWeights weights = gaussian(roi, factor, z.device());
+  const Windows windows = windows_over(z.sizes(), options);
+  if (windows.count() == 1) return decode(z);
+  const nn::BlendWeights weights = gaussian(windows.size, factor, z.device());
   at::Tensor sum;
   const at::TensorOptions options_of_sum = at::TensorOptions(at::kFloat).device(z.device());
   const at::Tensor count =
       at::zeros({1, 1, z.size(2) * factor, z.size(3) * factor, z.size(4) * factor}, options_of_sum);
-  for (const std::int64_t i : origins[0]) {
-    for (const std::int64_t j : origins[1]) {
-      for (const std::int64_t k : origins[2]) {
-        const at::Tensor decoded = decode(box(z, {i, j, k}, roi));
+  for (const std::int64_t i : windows.origins[0]) {
+    for (const std::int64_t j : windows.origins[1]) {
+      for (const std::int64_t k : windows.origins[2]) {
+        const at::Tensor decoded = decode(box(z, {i, j, k}, windows.size));
         if (!sum.defined())
           sum = at::zeros({1, decoded.size(1), count.size(2), count.size(3), count.size(4)}, options_of_sum);
         nn::blend_window(decoded, weights, {i * factor, j * factor, k * factor}, sum);

@@ -59,13 +59,19 @@ class Given {
 class TestHost {
  public:
   std::function<at::Tensor(at::IntArrayRef shape)> noise;
-  std::uint32_t flags = 0;  ///< MEDGEN_CALL_* of its calls
+  std::function<bool(std::uint64_t done, std::uint64_t total)> progress;  ///< told how far a call is; false stops it
+  std::uint32_t flags = 0;                                                ///< MEDGEN_CALL_* of its calls
   /// Where gradients are exchanged; null in one process.
   const medgen_gradients_t* gradients = nullptr;
 
   TestHost() {
     services_.struct_size = sizeof services_;
     services_.host = reinterpret_cast<medgen_hobj_t*>(this);
+    services_.progress = [](const medgen_context_t* call, medgen_str_t, std::uint64_t done,
+                            std::uint64_t total) noexcept {
+      const auto& told = of(call->host).progress;
+      return std::int32_t{!told || told(done, total)};
+    };
     services_.fill_noise = [](const medgen_context_t* call, std::int32_t, medgen_str_t,
                               medgen_tensor_t* tensor) noexcept { return of(call->host).fill(*tensor); };
     services_.get_extension = [](medgen_hobj_t* host, const char*) noexcept {
