@@ -207,6 +207,7 @@ Json plan_document(const Plan& plan, std::uint64_t seed) {
                      {"weights_bytes", step.weights},
                      {"scratch_bytes", step.scratch},
                      {"output_bytes", step.output},
+                     {"output_least_bytes", step.output_least},
                      {"seconds", known(step.seconds)},
                      {"precision", step.precision},
                      {"notes", step.notes},

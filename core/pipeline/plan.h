@@ -22,6 +22,7 @@ struct StepPlan {
   std::uint64_t weights = 0;        ///< of it, the step's models
   std::uint64_t scratch = 0;        ///< bytes of temporary files
   std::uint64_t output = 0;         ///< bytes of the files still to be written, before compression: at most
+  std::uint64_t output_least = 0;   ///< the same, however well volumes compress
   std::optional<double> seconds;    ///< about; nothing: not known
   std::string precision;
   std::vector<std::string> notes;    ///< how components go about it

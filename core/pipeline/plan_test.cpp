@@ -78,6 +78,23 @@ TEST_CASE("samples of several shapes take what the largest takes, and the time o
   CHECK(all.complaints.size() == 1);
 }
 
+TEST_CASE("what fits on the disk as it is needs no warning", "[unit][pipeline]") {
+  CHECK(disk_warning({0, 0}, 0, "out").empty());
+  CHECK(disk_warning({10, 1000}, 1000, "out").empty());
+}
+
+TEST_CASE("what fits on the disk only when it compresses is warned of", "[unit][pipeline]") {
+  const std::string warning = disk_warning({10, 2000}, 1000, "out");
+  CHECK_THAT(warning, Catch::Matchers::Contains("1.95 KiB") && Catch::Matchers::Contains("0.98 KiB are free") &&
+                          Catch::Matchers::Contains("'out'"));
+  CHECK_FALSE(disk_warning({1000, 1001}, 1000, "out").empty());
+}
+
+TEST_CASE("what does not fit on the disk however well it compresses is refused", "[unit][pipeline]") {
+  CHECK_THROWS_AS(disk_warning({1001, 5000}, 1000, "out"), RuntimeError);
+  CHECK_THROWS_WITH(disk_warning({1, 1}, 0, "out"), Catch::Matchers::Contains("at least 1 B"));
+}
+
 TEST_CASE("an axis shrinks to a multiple, and never to nothing", "[unit][pipeline]") {
   CHECK(scaled_axis(100, 1.0, 32) == 100);
   CHECK(scaled_axis(128, 0.5, 16) == 64);

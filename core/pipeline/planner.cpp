@@ -41,7 +41,49 @@ Demand demand_of(const SampleSource& source, Host& planner, const WhatIf& what_i
   }
 }
 
+/// Warns in the steps that write where it may not fit. @throws RuntimeError
+void check_disk(Plan& plan) {
+  std::map<std::string, DiskUse> uses;  // by folder
+  DiskUse& temporary = uses[std::filesystem::temp_directory_path().string()];
+  for (const StepPlan& step : plan.steps) temporary.most = temporary.least = std::max(temporary.most, step.scratch);
+  for (const StepPlan& step : plan.steps) {
+    if (step.output == 0) continue;
+    DiskUse& use = uses[step.folder];
+    use.least += step.output_least;
+    use.most += step.output;
+  }
+  for (const auto& [folder, use] : uses) {
+    if (use.most == 0) continue;
+    DiskUse together;
+    for (const auto& [other, more] : uses) {
+      if (!same_disk(folder, other)) continue;
+      together.least += more.least;
+      together.most += more.most;
+    }
+    const std::string warning = disk_warning(together, free_disk(folder), folder);
+    if (warning.empty()) continue;
+    for (StepPlan& step : plan.steps) {
+      if (step.output > 0 && step.folder == folder) step.warnings.push_back(warning);
+    }
+  }
+}
+
 }  // namespace
+
+std::string disk_warning(const DiskUse& use, std::uint64_t free, const std::string& folder) {
+  if (use.least > free) {
+    throw RuntimeError(
+        "the run writes at least {} to the disk of '{}' (temporary files, and outputs however well they compress), "
+        "where {} are free; nothing was computed. What would fit: fewer or smaller samples, another disk (\"to\", or "
+        "TMPDIR for temporary files), or more memory, so that less lies in temporary files",
+        size_text(use.least), folder, size_text(free));
+  }
+  if (use.most <= free) return "";
+  return fmt::format(
+      "up to {} are written to the disk of '{}' (temporary files, and outputs before compression), "
+      "where {} are free; whether it fits depends on how well they compress",
+      size_text(use.most), folder, size_text(free));
+}
 
 Prediction add_up(std::uint64_t process, const std::vector<std::pair<std::string, Demand>>& demands,
                   std::uint64_t kept) {
@@ -192,26 +234,6 @@ std::vector<std::string> Planner::alternatives(std::uint64_t allowed, const Host
   }
   if (found.empty()) found.emplace_back("a machine with more memory, or a smaller model");
   return found;
-}
-
-void Planner::check_disk(const Plan& plan) const {
-  std::map<std::string, std::uint64_t> wanted;  // by folder
-  const std::string temporary = std::filesystem::temp_directory_path().string();
-  for (const StepPlan& step : plan.steps) {
-    if (step.output > 0) wanted[step.folder] += step.output;
-    if (step.scratch > 0) wanted[temporary] = std::max(wanted[temporary], step.scratch);
-  }
-  for (const auto& [folder, bytes] : wanted) {
-    std::uint64_t together = 0;
-    for (const auto& [other, more] : wanted) together += same_disk(folder, other) ? more : 0;
-    const std::uint64_t free = free_disk(folder);
-    if (together <= free) continue;
-    throw RuntimeError(
-        "the run writes up to {} to the disk of '{}' (temporary files, and outputs before compression), where {} are "
-        "free; nothing was computed. What would fit: fewer or smaller samples, another disk (\"to\", or TMPDIR for "
-        "temporary files), or more memory, so that less lies in temporary files",
-        size_text(together), folder, size_text(free));
-  }
 }
 
 }  // namespace medgen

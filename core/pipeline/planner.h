@@ -28,6 +28,17 @@ struct Prediction {
 Prediction add_up(std::uint64_t process, const std::vector<std::pair<std::string, Demand>>& demands,
                   std::uint64_t kept);
 
+/// What a run writes to one disk, temporary files included.
+struct DiskUse {
+  std::uint64_t least = 0;  ///< however well volumes compress
+  std::uint64_t most = 0;   ///< when they do not compress at all
+};
+
+/// @param folder  where on the disk
+/// @return a warning when it may not fit, else nothing
+/// @throws RuntimeError when it cannot fit
+std::string disk_warning(const DiskUse& use, std::uint64_t free, const std::string& folder);
+
 /// Plans a pipeline: what it does, takes, and how little memory components must be given so that it fits.
 class Planner {
  public:
@@ -43,7 +54,6 @@ class Planner {
   Prediction predict(const HostOptions& options, const WhatIf& what_if = {});
   Prediction fitted(HostOptions& options, std::uint64_t allowed);
   void fill(const Prediction& prediction, Plan& plan) const;
-  void check_disk(const Plan& plan) const;
   [[noreturn]] void refuse(const Prediction& least, const HostOptions& options, const Plan& plan);
 
   ConfigNode document_;

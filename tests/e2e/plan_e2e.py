@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `medgen plan` predicts, and what is refused before any work: plan_e2e.py MEDGEN PLUGIN_FOLDER"""
 import json
+import shutil
 import sys
 import unittest
 
@@ -127,6 +128,27 @@ class Refused(Planning):
         big = pipeline({"size": [4096, 4096, 4096], "count": 1000000})
         big["steps"]["ct"]["generate"]["components"]["denoiser"]["config"] = {}
         self.assertNotEqual(run("run", self.write_pipeline(big)).returncode, 0)
+
+
+class CompressedOutputs(Planning):
+    """Volumes are written compressed, by how much nobody knows before."""
+    SAMPLE = 256**3 * 4
+
+    def times_the_free_disk(self, factor):
+        free = shutil.disk_usage(self.folder).free
+        return pipeline({"size": [256, 256, 256], "count": int(free * factor / self.SAMPLE) + 1})
+
+    def test_what_may_fit_is_planned_with_a_warning(self):
+        plan = self.plan(self.times_the_free_disk(2))
+        self.assertGreater(plan["disk_bytes"], plan["steps"][1]["output_least_bytes"])
+        self.assertTrue(any("before compression" in text for text in plan["steps"][1]["warnings"]))
+        self.assertIn("before compression", run("plan", self.write_pipeline(self.times_the_free_disk(2))).stdout)
+
+    def test_what_fits_needs_no_warning(self):
+        self.assertEqual(self.plan(self.times_the_free_disk(0.1))["steps"][1]["warnings"], [])
+
+    def test_what_no_compression_makes_fit_is_refused(self):
+        self.refused(self.times_the_free_disk(70), RUNTIME, "at least", "however well", "nothing was computed")
 
 
 class Unknown(Planning):
