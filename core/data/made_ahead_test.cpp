@@ -6,17 +6,46 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <map>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 using namespace medgen;
+using namespace std::chrono_literals;
 
 namespace {
 
 int square(std::uint64_t number) {
   return static_cast<int>(number * number);
 }
+
+/// What was made, and how often.
+class Made {
+ public:
+  int operator()(std::uint64_t number) {
+    const std::lock_guard lock(mutex_);
+    ++times_[number];
+    return square(number);
+  }
+
+  std::map<std::uint64_t, int> times() const {
+    const std::lock_guard lock(mutex_);
+    return times_;
+  }
+
+  /// Gives threads the time to make `count` things, and to make too many.
+  bool reaches(std::size_t count) const {
+    for (int i = 0; i < 1000 && times().size() < count; ++i) std::this_thread::sleep_for(5ms);
+    std::this_thread::sleep_for(20ms);
+    return times().size() == count;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::uint64_t, int> times_;
+};
 
 }  // namespace
 
@@ -26,13 +55,66 @@ TEST_CASE("made ahead: every number gives its own thing, in whatever order", "[u
   for (const std::uint64_t number : {0, 1, 2, 7, 8, 3, 3, 4, 100}) CHECK(squares.take(number) == square(number));
 }
 
-TEST_CASE("made ahead: what follows is made before it is asked for", "[unit][data]") {
-  std::atomic<int> made = 0;
-  const auto count = [&](std::uint64_t) { return ++made; };
-  MadeAhead<int> counted(count, {1, 3});
-  counted.take(5);
-  for (int i = 0; i < 1000 && made < 4; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  CHECK(made == 4);
+TEST_CASE("made ahead: threads and their speed change nothing", "[unit][data]") {
+  const auto slow = [](std::uint64_t number) {
+    std::this_thread::sleep_for((number % 3) * 1ms);
+    return square(number);
+  };
+  MadeAhead<int> squares(slow, {3, 4});
+  for (std::uint64_t number = 5; number < 40; ++number) REQUIRE(squares.take(number) == square(number));
+}
+
+TEST_CASE("made ahead: what follows is made before it is asked for, and no farther than told", "[unit][data]") {
+  Made made;
+  MadeAhead<int> counted(std::ref(made), {2, 3});
+  CHECK(counted.take(5) == 25);
+  CHECK(made.reaches(4));
+  CHECK(counted.take(6) == 36);
+  CHECK(made.reaches(5));
+}
+
+TEST_CASE("made ahead: numbers may be left out, and what was made ahead is not made again", "[unit][data]") {
+  Made made;
+  MadeAhead<int> counted(std::ref(made), {2, 4});
+  CHECK(counted.take(0) == 0);
+  REQUIRE(made.reaches(5));
+  CHECK(counted.take(3) == 9);
+  CHECK(made.reaches(8));
+  CHECK(counted.take(7) == 49);
+  for (const auto& [number, times] : made.times()) CHECK(times == 1);
+}
+
+TEST_CASE("made ahead: what is not wanted is not made, however much lies between", "[unit][data]") {
+  Made made;
+  {
+    const auto tenth = [](std::uint64_t number) { return number % 10 == 0; };
+    MadeAhead<int> counted(std::ref(made), {2, 3}, {}, tenth);
+    for (const std::uint64_t number : {0, 10, 20, 30}) CHECK(counted.take(number) == square(number));
+    CHECK(made.reaches(7));
+    CHECK(counted.take(35) == square(35));  // all the same
+  }
+  for (const auto& [number, times] : made.times()) CHECK((times == 1 && (number % 10 == 0 || number == 35)));
+}
+
+TEST_CASE("made ahead: where nothing else is wanted, what is asked for comes", "[unit][data]") {
+  MadeAhead<int> squares(square, {2, 3}, {}, [](std::uint64_t) { return false; });
+  for (const std::uint64_t number : {4, 5, 1000000, 2}) CHECK(squares.take(number) == square(number));
+}
+
+TEST_CASE("made ahead: it ends while things are in the making or nobody asks", "[unit][data]") {
+  std::atomic<int> running{0};
+  for (int i = 0; i < 20; ++i) {
+    MadeAhead<std::unique_ptr<int>> things(
+        [&](std::uint64_t) {
+          ++running;
+          std::this_thread::sleep_for(2ms);
+          --running;
+          return std::make_unique<int>(1);
+        },
+        {3, 2});
+    if (i % 2 == 0) CHECK(*things.take(0) == 1);
+  }
+  CHECK(running == 0);
 }
 
 TEST_CASE("made ahead: of a share, what follows in it is made; the rest when it is asked for", "[unit][data]") {

@@ -25,6 +25,9 @@ class EncodedCases {
   /// What is kept under `number`, or what `make` makes.
   std::shared_ptr<const Encoded> get(std::size_t number, const std::function<Encoded()>& make);
 
+  /// Whether something is kept under `number`, which then stays.
+  bool has(std::size_t number) const { return kept_.contains(number); }
+
  private:
   std::size_t most_bytes_;
   std::size_t bytes_ = 0;

@@ -40,6 +40,8 @@ TEST_CASE("encoded cases: what does not fit is made anew each time", "[unit][pip
   }
   CHECK(made(1).bytes() == 8);
   CHECK(count == 2 + 3);
+  CHECK((cases.has(0) && cases.has(1)));
+  CHECK_FALSE(cases.has(2));
 }
 
 TEST_CASE("encoded cases: a case that could not be made leaves nothing behind", "[unit][pipeline]") {

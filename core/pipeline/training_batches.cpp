@@ -47,7 +47,8 @@ TrainingBatches::TrainingBatches(const TrainingData& data, const TrainingParts& 
     : data_(data),
       parts_(parts),
       options_(std::move(options)),
-      patches_([&data](std::uint64_t draw) { return data.item(draw); }, options_.loader, options_.share),
+      patches_([&data](std::uint64_t draw) { return data.item(draw); }, options_.loader, options_.share,
+               [this](std::uint64_t draw) { return !keeps(draw); }),
       encoded_(options_.encoded_bytes) {}
 
 Tensor TrainingBatches::noise(const Shape& shape, const Draw& draw, const char* of) const {
@@ -83,6 +84,11 @@ Encoded TrainingBatches::encode(const TrainingData::Item& item) const {
     result.conditions["weight"] = options_.loss_weights.on(item.mask, {latent.begin() + 2, latent.end()});
   }
   return result;
+}
+
+/// In memory, so that its patch is not asked for again.
+bool TrainingBatches::keeps(std::uint64_t draw) const {
+  return parts_.scheduler && data_.patches_lie_still() && encoded_.has(data_.case_of(draw));
 }
 
 /// Patches that lie still are encoded once: in memory as long as that lasts, and on disk where there is a cache.

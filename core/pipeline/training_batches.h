@@ -76,6 +76,7 @@ class TrainingBatches {
   Tensor latent_of(const Encoded& encoded, const Draw& draw) const;
   double time(const Tensor& x0, double u) const;
   Encoded encode(const TrainingData::Item& item) const;
+  bool keeps(std::uint64_t draw) const;
   std::shared_ptr<const Encoded> encoded(std::uint64_t draw);
   std::shared_ptr<const Encoded> encoded_still(std::size_t number, const std::function<TrainingData::Item()>& item);
   TensorMap conditions_of(const TrainingData::Item& item, std::uint32_t flags) const;
