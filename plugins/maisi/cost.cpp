@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/maisi/cost.h"
 
+#include "plugins/maisi/networks/unet_blocks.h"
 #include "plugins/support/nn/ops.h"
 
 #include <medgen/sdk/sdk.hpp>
@@ -28,6 +29,11 @@ double voxels(const Spatial& spatial) {
   return count;
 }
 
+/// Of an axis on the way down: means of two drop a last odd voxel, a convolution of stride 2 keeps it.
+std::int64_t halved(const UnetConfig& config, std::int64_t length) {
+  return config.resblock_updown ? length / 2 : (length + 1) / 2;
+}
+
 /// Follows a pass: what lies in memory, and what is computed.
 class Pass {
  public:
@@ -40,20 +46,20 @@ class Pass {
     push();
     for (std::size_t level = 0; level < config_.levels(); ++level) {
       for (std::int64_t i = 0; i < config_.num_res_blocks[level]; ++i) {
-        res_block(channels_, config_.num_channels[level], 1);
+        res_block(channels_, config_.num_channels[level]);
         if (config_.attention_levels[level]) attention();
         push();
       }
       if (level + 1 == config_.levels()) continue;
-      resample(0.5);
+      resample(Resample::Down);
       push();
     }
   }
 
   void middle() {
-    res_block(channels_, channels_, 1);
+    res_block(channels_, channels_);
     attention();
-    res_block(channels_, channels_, 1);
+    res_block(channels_, channels_);
   }
 
   void way_up(std::int64_t out_channels) {
@@ -63,10 +69,10 @@ class Pass {
         skips_.pop_back();
         touch(map(channels_) + map(channels_ + skip));  // x and both joined; the skip is still among the kept
         kept_ -= map(skip);
-        res_block(channels_ + skip, config_.num_channels[level], 1);
+        res_block(channels_ + skip, config_.num_channels[level]);
         if (config_.attention_levels[level]) attention();
       }
-      if (level > 0) resample(2);
+      if (level > 0) resample(Resample::Up);
     }
     touch(2 * map(channels_) + 2 * map(out_channels));
     conv(channels_, out_channels, 3, voxels(spatial_));
@@ -126,28 +132,32 @@ class Pass {
     touch(0);
   }
 
-  /// From a map of `in` channels that lies in memory to one of `out`, of `scale` times the lengths.
-  void res_block(std::int64_t in, std::int64_t out, double scale) {
+  void change_lengths(Resample way) {
+    for (std::int64_t& length : spatial_) length = way == Resample::Up ? 2 * length : halved(config_, length);
+  }
+
+  /// From a map of `in` channels that lies in memory to one of `out`.
+  void res_block(std::int64_t in, std::int64_t out, Resample way = Resample::None) {
     const double before = map(in);
-    for (std::int64_t& length : spatial_) length = static_cast<std::int64_t>(static_cast<double>(length) * scale);
-    const double resampled = scale == 1 ? 0 : map(in);
+    if (way != Resample::None) change_lengths(way);
+    const double resampled = way == Resample::None ? 0 : map(in);
     const double after = map(out);
     const double first = before + resampled + after;  // normalised, resampled, convolved
     const double second = 3 * after;                  // that, normalised, convolved
     const double last = 2 * after + resampled + (in == out ? 0 : after);
     touch(before + std::max({first, second, last}));
-    scale > 1 ? conv_doubled(in, out) : conv(in, out, 3, voxels(spatial_));
+    way == Resample::Up ? conv_doubled(in, out) : conv(in, out, 3, voxels(spatial_));
     conv(out, out, 3, voxels(spatial_));
     if (in != out) conv(in, out, 1, voxels(spatial_));
     channels_ = out;
   }
 
-  void resample(double scale) {
-    if (config_.resblock_updown) return res_block(channels_, channels_, scale);
+  void resample(Resample way) {
+    if (config_.resblock_updown) return res_block(channels_, channels_, way);
     const double before = map(channels_);
-    for (std::int64_t& length : spatial_) length = static_cast<std::int64_t>(static_cast<double>(length) * scale);
+    change_lengths(way);
     touch(before + 2 * map(channels_));
-    scale > 1 ? conv_doubled(channels_, channels_) : conv(channels_, channels_, 3, voxels(spatial_));
+    way == Resample::Up ? conv_doubled(channels_, channels_) : conv(channels_, channels_, 3, voxels(spatial_));
   }
 
   /// Normalised, queries, keys, values, mixed, projected; cross-attention and its wide layers where there are any.
@@ -248,7 +258,7 @@ std::vector<std::pair<std::string, Spatial>> residual_shapes(const UnetConfig& c
   for (std::size_t level = 0; level < config.levels(); ++level) {
     for (std::int64_t i = 0; i < config.num_res_blocks[level]; ++i) add(level);
     if (level + 1 == config.levels()) break;
-    for (std::size_t axis = 2; axis < of.size(); ++axis) of[axis] = (of[axis] + 1) / 2;
+    for (std::size_t axis = 2; axis < of.size(); ++axis) of[axis] = halved(config, of[axis]);
     add(level);
   }
   shapes.emplace_back("mid", of);

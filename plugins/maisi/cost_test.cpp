@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/maisi/cost.h"
 
+#include "plugins/maisi/networks/controlnet_maisi.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros.h>
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
@@ -88,6 +92,51 @@ TEST_CASE("residuals have the shapes that the U-Net wants", "[unit][maisi]") {
   CHECK(shapes[3].second == std::vector<std::int64_t>{2, 64, 16, 8, 4});
   CHECK(shapes[11].second == std::vector<std::int64_t>{2, 512, 4, 2, 1});
   CHECK(shapes.back() == std::pair{std::string("mid"), std::vector<std::int64_t>{2, 512, 4, 2, 1}});
+}
+
+/// A ControlNet of three levels.
+ControlNetMaisiConfig small_controlnet(bool resblock_updown) {
+  return ControlNetMaisiConfig::from_json({{"spatial_dims", 3},
+                                           {"in_channels", 2},
+                                           {"num_channels", {4, 8, 8}},
+                                           {"num_res_blocks", 1},
+                                           {"attention_levels", {false, false, true}},
+                                           {"norm_num_groups", 2},
+                                           {"num_head_channels", {0, 0, 4}},
+                                           {"resblock_updown", resblock_updown},
+                                           {"conditioning_embedding_in_channels", 1},
+                                           {"conditioning_embedding_num_channels", {3, 4}}});
+}
+
+TEST_CASE("residuals have the shapes that the ControlNet gives, odd lengths included", "[unit][maisi]") {
+  const at::NoGradGuard no_grad;
+  const ControlNetMaisiConfig config = small_controlnet(GENERATE(false, true));
+  ControlNetMaisi network(config);
+  network.initialize(1);
+  ControlNetInputs inputs;
+  inputs.x = at::zeros({1, 2, 7, 11, 6});
+  inputs.timesteps = at::zeros({1});
+  inputs.controlnet_cond = at::zeros({1, 1, 14, 22, 12});
+  ControlNetResiduals given = network.forward(inputs);
+  given.down.push_back(given.mid);
+  const auto expected = residual_shapes(config, inputs.x.sizes().vec());
+  REQUIRE(given.down.size() == expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) CHECK(given.down[i].sizes() == expected[i].second);
+}
+
+TEST_CASE("a last odd voxel costs nothing where means of two drop it, and something where a convolution keeps it",
+          "[unit][maisi]") {
+  const auto deepest = [](bool resblock_updown, std::int64_t length) {
+    return residual_shapes(small_controlnet(resblock_updown), {1, 2, length, 4, 4}).back().second[2];
+  };
+  CHECK(deepest(true, 7) == deepest(true, 4));
+  CHECK(deepest(false, 7) == deepest(false, 8));
+  const auto flops = [](bool resblock_updown, std::int64_t length) {
+    const std::vector<std::int64_t> spatial{length, 4, 4};
+    return controlnet_cost(small_controlnet(resblock_updown), spatial, at::kFloat).flops;
+  };
+  const auto growth = [&](bool resblock_updown) { return flops(resblock_updown, 5) - flops(resblock_updown, 4); };
+  CHECK(growth(false) > growth(true));
 }
 
 TEST_CASE("the machine computes something in a second", "[unit][maisi]") {
