@@ -125,6 +125,11 @@ void ControlNetMaisi::check(const ControlNetInputs& inputs) const {
           "{}: 'controlnet_cond' has shape {}; for 'x' of shape {} the same batch and {} times its spatial lengths are "
           "wanted",
           kName, shape_text(inputs.controlnet_cond.sizes()), shape_text(inputs.x.sizes()), condition_factor());
+  for (const int64_t length : inputs.x.sizes().slice(2)) {
+    require(!config_.resblock_updown || length >= config_.granularity(),
+            "{}: 'x' has shape {}; with 'resblock_updown' its spatial lengths must be at least {}", kName,
+            shape_text(inputs.x.sizes()), config_.granularity());
+  }
   require(config_.num_class_embeds || !inputs.class_labels.defined(),
           "{}: 'class_labels' was given, but the network has no class embeddings", kName);
 }

@@ -308,6 +308,18 @@ TEST_CASE("controlnet: a condition of another grid is refused before any work", 
   CHECK_THROWS_WITH(network.forward(all), Contains("'controlnet_cond' is missing"));
 }
 
+TEST_CASE("controlnet: an axis that means of two would use up is refused before any work", "[unit][maisi]") {
+  const at::NoGradGuard no_grad;
+  ControlNetInputs all = control_inputs();
+  all.x = at::zeros({2, 2, 4, 6, 1});
+  all.controlnet_cond = at::zeros({2, 1, 8, 12, 2});
+  ControlNetMaisi means(ControlNetMaisiConfig::from_json(with(controlnet_json(), "resblock_updown", true)));
+  CHECK_THROWS_WITH(means.forward(all), Contains("[2, 2, 4, 6, 1]") && Contains("at least 2"));
+  ControlNetMaisi convolutions(ControlNetMaisiConfig::from_json(controlnet_json()));
+  fill(convolutions);
+  CHECK(convolutions.forward(all).mid.sizes() == at::IntArrayRef({2, 8, 2, 3, 1}));
+}
+
 TEST_CASE("controlnet: what it remembers of a condition follows the condition and the weights", "[unit][maisi]") {
   const at::NoGradGuard no_grad;
   const auto fresh = [](const ControlNetInputs& all, double bias) {

@@ -334,6 +334,20 @@ TEST_CASE("ops: averaging undoes repeating", "[unit][nn]") {
   CHECK(average_pool_2x(upsample_nearest_2x(x)).allclose(x, 1e-6));
 }
 
+TEST_CASE("ops: the last odd voxel has no part in means of two", "[unit][nn]") {
+  const at::AutoGradMode gradients(GENERATE(false, true));
+  const at::Tensor x = channels_last(at::randn({1, 3, 3, 5, 2}));
+  CHECK(average_pool_2x(x).sizes() == at::IntArrayRef({1, 3, 1, 2, 1}));
+  CHECK(average_pool_2x(x).allclose(average_pool_2x(channels_last(x.slice(2, 0, 2).slice(3, 0, 4))), 1e-6));
+}
+
+TEST_CASE("ops: an axis of one voxel has no means of two, with gradients or without", "[unit][nn]") {
+  const at::AutoGradMode gradients(GENERATE(false, true));
+  const auto shape = GENERATE(std::vector<int64_t>{1, 2, 1, 4, 4}, std::vector<int64_t>{1, 2, 4, 4, 1},
+                              std::vector<int64_t>{1, 2, 4, 1});
+  CHECK_THROWS_WITH(average_pool_2x(at::zeros(shape)), Catch::Matchers::Contains("along an axis of 1"));
+}
+
 TEST_CASE("conv: the gradient of the weights is finite for two planes in bfloat16", "[unit][nn]") {
   Conv conv({.in = 8, .out = 8});
   conv.initialize(1);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/support/nn/ops.h"
 
+#include "plugins/support/error.h"
+
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/avg_pool2d.h>
@@ -57,6 +59,8 @@ at::Tensor upsample_linear_2x(const at::Tensor& x) {
 }
 
 at::Tensor average_pool_2x(const at::Tensor& x) {
+  for (const int64_t length : x.sizes().slice(2))
+    support::require(length >= 2, "means of two voxels were asked for along an axis of {}", length);
   if (x.dim() == 4) return at::avg_pool2d(x, 2, 2);
   if (x.is_cpu() && !at::GradMode::is_enabled()) return mean_of_eight(x);
   // The CPU has no half-width kernel for three axes.

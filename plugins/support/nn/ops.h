@@ -16,7 +16,7 @@ at::Tensor upsample_nearest_2x(const at::Tensor& x);
 /// Doubles every spatial axis by (bi- or tri-)linear interpolation, corners not aligned.
 at::Tensor upsample_linear_2x(const at::Tensor& x);
 
-/// Halves every spatial axis by means of 2 x 2 (x 2) voxels; a last odd voxel is dropped.
+/// Halves every spatial axis by means of 2 x 2 (x 2) voxels; a last odd voxel is dropped, an axis of one refused.
 at::Tensor average_pool_2x(const at::Tensor& x);
 
 /// Appends one zero at the end of every spatial axis.
