@@ -111,6 +111,17 @@ TEST_CASE("VAE training: the loss is the weighted sum of its terms", "[unit][mai
   CHECK(value(out, "discriminator") > 0);
 }
 
+TEST_CASE("VAE training: weights are not compared by what the discriminator thinks of them", "[unit][maisi]") {
+  Fixture f(R"({"kl_weight": 0.25, "perceptual_weight": 2, "adversarial_weight": 3})");
+  const Given given(images());
+  const Tensors out = f.host.call([&](const sdk::Context& context, sdk::Outputs& outputs) {
+    f.trainer->evaluate(context, given.binds(), outputs);
+  });
+  CHECK(value(out, "adversarial") > 0);
+  CHECK(value(out, "loss") ==
+        Approx(value(out, "l1") + 0.25 * value(out, "kl") + 2 * value(out, "perceptual")).epsilon(1e-6));
+}
+
 TEST_CASE("VAE training: terms of no weight are not computed, and L2 is mean squares", "[unit][maisi]") {
   Fixture f(R"({"loss": "l2", "kl_weight": 0.5})");
   const Tensors out = f.step(images());

@@ -249,6 +249,29 @@ TEST_CASE("trainers: dropped modalities become general, then unknown", "[unit][m
   CHECK(loss(0.1, 0.05F, 0.5F, {3, 9}) != Approx(specific).epsilon(1e-6));
 }
 
+TEST_CASE("trainers: modalities are dropped in training alone, and only where the network knows any", "[unit][maisi]") {
+  TestHost host;
+  host.noise = [](at::IntArrayRef shape) { return at::zeros(shape); };  // everything is drawn
+  auto unet = made<Unet>(R"({"spatial_dims": 3, "in_channels": 2, "out_channels": 2, "num_channels": [4, 8],
+    "num_res_blocks": 1, "attention_levels": [false, false], "norm_num_groups": 2, "num_class_embeds": 16})");
+  fill(unet.network());
+  const Given given({{"x", at::ones({2, 2, 4, 4, 2})},
+                     {"timesteps", at::ones({2}).mul(10)},
+                     {"target", at::zeros({2, 2, 4, 4, 2})},
+                     {"class_labels", at::ones({2}).mul(9)}});
+  const auto loss = [&](const char* options, bool learns) {
+    const Tensors out = host.call([&](const sdk::Context& context, sdk::Outputs& outputs) {
+      UnetTrainer trainer(unet, context, options, {});
+      learns ? trainer.step(context, given.binds(), outputs) : trainer.evaluate(context, given.binds(), outputs);
+    });
+    return out.at("loss").item<double>();
+  };
+  CHECK(loss(R"({"modality_dropout": 0.5})", false) == loss("{}", false));
+  CHECK(loss(R"({"modality_dropout": 0.5})", true) != loss("{}", true));
+  Pair pair;
+  CHECK_THROWS_WITH(pair.trainer(R"({"modality_dropout": 0.1})"), Contains("num_class_embeds"));
+}
+
 TEST_CASE("trainers: only adapters learn, and before their first step nothing changes", "[unit][maisi]") {
   Pair pair;
   fill(pair.unet.network());
