@@ -5,10 +5,7 @@
 #include "plugins/support/error.h"
 #include "plugins/support/nn/ops.h"
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/silu.h>
-
-#include <algorithm>
 
 namespace medgen::maisi {
 namespace {
@@ -18,8 +15,7 @@ using nn::ConvOptions;
 using support::require;
 
 constexpr char kName[] = "ControlNetMaisi";
-constexpr size_t kConditionsKept = 4;
-constexpr size_t kBytesKept = size_t{256} << 20;  // of conditions beside the latest
+constexpr size_t kConditionBytes = size_t{256} << 20;  // kept beside the latest
 
 const ControlNetMaisiConfig& validated(const ControlNetMaisiConfig& config) {
   config.validate();
@@ -33,45 +29,13 @@ ConvOptions zero_projection(const UnetConfig& c, int64_t channels) {
 
 }  // namespace
 
-bool ConditionCache::same_weights(const std::vector<at::Tensor>& weights) const {
-  return std::equal(weights.begin(), weights.end(), weights_.begin(), weights_.end(),
-                    [](const at::Tensor& now, const Weight& then) {
-                      return now.is_same(then.value) && now._version() == then.version;
-                    });
-}
-
-at::Tensor ConditionCache::get(const at::Tensor& condition, const std::vector<at::Tensor>& weights,
-                               const std::function<at::Tensor()>& embed) {
-  const std::lock_guard lock(mutex_);
-  if (!same_weights(weights)) {
-    entries_.clear();
-    weights_.clear();
-    for (const at::Tensor& weight : weights) weights_.push_back({weight, weight._version()});
-  }
-  const auto hit = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) {
-    return entry.condition.sizes() == condition.sizes() && entry.condition.equal(condition);
-  });
-  if (hit != entries_.end()) {
-    std::rotate(hit, hit + 1, entries_.end());
-    return entries_.back().embedding;
-  }
-  size_t bytes = 0;
-  for (const Entry& entry : entries_) bytes += entry.condition.nbytes();
-  while (entries_.size() >= kConditionsKept || bytes > kBytesKept) {
-    bytes -= entries_.front().condition.nbytes();
-    entries_.erase(entries_.begin());
-  }
-  // A copy: the caller may fill its memory anew.
-  entries_.push_back({condition.clone(), embed()});
-  return entries_.back().embedding;
-}
-
 ControlNetMaisi::ControlNetMaisi(const ControlNetMaisiConfig& config)
     : config_(validated(config)),
       conv_in_(add<Conv>(
           "conv_in.conv",
           ConvOptions{.rank = config.spatial_dims, .in = config.in_channels, .out = config.num_channels.front()})),
-      time_embedding_(*this, config) {
+      time_embedding_(*this, config),
+      conditions_(kConditionBytes) {
   add_condition_embedding();
   down_blocks_ = add_down_blocks(*this, config_, config_.time_dim());
   add_zero_convolutions();
@@ -144,12 +108,12 @@ at::Tensor ControlNetMaisi::embed_condition(const at::Tensor& condition) const {
 }
 
 at::Tensor ControlNetMaisi::condition_embedding(const at::Tensor& condition) const {
-  if (at::GradMode::is_enabled()) return embed_condition(condition);
   std::vector<at::Tensor> weights;
   for (nn::Conv* conv : condition_convs_) {
     for (const nn::NamedParameter& named : conv->parameters()) weights.push_back(named.parameter->value);
   }
-  return conditions_.get(condition, weights, [&] { return embed_condition(condition); });
+  const auto embed = [&] { return nn::ConditionCache::Results{embed_condition(condition)}; };
+  return conditions_.get(condition, weights, embed).front();
 }
 
 ControlNetResiduals ControlNetMaisi::forward(const ControlNetInputs& inputs) const {

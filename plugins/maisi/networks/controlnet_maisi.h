@@ -2,9 +2,7 @@
 #pragma once
 
 #include "plugins/maisi/networks/unet_blocks.h"
-
-#include <functional>
-#include <mutex>
+#include "plugins/support/nn/condition_cache.h"
 
 namespace medgen::maisi {
 
@@ -22,34 +20,6 @@ struct ControlNetInputs {
 struct ControlNetResiduals {
   std::vector<at::Tensor> down;
   at::Tensor mid;
-};
-
-/// Embeddings of the conditions seen last. A condition stays the same over all steps of a run, and at full resolution
-/// its embedding is a good part of the work.
-/// Thread: any.
-class ConditionCache {
- public:
-  /// The embedding of `condition`, as `embed` makes it from `weights`; found again when the same values were seen and
-  /// no weight has changed since.
-  at::Tensor get(const at::Tensor& condition, const std::vector<at::Tensor>& weights,
-                 const std::function<at::Tensor()>& embed);
-
- private:
-  struct Entry {
-    at::Tensor condition;
-    at::Tensor embedding;
-  };
-
-  struct Weight {
-    at::Tensor value;
-    int64_t version;
-  };
-
-  bool same_weights(const std::vector<at::Tensor>& weights) const;
-
-  std::mutex mutex_;
-  std::vector<Weight> weights_;
-  std::vector<Entry> entries_;  // the latest last
 };
 
 /// The ControlNet of MAISI: a copy of the U-Net's way down that sees a full-resolution condition.
@@ -78,7 +48,7 @@ class ControlNetMaisi : public nn::Module {
   nn::Conv& conv_in_;
   TimeEmbedding time_embedding_;
   std::vector<nn::Conv*> condition_convs_;
-  mutable ConditionCache conditions_;
+  mutable nn::ConditionCache conditions_;  // at full resolution their embedding is a good part of the work
   std::vector<DownBlock*> down_blocks_;
   std::vector<nn::Conv*> down_projections_;
   MiddleBlock* middle_block_ = nullptr;

@@ -9,6 +9,12 @@
 namespace medgen::nn {
 namespace {
 
+constexpr std::size_t kContextBytes = std::size_t{4} << 20;  // of a layer, kept beside the latest
+
+const at::Tensor& weight_of(Linear& layer) {
+  return layer.parameters().front().parameter->value;
+}
+
 /// (N, L, heads * d) -> (N, heads, L, d), a view.
 at::Tensor split_heads(const at::Tensor& tokens, int64_t heads) {
   return tokens.unflatten(2, {heads, tokens.size(2) / heads}).transpose(1, 2);
@@ -54,11 +60,15 @@ CrossAttention::CrossAttention(const AttentionOptions& options, int64_t context_
       out_proj_(add<Linear>("out_proj", options.channels, options.channels)),
       to_q_(add<Linear>("to_q", options.channels, options.channels, false)),
       to_k_(add<Linear>("to_k", context_channels, options.channels, false)),
-      to_v_(add<Linear>("to_v", context_channels, options.channels, false)) {}
+      to_v_(add<Linear>("to_v", context_channels, options.channels, false)),
+      contexts_(kContextBytes) {}
 
 at::Tensor CrossAttention::forward(const at::Tensor& tokens, const at::Tensor& context) const {
   const sdk::Range range = this->range();
-  return out_proj_.forward(attend(to_q_.forward(tokens), to_k_.forward(context), to_v_.forward(context), options_));
+  const ConditionCache::Results known = contexts_.get(context, {weight_of(to_k_), weight_of(to_v_)}, [&] {
+    return ConditionCache::Results{to_k_.forward(context), to_v_.forward(context)};
+  });
+  return out_proj_.forward(attend(to_q_.forward(tokens), known[0], known[1], options_));
 }
 
 GegluMlp::GegluMlp(int64_t channels)

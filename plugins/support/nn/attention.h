@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "plugins/support/nn/condition_cache.h"
 #include "plugins/support/nn/layers.h"
 
 // Tokens are (N, L, C). The softmax is float32 inside the fused operator; memory grows with L, not L^2.
@@ -32,7 +33,8 @@ class SelfAttention : public Module {
   Linear* to_v_ = nullptr;
 };
 
-/// Multi-head attention of tokens (N, L, C) to context (N, M, K); queries, keys and values have no bias.
+/// Multi-head attention of tokens (N, L, C) to context (N, M, K); queries, keys and values have no bias. Without
+/// gradients, keys and values of a context seen before are not computed again.
 class CrossAttention : public Module {
  public:
   CrossAttention(const AttentionOptions& options, int64_t context_channels);
@@ -45,6 +47,7 @@ class CrossAttention : public Module {
   Linear& to_q_;
   Linear& to_k_;
   Linear& to_v_;
+  mutable ConditionCache contexts_;
 };
 
 /// Linear to 2 x 4C, split, x * gelu(gate), Linear to C (GEGLU, Shazeer 2020); parameters linear1, linear2.

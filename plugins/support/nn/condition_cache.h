@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+namespace medgen::nn {
+
+/// What was made of the conditions seen last. A condition stays the same over all steps of a run, and so does what a
+/// network makes of it alone.
+/// Thread: any.
+class ConditionCache {
+ public:
+  using Results = std::vector<at::Tensor>;
+
+  /// @param most_bytes  of conditions that are kept beside the latest
+  explicit ConditionCache(std::size_t most_bytes) : most_bytes_(most_bytes) {}
+
+  /// What `make` makes of `condition` and `weights`, for reading; found again when the same values were seen and no
+  /// weight has changed since. With gradients nothing is kept, nor looked up.
+  Results get(const at::Tensor& condition, const std::vector<at::Tensor>& weights,
+              const std::function<Results()>& make);
+
+ private:
+  struct Entry {
+    at::Tensor condition;
+    Results results;
+  };
+
+  struct Weight {
+    at::Tensor value;
+    std::int64_t version;
+  };
+
+  bool same_weights(const std::vector<at::Tensor>& weights) const;
+  void make_room();
+
+  std::size_t most_bytes_;
+  std::mutex mutex_;
+  std::vector<Weight> weights_;
+  std::vector<Entry> entries_;  // the latest last
+};
+
+}  // namespace medgen::nn
