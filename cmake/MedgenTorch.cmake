@@ -27,6 +27,15 @@ add_library(medgen::torch ALIAS medgen_torch)
 target_include_directories(medgen_torch SYSTEM INTERFACE ${torch_root}/include ${torch_root}/include/torch/csrc/api/include)
 target_link_libraries(medgen_torch INTERFACE ${torch_root}/lib/libtorch_cpu.so ${torch_root}/lib/libc10.so)
 target_link_options(medgen_torch INTERFACE -Wl,--allow-shlib-undefined)
+# at::parallel_for in a file of ours is a plain loop unless that file is compiled with OpenMP. It has to be the OpenMP that
+# LibTorch brings along: another one would have threads of its own.
+file(GLOB torch_openmp ${torch_root}/lib/libgomp*.so*)
+if(NOT torch_openmp)
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+  set(torch_openmp OpenMP::OpenMP_CXX)
+endif()
+target_link_libraries(medgen_torch INTERFACE ${torch_openmp})
+target_compile_options(medgen_torch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
 target_compile_definitions(medgen_torch INTERFACE FMT_HEADER_ONLY MEDGEN_TORCH_VERSION="${MEDGEN_TORCH_VERSION}")
 # Files that include LibTorch take up to 1.5 GB each to compile: as many at a time as fit into memory.
 cmake_host_system_information(RESULT memory_mib QUERY TOTAL_PHYSICAL_MEMORY)

@@ -3,6 +3,7 @@
 #include "plugins/support/nn/group_norm.h"
 #include "plugins/support/nn/layers.h"
 #include "plugins/support/nn/ops.h"
+#include "plugins/support/nn/planes.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/group_norm.h>
@@ -13,6 +14,9 @@
 #include <catch2/catch.hpp>
 
 #include <map>
+#include <mutex>
+#include <set>
+#include <thread>
 
 namespace medgen::nn {
 namespace {
@@ -220,6 +224,24 @@ TEST_CASE("layers: group norm and SiLU in one call equal the two, with the shift
   const at::Tensor moved = x.add(shift.view({2, 4, 1, 1, 1}));
   CHECK(norm.forward_silu(x, shift).allclose(silu(norm.forward(moved)), 1e-5, 1e-5));
   CHECK(norm.forward_silu(x).allclose(silu(norm.forward(x)), 1e-5, 1e-6));
+}
+
+TEST_CASE("layers: kernels run on as many threads as LibTorch's operators", "[unit][nn]") {
+  const int before = at::get_num_threads();
+  for (const int threads : {1, 2, 3}) {
+    at::set_num_threads(threads);
+    std::mutex mutex;
+    std::set<std::thread::id> seen;
+    const auto meet = [&] {
+      const std::lock_guard lock(mutex);
+      seen.insert(std::this_thread::get_id());
+    };
+    const auto part = [](const void* of, std::int64_t, std::int64_t) { (*static_cast<decltype(meet)*>(of))(); };
+    const kernels::Cpu cpu = on_torch_threads();
+    cpu.parallel(cpu.threads, 64, 1, part, &meet);
+    CHECK(seen.size() == static_cast<std::size_t>(threads));
+  }
+  at::set_num_threads(before);
 }
 
 TEST_CASE("layers: the number of threads does not change a bit", "[unit][nn]") {

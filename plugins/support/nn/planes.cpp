@@ -28,6 +28,10 @@ constexpr bool kCudaKernels = true;
 constexpr bool kCudaKernels = false;
 #endif
 
+#ifndef INTRA_OP_PARALLEL
+#error "at::parallel_for is a plain loop here; compile with OpenMP (cmake/MedgenTorch.cmake)"
+#endif
+
 void parallel(unsigned, std::int64_t n, std::int64_t grain, kernels::Cpu::Part part, const void* kernel) {
   at::parallel_for(0, n, grain, [=](std::int64_t from, std::int64_t to) { part(kernel, from, to); });
 }
