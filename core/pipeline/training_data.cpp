@@ -3,24 +3,13 @@
 
 #include "core/base/error.h"
 #include "core/base/file.h"
-#include "core/random/noise.h"
 
 #include <algorithm>
-#include <numeric>
 
 namespace medgen {
 namespace {
 
 constexpr double kAlikeSpacings = 1.1;
-
-/// `count` numbers in [0, 1): a function of (seed, purpose, step).
-std::vector<double> uniforms(std::uint64_t seed, const char* purpose, std::uint64_t step, std::size_t count) {
-  Tensor tensor(DType::F64, {1, static_cast<std::int64_t>(count)});
-  fill_noise(tensor, {seed, static_cast<std::uint32_t>(step >> 32), purpose, static_cast<std::uint32_t>(step)},
-             Distribution::Uniform);
-  const auto values = tensor.values<double>();
-  return {values.begin(), values.end()};
-}
 
 /// The first voxel of a patch in the image's middle.
 Size3 middle_corner(const CropOptions& crop, const Size3& whole) {
@@ -44,6 +33,7 @@ TrainingData::TrainingData(const std::filesystem::path& folder, const DataContra
   read(dataset.cases, split.validation, validation_, observer);
   refuse_or_skip(folder, options.skip_bad, split.train.size() + split.validation.size(), observer);
   if (training_.empty()) throw DataError("'{}' holds no cases to train on", folder.string());
+  rounds_.emplace(patches_.seed, "train.order", training_.size());
   if (!split.validation.empty() && validation_.empty())
     throw DataError("'{}' holds no cases to validate on", folder.string());
   warn_of_spacings(observer);
@@ -102,12 +92,7 @@ void TrainingData::warn_of_spacings(const RunObserver& observer) const {
 }
 
 std::size_t TrainingData::case_of(std::uint64_t draw) const {
-  const std::size_t n = training_.size();
-  const std::vector<double> keys = uniforms(patches_.seed, "train.order", draw / n, n);
-  std::vector<std::size_t> order(n);
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return keys[a] < keys[b]; });
-  return training_[order[draw % n]];
+  return training_[rounds_->at(draw)];
 }
 
 /// The first voxel of a patch.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "core/data/rounds.h"
 #include "core/pipeline/case_store.h"
 #include "core/pipeline/contract.h"
 #include "core/pipeline/data_split.h"
@@ -11,6 +12,7 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -92,6 +94,7 @@ class TrainingData {
   PatchOptions patches_;
   CaseStore store_;
   std::vector<std::size_t> training_, validation_;
+  std::optional<Rounds> rounds_;  ///< through `training_`
   std::vector<std::string> test_;
   std::vector<Skipped> skipped_;
   std::vector<Vec3> spacings_;
