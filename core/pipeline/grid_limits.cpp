@@ -42,6 +42,14 @@ std::optional<std::string> first(std::initializer_list<std::optional<std::string
   return std::nullopt;
 }
 
+std::optional<std::string> square_problem(const Geometry& grid, const Vec3& spacing) {
+  if (grid.size[0] == grid.size[1] && std::fabs(spacing[0] - spacing[1]) <= kTolerance) return std::nullopt;
+  return fmt::format("x and y are not alike in size ({}) and spacing in mm ({})", fmt::join(grid.size, ", "),
+                     fmt::join(spacing, ", "));
+}
+
+}  // namespace
+
 std::optional<std::string> multiple_problem(const Size3& size, std::int64_t multiple_of) {
   for (const std::int64_t axis : size) {
     if (axis % multiple_of != 0)
@@ -50,14 +58,6 @@ std::optional<std::string> multiple_problem(const Size3& size, std::int64_t mult
   }
   return std::nullopt;
 }
-
-std::optional<std::string> square_problem(const Geometry& grid, const Vec3& spacing) {
-  if (grid.size[0] == grid.size[1] && std::fabs(spacing[0] - spacing[1]) <= kTolerance) return std::nullopt;
-  return fmt::format("x and y are not alike in size ({}) and spacing in mm ({})", fmt::join(grid.size, ", "),
-                     fmt::join(spacing, ", "));
-}
-
-}  // namespace
 
 GridLimits GridLimits::read(const ConfigNode& node) {
   GridLimits limits;

@@ -29,4 +29,7 @@ struct GridLimits {
   std::optional<std::string> spacing_problem(const Geometry& grid) const;
 };
 
+/// Why networks that want axes of such multiples cannot take a size; nothing when they can.
+std::optional<std::string> multiple_problem(const Size3& size, std::int64_t multiple_of);
+
 }  // namespace medgen

@@ -52,17 +52,6 @@ Json overlay(Json base, const Json& over) {
   return base;
 }
 
-std::int64_t fact(const Component& component, const char* key, std::int64_t fallback) {
-  constexpr std::int64_t kLargest = 1 << 20;
-  const Json facts = Json::parse(component.describe(), nullptr, false);
-  if (!facts.is_object() || !facts.contains(key)) return fallback;
-  const Json& value = facts[key];
-  const std::int64_t number = value.is_number_integer() ? value.get<std::int64_t>() : 0;
-  if (number >= 1 && number <= kLargest) return number;
-  throw PluginError("{}: describes itself with \"{}\": {}, expected an integer from 1 to {}", component.id(), key,
-                    excerpt(value), kLargest);
-}
-
 ConfigNode config_of(const ComponentSpec& spec) {
   return spec.config ? *spec.config : ConfigNode::make(Json::object(), spec.component);
 }
@@ -110,6 +99,17 @@ auto created(Host& host, const ComponentSpec& spec, const Create& create) {
 }
 
 }  // namespace
+
+std::int64_t component_fact(const Component& component, const char* key, std::int64_t fallback) {
+  constexpr std::int64_t kLargest = 1 << 20;
+  const Json facts = Json::parse(component.describe(), nullptr, false);
+  if (!facts.is_object() || !facts.contains(key)) return fallback;
+  const Json& value = facts[key];
+  const std::int64_t number = value.is_number_integer() ? value.get<std::int64_t>() : 0;
+  if (number >= 1 && number <= kLargest) return number;
+  throw PluginError("{}: describes itself with \"{}\": {}, expected an integer from 1 to {}", component.id(), key,
+                    excerpt(value), kLargest);
+}
 
 ModelPackage ModelPackage::load(const std::filesystem::path& folder, const Registry& registry) {
   return load(ConfigNode::make(folder.string(), "model", std::filesystem::current_path()), registry);
@@ -303,8 +303,8 @@ Model Model::open(const ModelPackage& package, Host& host) {
     model.compressor = created(host, *spec, [&](const ConfigNode& config, std::shared_ptr<const WeightStore> weights) {
       return host.create_compressor(spec->component, config, std::move(weights));
     });
-    model.compression = fact(*model.compressor, "compression", 1);
-    model.latent_channels = fact(*model.compressor, "latent_channels", 1);
+    model.compression = component_fact(*model.compressor, "compression", 1);
+    model.latent_channels = component_fact(*model.compressor, "latent_channels", 1);
     model.multiple_of = model.compression;
   }
   if (const auto& spec = package.part("denoiser")) {
@@ -312,8 +312,8 @@ Model Model::open(const ModelPackage& package, Host& host) {
         created(host, *spec, [&](const ConfigNode& config, std::shared_ptr<const WeightStore> weights) {
           return host.create_denoiser(spec->component, config, std::move(weights));
         });
-    model.multiple_of = model.compression * fact(*model.parts.denoiser, "multiple_of", 1);
-    if (!model.compressor) model.latent_channels = fact(*model.parts.denoiser, "out_channels", 1);
+    model.multiple_of = model.compression * component_fact(*model.parts.denoiser, "multiple_of", 1);
+    if (!model.compressor) model.latent_channels = component_fact(*model.parts.denoiser, "out_channels", 1);
   }
   if (const auto& spec = package.part("scheduler")) {
     model.parts.scheduler = host.create_scheduler(spec->component, config_of(*spec));

@@ -37,6 +37,9 @@ struct ComponentSpec {
   std::shared_ptr<const TensorMap> learnt = nullptr;  ///< weights that no file holds yet, in place of `weights`
 };
 
+/// An integer of at least 1 that a component tells of itself. @throws PluginError for one that it cannot be.
+std::int64_t component_fact(const Component& component, const char* key, std::int64_t fallback);
+
 /// What a model consists of, before anything is loaded: a package's model.json, or the same object in line in a
 /// pipeline, laid over the defaults of its method (docs/model.md).
 class ModelPackage {

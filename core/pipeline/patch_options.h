@@ -12,8 +12,9 @@ namespace medgen {
 
 /// How patches are cut from the cases, and what happens to them.
 struct PatchOptions {
-  CropOptions crop;     ///< in the model's orientation
-  bool random = false;  ///< as `crop` says, else in the image's middle
+  CropOptions crop;              ///< in the model's orientation
+  bool random = false;           ///< as `crop` says, else in the image's middle
+  std::int64_t multiple_of = 1;  ///< what a patch's axes have to be for the networks
   std::optional<AugmentOptions> augment;
   std::uint64_t seed = 0;
 

@@ -79,10 +79,12 @@ class TrainRun {
     check_conditions(step_.node, package_, host_.registry());
     check_train_keys(step_.node, package_, host_.registry());
     check_lora(step_.node, package_);
-    const PatchOptions patches = PatchOptions::read(step_.node, package_.contract().labels, step_.seed);
+    PatchOptions patches = PatchOptions::read(step_.node, package_.contract().labels, step_.seed);
     loss_weights_ = LossWeights::read(step_.node, package_.contract().labels);
     if (patches.augment) tell(mirror_warning(*patches.augment, package_.contract().labels));
     open_parts();
+    patches.multiple_of = granularity();
+    check_crop(patches);
     // Before the data: what its trainer refuses is told before hours of reading.
     Trainer trainer(learner_, peers_, step_.node.at("options").with_value(trainer_options(step_, host_)), step_.seed);
     data_.emplace(step_.data, package_.contract(), patches, data_options(), observer_);
@@ -105,6 +107,19 @@ class TrainRun {
 
   void tell(const std::optional<std::string>& warning) const {
     if (warning) observer_.say(LogLevel::Warning, fmt::format("steps.{}: {}", step_.name, *warning));
+  }
+
+  /// What the axes of a patch have to be multiples of.
+  std::int64_t granularity() const {
+    if (role_ == "compressor") return component_fact(*learner_, "compression", 1);
+    const std::int64_t compression = parts_.compressor ? component_fact(*parts_.compressor, "compression", 1) : 1;
+    return compression * component_fact(*learner_, "multiple_of", 1);
+  }
+
+  void check_crop(const PatchOptions& patches) const {
+    if (!step_.node.contains("crop")) return;
+    if (const auto problem = multiple_problem(patches.crop.size, patches.multiple_of))
+      step_.node.at("crop").fail("{}, as the networks need", *problem);
   }
 
   std::shared_ptr<CaseCache> open_cache() {

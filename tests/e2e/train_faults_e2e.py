@@ -202,6 +202,21 @@ class Wrong(Faults):
             self.refused("unet", {"options": {"lora": {}}, **keys}, next(iter(keys)))
         self.refused("unet", {"options": {"lora": {}, "train_denoiser": False}}, "train_denoiser is false")
 
+    def test_patches_that_the_networks_cannot_take(self):
+        document = self.document("out", crop=[4, 4, 2])  # the VAE halves it, the U-Net halves that
+        document["steps"]["vae"]["iterations"] = 1
+        self.fails(document, 3, "steps.unet.crop", "(4, 4, 2) is not a multiple of 4")
+        document = self.short(crop=[8, 8, 7], to="other")
+        (self.folder / "data" / "images" / "b.nii").write_bytes(b"nothing")  # is not read
+        self.fails(document, 3, "steps.vae.crop", "(8, 8, 7) is not a multiple of 2")
+
+    def test_whole_images_that_the_networks_cannot_take(self):
+        for folder in ("images", "labels"):
+            nifti.write(self.folder / "data" / folder / "b.nii", (8, 12, 7), [i % 2 for i in range(8 * 12 * 7)])
+        document = self.short()
+        del document["steps"]["vae"]["crop"]
+        self.fails(document, 4, "1 of 3 cases", "b: its size in voxels (8, 12, 7) is not a multiple of 2", "\"crop\"")
+
     def test_what_only_the_trainer_knows_is_told_before_the_data_is_read(self):
         document = self.short(options={"perceptual_weight": 1})
         (self.folder / "data" / "images" / "b.nii").write_bytes(b"nothing")

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo's model in MONAI, for comparison: train_monai.py DATA MODEL OUT [--vae N] [--unet N].
 
-MONAI's own networks in the sizes of a yardstick (VAE 16, 32 channels, U-Net 32, 64, 128, labels as input channels) learn from
-the cases of DATA (images/ and labels/) that MODEL, a package of medgen, has learnt from, with bfloat16 autocast, for so many
+MONAI's own networks, of the same sizes (VAE 16, 32 channels, U-Net 32, 64, 128, labels as input channels), learn from the
+cases of DATA (images/ and labels/) that MODEL, a package of medgen, has learnt from, with bfloat16 autocast, for so many
 iterations; then OUT/images gets one volume for each label map that was held out from MODEL (30 steps). Crops, batch and
 learning rate are those of examples/pipelines/train-hippocampus-mr.json; loss (L1), polynomial schedule and the last weights
 (no EMA) are those of the published scripts. monai_step.py tells how long an iteration takes on a quiet machine.
