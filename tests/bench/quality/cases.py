@@ -18,7 +18,8 @@ def provenance(model):
 
 
 def held_out(model):
-    return set(provenance(model)["held_out"])
+    parts = provenance(model)["held_out"]
+    return {*parts["validation"], *parts["test"]}
 
 
 def size(model):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """2.5D Frechet and kernel distance (FID, KID) between two folders of NIfTI volumes: fid.py GENERATED REAL [--blur SIGMA]
-[--enlarge N].
+[--enlarge N] [--count N].
 
 As MAISI's script computes it, with ImageNet features of EfficientNet-Lite0 in place of RadImageNet's: every slice of three
 planes, scaled to 0..1 over the volume, enlarged (twice, so that small volumes leave the network more than one pixel), grey
@@ -23,10 +23,11 @@ from scipy.ndimage import gaussian_filter
 MEANS = torch.tensor([0.406, 0.456, 0.485]).view(1, 3, 1, 1)
 
 
-def volumes(folder, blur):
+def volumes(folder, blur, count):
     files = sorted(pathlib.Path(folder).glob("*.nii*"))
     if not files:
         raise SystemExit(f"fid: no NIfTI files in '{folder}'")
+    files = [files[i * len(files) // count] for i in range(min(count, len(files)))] if count else files
     for file in files:
         values = numpy.asarray(nibabel.load(file).dataobj, dtype=numpy.float32)
         yield gaussian_filter(values, blur) if blur else values
@@ -44,9 +45,9 @@ def features(net, volume, enlarge):
             yield net.features(slices.expand(-1, 3, -1, -1) - MEANS).double().numpy()
 
 
-def planes_of(net, folder, enlarge, blur=0.0):
+def planes_of(net, folder, enlarge, blur=0.0, count=0):
     """All slices' features, for each plane."""
-    each = (list(features(net, v, enlarge)) for v in volumes(folder, blur))
+    each = (list(features(net, v, enlarge)) for v in volumes(folder, blur, count))
     return [numpy.concatenate(plane) for plane in zip(*each)]
 
 
@@ -82,9 +83,10 @@ def main():
     parser.add_argument("real")
     parser.add_argument("--blur", type=float, default=0.0, metavar="SIGMA", help="voxels")
     parser.add_argument("--enlarge", type=int, default=2, metavar="N", help="of slices, 1: as they are")
+    parser.add_argument("--count", type=int, default=0, metavar="N", help="of GENERATED, evenly picked; 0: all")
     arguments = parser.parse_args()
     net = network.load()
-    generated = planes_of(net, arguments.generated, arguments.enlarge, arguments.blur)
+    generated = planes_of(net, arguments.generated, arguments.enlarge, arguments.blur, arguments.count)
     real = planes_of(net, arguments.real, arguments.enlarge)
     for name, each in (("FID", [distance(statistics(a), statistics(b)) for a, b in zip(generated, real)]),
                        ("KID", [kernel_distance(a, b) for a, b in zip(generated, real)])):
