@@ -46,9 +46,9 @@ inline constexpr std::string_view kUnetLossOptions = R"json({
 )json";
 
 inline constexpr std::string_view kAutoencoderTrainerOptions =
-    support::Joined<kAutoencoderLossOptions, support::kTrainingOptionsSchema>::text;
+    support::Joined<kAutoencoderLossOptions, support::kTrainingOptionsSchema>::value;
 inline constexpr std::string_view kUnetTrainerOptions =
-    support::Joined<kUnetLossOptions, support::kTrainingOptionsSchema>::text;
+    support::Joined<kUnetLossOptions, support::kTrainingOptionsSchema>::value;
 
 inline constexpr std::string_view kLpipsSchema = R"json({
   "type": "object",

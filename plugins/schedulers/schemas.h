@@ -2,24 +2,12 @@
 // The config schemas. Names and defaults are those of MONAI's constructors; what MONAI lacks stands below "ours".
 #pragma once
 
-#include <algorithm>
-#include <array>
+#include "plugins/support/joined.h"
+
 #include <string_view>
 
 namespace medgen::schedulers {
 namespace detail {
-
-/// String constants joined at compile time.
-template <const std::string_view&... parts>
-struct Joined {
-  static constexpr auto characters = [] {
-    std::array<char, (parts.size() + ...)> all{};
-    auto* end = all.data();
-    ((end = std::copy(parts.begin(), parts.end(), end)), ...);
-    return all;
-  }();
-  static constexpr std::string_view value{characters.data(), characters.size()};
-};
 
 inline constexpr std::string_view kOpen =
     R"json({"type": "object", "additionalProperties": false, "properties": {)json";
@@ -132,22 +120,22 @@ inline constexpr std::string_view kCloseForms = "]}";
 /// The samplers for either process; `sampler` are the keys of their own.
 template <const std::string_view& sampler>
 inline constexpr std::string_view kEither =
-    Joined<kForms, kOpen, kTrainSteps, kNoiseTable, kPrediction, kUnclipped, kTrailing, sampler, kClose, kComma, kOpen,
-           kFlow, kFlowPrediction, kUnclipped, sampler, kCloseFlow, kCloseForms>::value;
+    support::Joined<kForms, kOpen, kTrainSteps, kNoiseTable, kPrediction, kUnclipped, kTrailing, sampler, kClose,
+                    kComma, kOpen, kFlow, kFlowPrediction, kUnclipped, sampler, kCloseFlow, kCloseForms>::value;
 
 }  // namespace detail
 
 inline constexpr std::string_view kDdpmSchema =
-    detail::Joined<detail::kOpen, detail::kTrainSteps, detail::kNoiseTable, detail::kPrediction, detail::kClip,
-                   detail::kLinspace, detail::kRespaced, detail::kDdpm, detail::kClose>::value;
+    support::Joined<detail::kOpen, detail::kTrainSteps, detail::kNoiseTable, detail::kPrediction, detail::kClip,
+                    detail::kLinspace, detail::kRespaced, detail::kDdpm, detail::kClose>::value;
 inline constexpr std::string_view kDdimSchema =
-    detail::Joined<detail::kOpen, detail::kTrainSteps, detail::kNoiseTable, detail::kPrediction, detail::kClip,
-                   detail::kLinspace, detail::kRespaced, detail::kDdim, detail::kClose>::value;
+    support::Joined<detail::kOpen, detail::kTrainSteps, detail::kNoiseTable, detail::kPrediction, detail::kClip,
+                    detail::kLinspace, detail::kRespaced, detail::kDdim, detail::kClose>::value;
 inline constexpr std::string_view kPndmSchema =
-    detail::Joined<detail::kOpen, detail::kTrainSteps, detail::kNoiseTable, detail::kPrediction, detail::kLeading,
-                   detail::kRespaced, detail::kPndm, detail::kClose>::value;
+    support::Joined<detail::kOpen, detail::kTrainSteps, detail::kNoiseTable, detail::kPrediction, detail::kLeading,
+                    detail::kRespaced, detail::kPndm, detail::kClose>::value;
 inline constexpr std::string_view kRflowSchema =
-    detail::Joined<detail::kOpen, detail::kFlow, detail::kRflow, detail::kClose>::value;
+    support::Joined<detail::kOpen, detail::kFlow, detail::kRflow, detail::kClose>::value;
 inline constexpr std::string_view kDpmSolverSchema = detail::kEither<detail::kDpmSolver>;
 inline constexpr std::string_view kUniPcSchema = detail::kEither<detail::kUniPc>;
 

@@ -1,28 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <array>
-#include <cstddef>
 #include <string_view>
 
 namespace medgen::support {
 
-/// Texts one after the other, put together when the program is compiled: schemas that share a part.
-template <const std::string_view&... kParts>
-class Joined {
-  static constexpr std::size_t kSize = (kParts.size() + ...);
-  static constexpr auto kBytes = [] {
-    std::array<char, kSize> bytes{};
-    std::size_t next = 0;
-    const auto append = [&](std::string_view part) {
-      for (const char c : part) bytes[next++] = c;
-    };
-    (append(kParts), ...);
-    return bytes;
+/// String constants joined at compile time: schemas that share a part.
+template <const std::string_view&... parts>
+struct Joined {
+  static constexpr auto characters = [] {
+    std::array<char, (parts.size() + ...)> all{};
+    auto* end = all.data();
+    ((end = std::copy(parts.begin(), parts.end(), end)), ...);
+    return all;
   }();
-
- public:
-  static constexpr std::string_view text{kBytes.data(), kSize};
+  static constexpr std::string_view value{characters.data(), characters.size()};
 };
 
 }  // namespace medgen::support
