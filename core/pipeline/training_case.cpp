@@ -61,6 +61,8 @@ TrainingCase CaseReader::read(const Case& entry) const {
     const std::string key = cache_key(files, "training case 1\n" + options_.contract_text);
     return unpacked(options_.cache->get(key, [&] { return packed(read_files(entry)); }));
   }();
+  if (const auto problem = multiple_problem(crop_size(options_.crop, loaded.image.size()), options_.multiple_of))
+    throw DataError("{}: its {}, as the networks need; give a \"crop\" that is", entry.name, *problem);
   loaded.identity = entry.name + '\n' + loaded.identity;
   if (options_.index_labels) loaded.index.emplace(*loaded.label);
   return loaded;

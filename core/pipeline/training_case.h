@@ -30,6 +30,8 @@ struct CaseOptions {
   std::string contract_text;  ///< all of it: part of the key in the cache
   bool needs_labels = false;
   bool index_labels = false;         ///< patches are cut round labels
+  CropOptions crop;                  ///< the size of patches
+  std::int64_t multiple_of = 1;      ///< what the axes of a patch have to be for the networks
   std::shared_ptr<CaseCache> cache;  ///< may be null
 };
 

@@ -18,7 +18,8 @@ Size3 middle_corner(const CropOptions& crop, const Size3& whole) {
 }
 
 CaseReader reader_for(const DataContract& contract, const PatchOptions& patches, const TrainingDataOptions& options) {
-  return CaseReader({contract, options.contract_text, options.needs_labels, patches.needs_labels(), options.cache});
+  return CaseReader({contract, options.contract_text, options.needs_labels, patches.needs_labels(), patches.crop,
+                     patches.multiple_of, options.cache});
 }
 
 }  // namespace
@@ -51,9 +52,6 @@ void TrainingData::read(const std::vector<Case>& cases, const std::vector<std::s
     const Case& entry = cases[part[i]];
     try {
       const auto loaded = store_.add(entry);
-      const Size3 patch = crop_size(patches_.crop, loaded->image.size());
-      if (const auto problem = multiple_problem(patch, patches_.multiple_of))
-        throw DataError("{}: its {}, as the networks need; give a \"crop\" that is", entry.name, *problem);
       numbers.push_back(store_.size() - 1);
       spacings_.push_back(loaded->image.spacing_mm());
       for (const std::string& warning : loaded->warnings)
