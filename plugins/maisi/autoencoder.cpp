@@ -117,19 +117,20 @@ void Autoencoder::decode(const sdk::Context& context, const sdk::Binds& in, sdk:
     const at::Tensor image = x.narrow(0, n, 1);
     options.progress = progress_of_row(context, "decode", n, z.size(0));
     if (labels_) {
-      image.copy_(labels_->labels(decode_row(row, options).to(at::kCPU)));
+      image.copy_(labels_->labels(decode_row(row, windows, options).to(at::kCPU)));
     } else if (windows.count() > 1) {
-      image.copy_(decode_row(row, options));
+      image.copy_(decode_row(row, windows, options));
     } else {
       network_->decode_into(row, image, options);
     }
   }
 }
 
-at::Tensor Autoencoder::decode_row(const at::Tensor& z, const nn::StreamOptions& options) const {
-  const auto count = static_cast<double>(windows_over(z.sizes(), windows_).count());
+at::Tensor Autoencoder::decode_row(const at::Tensor& z, const Windows& windows,
+                                   const nn::StreamOptions& options) const {
+  const auto count = static_cast<double>(windows.count());
   double finished = 0;
-  return decode_in_windows(z, windows_, config_.compression(), [&](const at::Tensor& latent) {
+  return decode_in_windows(z, windows, config_.compression(), [&](const at::Tensor& latent) {
     nn::StreamOptions window = options;
     window.progress = [&](double part) { options.progress((finished + part) / count); };
     window.progress(0);

@@ -55,7 +55,7 @@ class Autoencoder {
 
  private:
   /// (1, latent_channels, ...) -> (1, out_channels, ...), whole or in windows
-  at::Tensor decode_row(const at::Tensor& z, const nn::StreamOptions& options) const;
+  at::Tensor decode_row(const at::Tensor& z, const Windows& windows, const nn::StreamOptions& options) const;
   /// One channel where it makes labels.
   std::vector<std::int64_t> decoded_shape(at::IntArrayRef z) const;
   /// Bytes of what decoding a row of z has beside the network's work and the output.

@@ -76,9 +76,8 @@ Windows windows_over(at::IntArrayRef z, const WindowOptions& options) {
   return windows;
 }
 
-at::Tensor decode_in_windows(const at::Tensor& z, const WindowOptions& options, std::int64_t factor,
+at::Tensor decode_in_windows(const at::Tensor& z, const Windows& windows, std::int64_t factor,
                              const std::function<at::Tensor(const at::Tensor&)>& decode) {
-  const Windows windows = windows_over(z.sizes(), options);
   if (windows.count() == 1) return decode(z);
   const nn::BlendWeights weights = gaussian(windows.size, factor, z.device());
   at::Tensor sum;

@@ -34,9 +34,10 @@ Windows windows_over(at::IntArrayRef z, const WindowOptions& options);
 /// windowed decode.
 /// @param z       (1, C, X, Y, Z) float32
 /// @param factor  voxels per latent voxel along each axis
-/// @param decode  called once for each of windows_over(z), in order; (1, C, x, y, z) -> (1, K, x factor, y factor, z
+/// @param windows  windows_over(z)
+/// @param decode  called once for each of them, in order; (1, C, x, y, z) -> (1, K, x factor, y factor, z
 /// factor) float32
-at::Tensor decode_in_windows(const at::Tensor& z, const WindowOptions& options, std::int64_t factor,
+at::Tensor decode_in_windows(const at::Tensor& z, const Windows& windows, std::int64_t factor,
                              const std::function<at::Tensor(const at::Tensor&)>& decode);
 
 }  // namespace medgen::maisi

@@ -74,7 +74,7 @@ TEST_CASE("windows: they cover every voxel, and none reaches beyond the end", "[
 TEST_CASE("windows: there are as many as are decoded", "[unit][maisi]") {
   const Shape size = GENERATE(Shape{1, 2, 7, 4, 23}, Shape{1, 2, 3, 20, 8}, Shape{1, 2, 3, 8, 8});
   std::int64_t calls = 0;
-  decode_in_windows(at::rand(size), kOptions, 1, [&](const at::Tensor& window) {
+  decode_in_windows(at::rand(size), windows_over(size, kOptions), 1, [&](const at::Tensor& window) {
     ++calls;
     return window;
   });
@@ -118,7 +118,7 @@ TEST_CASE("windowed decode: labels are those of the blended logits", "[unit][mai
   CHECK(labels.sizes() == at::IntArrayRef({2, 1, 14, 12, 16}));
   const auto whole = [&](const at::Tensor& window) { return vae.network().decode(window); };
   for (std::int64_t n = 0; n < 2; ++n) {
-    const at::Tensor logits = decode_in_windows(z.narrow(0, n, 1), kOptions, 2, whole);
+    const at::Tensor logits = decode_in_windows(z.narrow(0, n, 1), windows_over(z.sizes(), kOptions), 2, whole);
     CHECK(labels.narrow(0, n, 1).equal(vae.labels()->labels(logits)));
   }
 }

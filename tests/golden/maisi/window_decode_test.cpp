@@ -32,7 +32,7 @@ TEST_CASE("maisi: the windowed decode gives the published image, seams included"
   const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(kLatentSeed);
   const at::Tensor z = at::randn({1, 4, 20, 20, 20}, generator);
 
-  const at::Tensor image = decode_in_windows(z, {.roi = {12, 12, 12}, .overlap = 0.4}, 4,
+  const at::Tensor image = decode_in_windows(z, windows_over(z.sizes(), {.roi = {12, 12, 12}, .overlap = 0.4}), 4,
                                              [&](const at::Tensor& window) { return network.decode(window); });
 
   REQUIRE(image.sizes() == at::IntArrayRef({1, 1, 80, 80, 80}));
