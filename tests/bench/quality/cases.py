@@ -37,15 +37,16 @@ def files(folder, kind):
     return found
 
 
-def middle(array, to):
-    return [(n - s) // 2 for s, n in zip(to, array.shape)]
+def middle(shape, to):
+    """Where a part of size `to` begins; before the array's own beginning where it is to be padded."""
+    return [(n - s) // 2 if n >= s else -((s - n) // 2) for s, n in zip(to, shape)]
 
 
 def fitted(array, to, corner=None):
     """The middle of an array, or the part from `corner` on; what is missing is padded with the edge."""
     short = [max(0, s - n) for s, n in zip(to, array.shape)]
     array = numpy.pad(array, [(p // 2, p - p // 2) for p in short], mode="edge")
-    return array[tuple(slice(c, c + s) for c, s in zip(corner or middle(array, to), to))]
+    return array[tuple(slice(c, c + s) for c, s in zip(corner or middle(array.shape, to), to))]
 
 
 def cut(file, to):
@@ -53,5 +54,5 @@ def cut(file, to):
     volume = nibabel.load(file)
     values = numpy.asarray(volume.dataobj)
     affine = volume.affine.copy()
-    affine[:3, 3] = (affine @ [*[(n - s) // 2 for s, n in zip(to, values.shape)], 1])[:3]
+    affine[:3, 3] = (affine @ [*middle(values.shape, to), 1])[:3]
     return nibabel.Nifti1Image(fitted(values, to), affine)
