@@ -3,12 +3,12 @@
 
 #include "core/base/error.h"
 #include "core/base/file.h"
+#include "core/base/test_folder.h"
 
 #include <fmt/format.h>
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
-#include <unistd.h>
 #include <fstream>
 #include <regex>
 
@@ -19,22 +19,8 @@ namespace fs = std::filesystem;
 namespace {
 
 /// A place for one run, removed at the end of the test.
-struct Place {
-  fs::path root, folder;
-
-  Place() {
-    std::string name = (fs::temp_directory_path() / "medgen-run-XXXXXX").string();
-    root = ::mkdtemp(name.data());
-    folder = root / "out";
-  }
-
-  ~Place() {
-    std::error_code ignored;
-    fs::remove_all(root, ignored);
-  }
-
-  Place(const Place&) = delete;
-  Place& operator=(const Place&) = delete;
+struct Place : TestFolder {
+  fs::path folder = path / "out";
 
   RunFolder open(const std::string& fingerprint = "one", bool overwrite = false) const {
     return {folder, fingerprint, overwrite};
@@ -51,6 +37,13 @@ struct Place {
   void finish(RunFolder& run, const std::string& name) const {
     write(name + ".txt", name);
     run.add(name, {{"files", {{name + ".txt", sha256(name)}}}, {"seed", 3}});
+  }
+
+  /// The same as a part of the run, which then ends.
+  void finish(Part part, const std::string& name) const {
+    RunFolder run(folder, "one", false, part);
+    run.start();
+    finish(run, name);
   }
 };
 
@@ -300,11 +293,7 @@ TEST_CASE("run folder: parts are made at the same time, and the last one describ
 
 TEST_CASE("run folder: a part knows what others have finished, whatever the division", "[unit][run]") {
   const Place place;
-  {
-    RunFolder part(place.folder, "one", false, {2, 5});
-    part.start();
-    place.finish(part, "a");
-  }
+  place.finish({2, 5}, "a");
   CHECK(RunFolder(place.folder, "one", false, {0, 2}).finished("a"));
   CHECK(place.open().finished("a"));
 }
@@ -332,11 +321,7 @@ TEST_CASE("run folder: the same part twice, and a part beside a whole run, are r
 
 TEST_CASE("run folder: a part of another run is refused, or forgets that run", "[unit][run]") {
   const Place place;
-  {
-    RunFolder part(place.folder, "one", false, {0, 2});
-    part.start();
-    place.finish(part, "a");
-  }
+  place.finish({0, 2}, "a");
   CHECK_THROWS_AS(RunFolder(place.folder, "two", false, Part{1, 2}), DataError);
   RunFolder mine(place.folder, "two", true, {1, 2});
   mine.start();
