@@ -7,7 +7,6 @@
 #include "plugins/support/error.h"
 #include "plugins/support/training/step.h"
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/TensorOperators.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -106,9 +105,9 @@ void AutoencoderTrainer::step_of_images(const sdk::Context& context, const sdk::
   }
   if (judges()) {
     const at::Tensor adversarial = adversary_->judge(made.image);
-    // A discriminator that has learnt makes no image worse: `evaluate`, which records nothing for gradients, tells what
-    // it thinks, and weights are compared without it.
-    if (at::GradMode::is_enabled()) loss = loss + options_.adversarial_weight * adversarial;
+    // A discriminator that has learnt makes no image worse: `evaluate` tells what it thinks, and weights are compared
+    // without it.
+    if (support::learns()) loss = loss + options_.adversarial_weight * adversarial;
     emit_scalar(out, "adversarial", adversarial);
   }
   modules_.backward(context, loss);

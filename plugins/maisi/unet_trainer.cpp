@@ -8,7 +8,6 @@
 #include "plugins/support/error.h"
 #include "plugins/support/training/step.h"
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/TensorOperators.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -37,11 +36,6 @@ std::vector<support::TrainedModules::Member> members_of(UnetComponent& unet, boo
       members.push_back({"controlnet", &peer.as<ControlNet>().network(), peer.trained, &unet.network()});
   }
   return members;
-}
-
-/// Not in `evaluate`, which records nothing for gradients.
-bool learns() {
-  return at::GradMode::is_enabled();
 }
 
 /// Broadcasting would train on something else without a word.
@@ -113,7 +107,7 @@ at::Tensor UnetTrainer::predict(const UnetInputs& inputs, const std::optional<Co
 
 /// As released: a modality becomes the general one of its kind, and then any becomes unknown, each with its chance.
 void UnetTrainer::drop_modalities(const sdk::Context& context, at::Tensor& class_labels) const {
-  if (losses_.modality_dropout <= 0 || !learns() || !class_labels.defined()) return;
+  if (losses_.modality_dropout <= 0 || !support::learns() || !class_labels.defined()) return;
   const std::int64_t rows = class_labels.size(0);
   const at::Tensor draws = support::host_noise(context, {rows, 2}, at::kCPU, "train.modality", MEDGEN_NOISE_UNIFORM);
   at::Tensor codes = class_labels.to(at::kCPU, at::kFloat).clone();

@@ -3,6 +3,7 @@
 
 #include "plugins/support/bridge.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <nlohmann/json.hpp>
 
@@ -10,6 +11,10 @@ namespace medgen::support {
 
 nlohmann::json parsed_options(std::string_view options_json) {
   return options_json.empty() ? nlohmann::json::object() : nlohmann::json::parse(options_json);
+}
+
+bool learns() {
+  return at::GradMode::is_enabled();
 }
 
 void emit_scalar(sdk::Outputs& out, const char* name, const at::Tensor& value) {

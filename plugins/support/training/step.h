@@ -15,6 +15,9 @@ namespace medgen::support {
 /// The trainer's options; no text is an empty object.
 nlohmann::json parsed_options(std::string_view options_json);
 
+/// Whether a step learns: `evaluate` records nothing for gradients, and leaves out what is for learning alone.
+bool learns();
+
 /// One number for the log: an output (1) float32.
 void emit_scalar(sdk::Outputs& out, const char* name, const at::Tensor& value);
 
