@@ -17,6 +17,7 @@
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace medgen::nn {
@@ -153,8 +154,12 @@ at::Tensor Conv::forward_upsampled(const at::Tensor& x) const {
 }
 
 bool Conv::loses_weight_gradient(const at::Tensor& x) const {
-  return at::GradMode::is_enabled() && x.is_cpu() && x.scalar_type() == at::kBFloat16 && options_.rank == 3 &&
-         options_.kernel > 1 && x.size(2) == 2;
+  if (!at::GradMode::is_enabled() || !x.is_cpu() || x.scalar_type() != at::kBFloat16 || options_.rank != 3)
+    return false;
+  const auto is_short = [&](int64_t length) {
+    return (options_.transposed ? output_length(length) : length) < options_.kernel;
+  };
+  return std::ranges::any_of(x.sizes().slice(2), is_short);
 }
 
 at::Tensor Conv::forward(const at::Tensor& x) const {

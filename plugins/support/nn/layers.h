@@ -61,8 +61,8 @@ class Conv : public Module {
 
   Shape strides() const { return Shape(static_cast<size_t>(options_.rank), options_.stride); }
 
-  /// On the CPU, LibTorch 2.15's bfloat16 gradient of the weights reads memory that nobody wrote where the first axis
-  /// has two planes, and now and then finds a NaN there. Those few voxels are computed in float32.
+  /// On the CPU, LibTorch 2.15's bfloat16 gradient of the weights reads and writes beyond its arrays where an axis of
+  /// a volume is shorter than the kernel: NaN now and then, or a crash. Those few voxels are computed in float32.
   bool loses_weight_gradient(const at::Tensor& x) const;
 
   ConvOptions options_;
