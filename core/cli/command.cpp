@@ -50,10 +50,10 @@ Registry Invocation::registry() const {
 }
 
 std::span<const Command> commands() {
-  static const std::array kCommands = {kRunCommand,        kPlanCommand,   kValidateCommand, kInspectCommand,
-                                       kDescribeCommand,   kViewCommand,   kPluginsCommand,  kImportCommand,
-                                       kProbeCommand,      kDoctorCommand, kSchemaCommand,   kCheckPluginCommand,
-                                       kCompletionCommand, kVersionCommand};
+  static const std::array kCommands = {kRunCommand,         kPlanCommand,       kValidateCommand, kInspectCommand,
+                                       kBodyCommand,        kDescribeCommand,   kViewCommand,     kPluginsCommand,
+                                       kImportCommand,      kProbeCommand,      kDoctorCommand,   kSchemaCommand,
+                                       kCheckPluginCommand, kCompletionCommand, kVersionCommand};
   return kCommands;
 }
 

@@ -52,7 +52,7 @@ std::span<const Command> commands();
 
 extern const Command kRunCommand, kPlanCommand, kPluginsCommand, kDescribeCommand, kValidateCommand, kProbeCommand,
     kImportCommand, kInspectCommand, kDoctorCommand, kSchemaCommand, kCompletionCommand, kCheckPluginCommand,
-    kVersionCommand, kViewCommand;
+    kVersionCommand, kViewCommand, kBodyCommand;
 
 // Options that several commands share. Metavariables are what completion goes by: FILE, DIR, COMPONENT, ID, {a,b}.
 void add_json_option(CLI::App& app, Invocation& call);

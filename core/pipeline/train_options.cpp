@@ -68,6 +68,19 @@ ValidateOptions ValidateOptions::read(const ConfigNode& step) {
   return options;
 }
 
+std::optional<BodyRule> body_rule(const ConfigNode& step, const DataContract& contract) {
+  if (!step.contains("body")) return std::nullopt;
+  const ConfigNode node = step.at("body");
+  if (contract.modality != "ct")
+    node.fail("is made of Hounsfield units, but the images of this model are \"{}\", not \"ct\"", contract.modality);
+  try {
+    return BodyRule{contract.labels.id_of(node.get<std::string>("label")), node.get<double>("air_below"),
+                    node.get<double>("least_part")};
+  } catch (const DataError& error) {
+    node.fail("cannot be made: {}", error.what());
+  }
+}
+
 std::optional<ComponentSpec> perceptual_network(const TrainStep& step) {
   if (!step.node.contains("perceptual")) return std::nullopt;
   const ConfigNode node = step.node.at("perceptual");
@@ -135,6 +148,7 @@ void check_train_keys(const ConfigNode& step, const ModelPackage& package, const
   check_lora_keys(step);
   PatchOptions::read(step, package.contract().labels, 0);
   LossWeights::read(step, package.contract().labels);
+  body_rule(step, package.contract());
 }
 
 void check_lora(const ConfigNode& step, const ModelPackage& package) {

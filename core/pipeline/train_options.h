@@ -6,6 +6,7 @@
 #include "core/pipeline/model.h"
 #include "core/pipeline/train_step.h"
 #include "core/train/loop.h"
+#include "core/volume/body.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -31,6 +32,9 @@ struct ValidateOptions {
 
   static ValidateOptions read(const ConfigNode& step);
 };
+
+/// "body" of a train step. @throws ConfigError for a label that the model lacks, or a model of other images than CTs.
+std::optional<BodyRule> body_rule(const ConfigNode& step, const DataContract& contract);
 
 /// The feature network of a compressor's perceptual loss. @throws ConfigError for a step that trains another part.
 std::optional<ComponentSpec> perceptual_network(const TrainStep& step);

@@ -37,6 +37,11 @@ constexpr const char* kSchema = R"json({
                            "folder": {"type": "string", "minLength": 1},
                            "size": {"oneOf": [{"type": "string"}, {"type": "integer", "minimum": 0}], "description": "such as \"100GiB\", the default"}}}],
               "description": "folder for prepared cases and latents, kept by what they are made of; trainings may share it"},
+    "body": {"type": "object", "additionalProperties": false, "description": "label maps of CTs get a label on every voxel of the body that has none, as MAISI's ControlNet needs it",
+             "properties": {
+               "label": {"type": "string", "minLength": 1, "default": "body", "description": "its name in the data contract; maps that have it stay as they are"},
+               "air_below": {"type": "number", "default": -800, "description": "Hounsfield units"},
+               "least_part": {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": 1, "description": "parts of this size, relative to the largest, are body too (legs); 1: the largest alone"}}},
     "skip_bad": {"type": "boolean", "default": false, "description": "cases that cannot be used are left out with a warning and noted in the package; else they are an error"},
     "validation": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "description": "part of the subjects that is held out to validate on; short for \"split\""},
     "split": {"type": "object", "additionalProperties": false, "description": "parts of the subjects; what is left over is trained on; \"data\": \"@step\" takes that step's",

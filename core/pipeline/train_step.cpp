@@ -140,6 +140,7 @@ class TrainRun {
     options.skip_bad = step_.node.get<bool>("skip_bad");
     options.most_bytes = case_bytes(step_.node, host_, step_.group->local_size());
     options.cache = cache_;
+    options.body = body_rule(step_.node, package_.contract());
     options.contract_text = dump_compact(package_.json().value("data", Json::object()));
     return options;
   }

@@ -21,6 +21,11 @@ std::string identity_of(const Volume& volume) {
                      fmt::join(volume.affine().rows(), " "), sha256(bytes));
 }
 
+/// For the key of the cache.
+std::string text_of(const std::optional<BodyRule>& body) {
+  return body ? fmt::format("\nbody {} {} {}", body->label, body->air_below, body->least_part) : "";
+}
+
 /// A case as an entry of the cache: the volumes, and the rest as a text.
 TensorMap packed(const TrainingCase& loaded) {
   const std::string about = dump_compact(
@@ -58,7 +63,7 @@ TrainingCase CaseReader::read(const Case& entry) const {
     if (!options_.cache) return read_files(entry);
     std::vector<std::filesystem::path> files = maps ? std::vector<std::filesystem::path>{} : entry.images;
     if (entry.label) files.push_back(*entry.label);
-    const std::string key = cache_key(files, "training case 1\n" + options_.contract_text);
+    const std::string key = cache_key(files, "training case 1\n" + options_.contract_text + text_of(options_.body));
     return unpacked(options_.cache->get(key, [&] { return packed(read_files(entry)); }));
   }();
   if (const auto problem = multiple_problem(crop_size(options_.crop, loaded.image.size()), options_.multiple_of))
@@ -96,12 +101,13 @@ TrainingCase CaseReader::read_map(const Case& entry) const {
 
 /// On the image's grid.
 Volume CaseReader::read_label(const Case& entry, const Volume& image, TrainingCase& loaded) const {
-  const Volume label = reorient(as_labels(read_volume(*entry.label)), options_.contract.orientation);
+  Volume label = reorient(as_labels(read_volume(*entry.label)), options_.contract.orientation);
   if (const auto difference = grid_difference(image.geometry(), label.geometry(), "the label map")) {
     if (!difference->usable) throw DataError("{}: {}", entry.name, difference->message);
     loaded.warnings.push_back(difference->message);
   }
   options_.contract.check_labels(label, entry.name);
+  if (options_.body) label = with_body(image, label, *options_.body);
   if (auto warning = options_.contract.labels_warning(label_ids(label.voxels())))
     loaded.warnings.push_back(*std::move(warning));
   loaded.identity += identity_of(label);

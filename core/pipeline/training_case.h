@@ -5,6 +5,7 @@
 #include "core/data/case_cache.h"
 #include "core/io/dataset.h"
 #include "core/pipeline/contract.h"
+#include "core/volume/body.h"
 
 #include <cstddef>
 #include <memory>
@@ -32,6 +33,7 @@ struct CaseOptions {
   bool index_labels = false;         ///< patches are cut round labels
   CropOptions crop;                  ///< the size of patches
   std::int64_t multiple_of = 1;      ///< what the axes of a patch have to be for the networks
+  std::optional<BodyRule> body;      ///< what label maps get
   std::shared_ptr<CaseCache> cache;  ///< may be null
 };
 

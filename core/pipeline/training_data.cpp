@@ -19,7 +19,7 @@ Size3 middle_corner(const CropOptions& crop, const Size3& whole) {
 
 CaseReader reader_for(const DataContract& contract, const PatchOptions& patches, const TrainingDataOptions& options) {
   return CaseReader({contract, options.contract_text, options.needs_labels, patches.needs_labels(), patches.crop,
-                     patches.multiple_of, options.cache});
+                     patches.multiple_of, options.body, options.cache});
 }
 
 }  // namespace

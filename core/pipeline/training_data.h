@@ -21,6 +21,7 @@ namespace medgen {
 struct TrainingDataOptions {
   bool needs_labels = false;
   SplitOptions split;
+  std::optional<BodyRule> body;
   bool skip_bad = false;  ///< go on without the cases that cannot be used
   std::uint64_t most_bytes = std::numeric_limits<std::uint64_t>::max();  ///< of cases in memory
   std::shared_ptr<CaseCache> cache;                                      ///< may be null

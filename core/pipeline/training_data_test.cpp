@@ -157,6 +157,23 @@ TEST_CASE("training data: a label map without what the model's maps all have is 
   CHECK(data.training().size() == 1);
 }
 
+TEST_CASE("training data: label maps get the body's label where that is asked for", "[unit][pipeline]") {
+  const Folder folder;
+  const Size3 size = {12, 12, 12};
+  Volume ct = ramp(0, kOneMm, size);
+  for (float& value : ct.voxels().values<float>()) value = value < 864 ? 40 : -1000;
+  folder.add("a", ct, spot(7, kOneMm, size));
+  TrainingDataOptions options = labelled();
+  const DataContract with_labels = DataContract::read(model_schema().resolve(
+      parse_config(R"({"components": {}, "data": {"labels": {"thing": 1, "body": 2}}})", "model.json")));
+  const auto ids = [&] { return label_ids(TrainingData(folder.path, with_labels, {}, options, {}).item(0).mask); };
+  CHECK(ids() == std::set<std::int64_t>{0, 1});
+  const std::string before = TrainingData(folder.path, with_labels, {}, options, {}).fingerprint();
+  options.body = BodyRule{.label = 2};
+  CHECK(ids() == std::set<std::int64_t>{0, 1, 2});
+  CHECK(TrainingData(folder.path, with_labels, {}, options, {}).fingerprint() != before);
+}
+
 TEST_CASE("training data: a label map stored along other axes is the same", "[unit][pipeline]") {
   const Folder folder;
   folder.add("turned", ramp(), reorient(spot(7), "LPI"));

@@ -46,19 +46,6 @@ bool holds(DType dtype, std::int64_t id) {
   });
 }
 
-/// `preferred` when it is an integer type that holds all ids, else the smallest that does.
-DType type_for(const std::set<std::int64_t>& ids, DType preferred) {
-  constexpr std::array kBySize = {DType::U8, DType::I8, DType::U16, DType::I16, DType::U32, DType::I32};
-  const auto fits = [&ids](DType dtype) {
-    return !is_half(dtype) && (ids.empty() || (holds(dtype, *ids.begin()) && holds(dtype, *ids.rbegin())));
-  };
-  if (fits(preferred) && !is_float(preferred)) return preferred;
-  for (const DType dtype : kBySize) {
-    if (fits(dtype)) return dtype;
-  }
-  return DType::I64;
-}
-
 template <typename Convert>
 Volume converted(const Volume& labels, DType dtype, Convert convert) {
   Tensor voxels(dtype, labels.voxels().shape());
@@ -70,6 +57,18 @@ Volume converted(const Volume& labels, DType dtype, Convert convert) {
 }
 
 }  // namespace
+
+DType label_type(const std::set<std::int64_t>& ids, DType preferred) {
+  constexpr std::array kBySize = {DType::U8, DType::I8, DType::U16, DType::I16, DType::U32, DType::I32};
+  const auto fits = [&ids](DType dtype) {
+    return !is_half(dtype) && (ids.empty() || (holds(dtype, *ids.begin()) && holds(dtype, *ids.rbegin())));
+  };
+  if (fits(preferred) && !is_float(preferred)) return preferred;
+  for (const DType dtype : kBySize) {
+    if (fits(dtype)) return dtype;
+  }
+  return DType::I64;
+}
 
 LabelTable::LabelTable(const std::map<std::int64_t, std::string>& names) {
   for (const auto& [id, name] : names) add(id, name);
@@ -157,7 +156,7 @@ Volume relabel(const Volume& labels, const LabelMapping& mapping) {
   }
   if (!unknown.empty()) throw DataError("the label map holds ids that have no mapping: {}", fmt::join(unknown, ", "));
   LabelMapping::const_iterator last = mapping.end();
-  return converted(labels, type_for(results, labels.dtype()), [&](std::int64_t id) {
+  return converted(labels, label_type(results, labels.dtype()), [&](std::int64_t id) {
     if (last == mapping.end() || last->first != id) last = mapping.find(id);
     return last->second;
   });
@@ -165,7 +164,7 @@ Volume relabel(const Volume& labels, const LabelMapping& mapping) {
 
 Volume as_labels(const Volume& volume) {
   if (!is_float(volume.dtype())) return volume;
-  return converted(volume, type_for(label_ids(volume.voxels()), volume.dtype()), [](std::int64_t id) { return id; });
+  return converted(volume, label_type(label_ids(volume.voxels()), volume.dtype()), [](std::int64_t id) { return id; });
 }
 
 }  // namespace medgen

@@ -48,6 +48,9 @@ using LabelMapping = std::map<std::int64_t, std::int64_t>;
 /// @throws DataError for a fraction, a value that is not finite, or one beyond 64 bits. O(voxels).
 std::set<std::int64_t> label_ids(const Tensor& voxels);
 
+/// `preferred` when it is an integer type that holds all ids, else the smallest that does.
+DType label_type(const std::set<std::int64_t>& ids, DType preferred);
+
 /// For each of `ids`, named in `from`, the id of the same name in `to`; 0 maps to 0.
 /// @throws DataError that lists every id without a name and every name that `to` lacks.
 LabelMapping map_by_name(const std::set<std::int64_t>& ids, const LabelTable& from, const LabelTable& to);

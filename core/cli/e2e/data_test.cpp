@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// medgen inspect and medgen view
+// medgen inspect, medgen body and medgen view
 #include "core/cli/e2e/process.h"
 #include "core/config/json.h"
 #include "core/io/volume_file.h"
@@ -60,6 +60,35 @@ TEST_CASE("inspect tells what a data set holds, and draws it", "[e2e][cli]") {
   CHECK(document.at("cases").size() == 2);
   const std::string images = folder / "images/a.nii.gz";
   CHECK(Json::parse(tool({"inspect", images, "--json"}).out).at("summary").at("labelled") == 0);
+}
+
+TEST_CASE("body gives a label map the body's label, on the CT's grid", "[e2e][cli]") {
+  using namespace medgen;
+  const Folder folder;
+  Tensor ct(DType::I16, {16, 20, 24});
+  std::fill_n(ct.values<std::int16_t>().begin(), ct.size(), std::int16_t{-1000});
+  std::fill_n(ct.values<std::int16_t>().begin(), ct.size() / 2, std::int16_t{40});
+  Tensor label = Tensor::zeros(DType::U8, {16, 20, 24});
+  label.values<std::uint8_t>()[3] = 7;
+  write_volume(folder.path() / "ct.nii.gz", Volume(ct, {}));
+  write_volume(folder.path() / "label.nii.gz", reorient(Volume(label, {}), "LPI"));
+  write_volume(folder.path() / "other.nii.gz", Volume(Tensor::zeros(DType::U8, {2, 2, 2}), {}));
+  const std::string made = folder / "made.nii.gz";
+  const Result result = tool({"body", folder / "ct.nii.gz", folder / "label.nii.gz", "--to", made, "--json"});
+  INFO(result.err);
+  REQUIRE(result.code == 0);
+  CHECK(Json::parse(result.out).at("voxels") == ct.size() / 2 - 1);
+  const Volume with_body = read_volume(made);
+  const auto voxels = with_body.voxels().values<std::uint8_t>();
+  CHECK(voxels[3] == 7);
+  CHECK(voxels[4] == 200);
+  CHECK(voxels.back() == 0);
+  CHECK(tool({"body", folder / "ct.nii.gz", "--to", made}).code == 4);  // is there
+  CHECK(tool({"body", folder / "ct.nii.gz", "--to", made, "--overwrite", "--label", "1"}).code == 0);
+  CHECK(tool({"body", folder / "ct.nii.gz", folder / "other.nii.gz", "--to", folder / "no.nii.gz"}).code == 4);
+  CHECK(tool({"body", folder / "ct.nii.gz", "--to", folder / "no.nii.gz", "--air-below", "3000"}).code == 4);
+  CHECK(tool({"body", folder / "ct.nii.gz", "--to", folder / "no.nii.gz", "--label", "0"}).code == 2);
+  CHECK_FALSE(fs::exists(folder / "no.nii.gz"));
 }
 
 TEST_CASE("what inspect suggests is a valid data contract", "[e2e][cli]") {

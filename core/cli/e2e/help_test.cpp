@@ -12,8 +12,8 @@ using medgen::e2e::shell;
 using medgen::e2e::tool;
 
 TEST_CASE("every command has help on standard output", "[e2e][cli]") {
-  for (const char* command : {"run", "plan", "validate", "inspect", "describe", "view", "plugins", "import", "probe",
-                              "doctor", "schema", "check-plugin", "completion", "version"}) {
+  for (const char* command : {"run", "plan", "validate", "inspect", "body", "describe", "view", "plugins", "import",
+                              "probe", "doctor", "schema", "check-plugin", "completion", "version"}) {
     INFO(command);
     const Result result = tool({command, "--help"});
     CHECK(result.code == 0);
