@@ -123,6 +123,13 @@ void require_files(const Case& one, Problems& problems) {
     problems.add("case '{}': the label map {} is missing", one.name, one.label->string());
 }
 
+/// Where every case has a folder, and the images one name, cases are named by their folders.
+void name_by_folder(std::vector<Case>& cases) {
+  const auto is_named_alike = [&](const Case& one) { return one.name == cases.front().name; };
+  if (cases.size() < 2 || !std::all_of(cases.begin(), cases.end(), is_named_alike)) return;
+  for (Case& one : cases) one.name = one.images.front().parent_path().filename().string();
+}
+
 /// "training": [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}], or names of images alone.
 void read_list(const ConfigNode& training, Dataset& dataset, Problems& problems) {
   const auto file = [](const ConfigNode& node) { return (node.folder() / node.as<std::string>()).lexically_normal(); };
@@ -138,6 +145,7 @@ void read_list(const ConfigNode& training, Dataset& dataset, Problems& problems)
     require_files(one, problems);
     dataset.cases.push_back(std::move(one));
   }
+  name_by_folder(dataset.cases);
 }
 
 /// Every CASE_0000 of imagesTr with its other channels and its label map.

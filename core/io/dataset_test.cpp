@@ -53,6 +53,23 @@ TEST_CASE("dataset: a Decathlon folder gives its cases by name and its label tab
   }
 }
 
+TEST_CASE("dataset: cases of one file name are named by their folders", "[unit][io]") {
+  const TestFolder folder;
+  for (const char* file : {"S1/CT.nii.gz", "S1/gtv.nii.gz", "S2/CT.nii.gz", "S2/gtv.nii.gz"}) touch(folder.path / file);
+  const auto listed = [&](const std::string& second) {
+    write_file(folder.path / "dataset.json",
+               R"({"labels": {"1": "tumour"}, "training": [{"image": "S2/CT.nii.gz", "label": "S2/gtv.nii.gz"}, )" +
+                   second + "]}");
+    return open_dataset(folder.path);
+  };
+  const Dataset dataset = listed(R"({"image": "S1/CT.nii.gz", "label": "S1/gtv.nii.gz"})");
+  REQUIRE(dataset.cases.size() == 2);
+  CHECK(dataset.cases[0].name == "S1");
+  CHECK(dataset.cases[1].label == folder.path / "S2/gtv.nii.gz");
+  CHECK(listed(R"({"image": "S1/gtv.nii.gz"})").cases[0].name == "CT");
+  CHECK_THROWS_WITH(listed(R"({"image": "S2/CT.nii.gz"})"), Catch::Contains("'S2' comes twice"));
+}
+
 TEST_CASE("dataset: every missing file is listed", "[unit][io]") {
   const TestFolder folder;
   decathlon(folder.path);
