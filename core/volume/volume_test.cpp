@@ -184,5 +184,66 @@ TEST_CASE("resample: nearest never makes a new label", "[unit][volume]") {
   REQUIRE_THROWS_AS(resample_to_spacing(volume, {0, 1, 1}, Interpolation::Nearest), DataError);
 }
 
+TEST_CASE("rescale: to smaller voxels it is linear interpolation, on the same grid", "[unit][volume]") {
+  const Volume volume = counting<std::int16_t>({2, 4, 5, 6});
+  const Vec3 old = volume.spacing_mm();
+  const Vec3 fine = {old[0] / 1.7, old[1], old[2] / 3};
+  const Volume scaled = rescale(volume, fine);
+  const Volume wide = volume.with_voxels(volume.voxels().to(DType::F32));
+  const Volume expected = resample_to_spacing(wide, fine, Interpolation::Linear);
+  REQUIRE(scaled.geometry() == expected.geometry());
+  REQUIRE(scaled.channels() == 2);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(scaled.voxels().size()); ++i)
+    REQUIRE(scaled.voxels().values<float>()[i] == Approx(expected.voxels().values<float>()[i]).margin(1e-4));
+}
+
+TEST_CASE("rescale: the outer corner stays, and the voxel size is the one asked for", "[unit][volume]") {
+  const Volume volume = counting<float>({9, 10, 11});
+  const Volume scaled = rescale(volume, {1.5, 1.5, 3});
+  for (std::size_t d = 0; d < 3; ++d) {
+    const double extent = static_cast<double>(volume.size()[d]) * volume.spacing_mm()[d];
+    CHECK(scaled.spacing_mm()[d] == Approx(d == 2 ? 3 : 1.5).epsilon(1e-12));
+    CHECK(static_cast<double>(scaled.size()[d]) * scaled.spacing_mm()[d] == Approx(extent).margin(1.5));
+  }
+  const Vec3 before = volume.affine().voxel_to_world({{-0.5, -0.5, -0.5}}).mm;
+  const Vec3 after = scaled.affine().voxel_to_world({{-0.5, -0.5, -0.5}}).mm;
+  for (std::size_t d = 0; d < 3; ++d) CHECK(after[d] == Approx(before[d]).margin(1e-9));
+}
+
+TEST_CASE("rescale: larger voxels average, so that a pattern finer than them is its mean", "[unit][volume]") {
+  Tensor voxels(DType::F32, {4, 4, 32});
+  for (std::size_t i = 0; i < 512; ++i) voxels.values<float>()[i] = i % 2 == 0 ? 100.0F : 0.0F;
+  const Volume stripes(voxels, Affine<Ras>());
+  const Volume coarse = rescale(stripes, {4, 1, 1});
+  REQUIRE(coarse.size() == Size3{8, 4, 4});
+  for (std::int64_t i = 1; i < 7; ++i) CHECK(at(coarse, i, 1, 1) == Approx(50));
+  const Volume picked = resample_to_spacing(stripes, {3, 1, 1}, Interpolation::Linear);
+  CHECK(at(picked, 2, 1, 1) != Approx(50).margin(20));
+  CHECK(at(rescale(stripes, {3, 1, 1}), 2, 1, 1) == Approx(50).margin(6));
+}
+
+TEST_CASE("rescale: constants and, away from the border, slopes stay; values stay in range", "[unit][volume]") {
+  const double ratio = GENERATE(0.3, 1.0, 1.25, 2.0, 5.0, 40.0);
+  Tensor line(DType::F32, {1, 1, 40});
+  for (std::size_t i = 0; i < 40; ++i) line.values<float>()[i] = static_cast<float>(i);
+  const Volume slope(line, Affine<Ras>());
+  const Volume scaled = rescale(slope, {ratio, 1, 1});
+  for (std::int64_t i = 0; i < scaled.size()[0]; ++i) {
+    const double centre = ratio * (static_cast<double>(i) + 0.5) - 0.5;
+    CHECK((at(scaled, i, 0, 0) >= 0 && at(scaled, i, 0, 0) <= 39));
+    if (centre > ratio && centre < 39 - ratio) CHECK(at(scaled, i, 0, 0) == Approx(centre).margin(0.1 * ratio));
+  }
+  const Volume flat =
+      rescale(slope.with_voxels(Tensor::from<float>(std::vector<float>(40, 7), {1, 1, 40})), {ratio, 1, 1});
+  for (const float value : flat.voxels().values<float>()) CHECK(value == 7);
+}
+
+TEST_CASE("rescale: no voxel size of nothing", "[unit][volume]") {
+  const Volume volume = counting<float>({4, 5, 6});
+  CHECK_THROWS_AS(rescale(volume, {0, 1, 1}), DataError);
+  CHECK_THROWS_AS(rescale(volume, {1, -1, 1}), DataError);
+  CHECK_THROWS_AS(rescale(volume, {1, 1, std::nan("")}), DataError);
+}
+
 }  // namespace
 }  // namespace medgen
