@@ -3,6 +3,7 @@
 
 #include "core/base/error.h"
 #include "core/base/file.h"
+#include "core/data/table.h"
 
 #include <fmt/ranges.h>
 
@@ -14,24 +15,6 @@
 
 namespace medgen {
 namespace {
-
-constexpr std::uint64_t kLargestTable = 64 << 20;
-
-std::string trimmed(const std::string& text) {
-  constexpr const char* kSpace = " \t\r\"";
-  const auto first = text.find_first_not_of(kSpace);
-  return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(kSpace) - first + 1);
-}
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    lines.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return lines;
-}
 
 /// Sizes of the parts: the fractions of `count`, at least one where there is a fraction, together `count`.
 std::array<std::size_t, 3> part_sizes(const std::array<double, 3>& fractions, std::size_t count) {
@@ -79,20 +62,15 @@ std::string subject_of(std::string_view case_name) {
 
 std::map<std::string, std::string> read_subject_table(const std::filesystem::path& path) {
   std::map<std::string, std::string> table;
-  std::size_t number = 0;
-  for (const std::string& line : lines_of(read_file(path, kLargestTable))) {
-    ++number;
-    if (trimmed(line).empty()) continue;
-    const std::size_t comma = line.find_first_of(",\t");
-    const std::string name = trimmed(line.substr(0, comma));
-    const std::string subject = comma == std::string::npos ? "" : trimmed(line.substr(comma + 1));
-    if (name.empty() || subject.empty() || subject.find_first_of(",\t") != std::string::npos) {
-      throw DataError("{}:{}: must be CASE,SUBJECT, not '{}'", path.string(), number, trimmed(line));
+  for (const TableLine& line : read_table(path)) {
+    if (line.cells.size() != 2 || line.cells[0].empty() || line.cells[1].empty()) {
+      throw DataError("{}:{}: must be CASE,SUBJECT, not '{}'", path.string(), line.number, line.text());
     }
-    if (number == 1 && name == "case" && subject == "subject") continue;
+    const std::string &name = line.cells[0], &subject = line.cells[1];
+    if (line.number == 1 && name == "case" && subject == "subject") continue;
     const auto [known, is_new] = table.emplace(name, subject);
     if (!is_new && known->second != subject) {
-      throw DataError("{}:{}: the case '{}' has two subjects, '{}' and '{}'", path.string(), number, name,
+      throw DataError("{}:{}: the case '{}' has two subjects, '{}' and '{}'", path.string(), line.number, name,
                       known->second, subject);
     }
   }
