@@ -105,7 +105,9 @@ std::string findings(const Survey& survey, Finding::Severity severity, const cha
 std::string suggested(const Survey& survey) {
   const Json json = suggestion(survey);
   if (json.empty()) return "";
-  return "\nsuggested for a train step (\"crop\") and the model's data contract (\"data\"):\n" + dump_pretty(json);
+  const char* keys = json.contains("resample_mm") ? "\"crop\", \"resample_mm\"" : "\"crop\"";
+  return fmt::format("\nsuggested for a train step ({}) and the model's data contract (\"data\"):\n", keys) +
+         dump_pretty(json);
 }
 
 }  // namespace

@@ -140,7 +140,8 @@ void DataContract::check_grid(const Geometry& grid, const std::string& what) con
 
 void DataContract::check_spacing(const Geometry& grid, const std::string& what) const {
   if (const auto problem = limits.spacing_problem(grid))
-    throw DataError("{}: {}, outside what the model was trained on", what, *problem);
+    throw DataError("{}: {}, outside what the model was trained on; \"resample_mm\" brings cases there", what,
+                    *problem);
 }
 
 std::vector<std::string> DataContract::grid_warnings(const Geometry& grid, bool beyond_limits) const {

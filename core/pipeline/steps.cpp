@@ -200,18 +200,20 @@ TrainStep StepGraph::train_step(const std::string& name) const {
   const ConfigNode node = step(name);
   ConfigNode data = node.at("data");
   ConfigNode split = node;
+  ConfigNode resample = node;
   while (is_reference(data)) {
     const ConfigNode maker = step(referenced(data));
     if (has_split(maker)) {
       if (has_split(split)) split.fail("has a split of its own, but {} brings one along", excerpt(data.json()));
       split = maker;
     }
+    if (!resample.contains("resample_mm")) resample = maker;
     data = maker.at("data");
   }
   const bool is_made = !model_is_made_here(node.at("train"));
   ConfigNode model =
       is_made ? model_reference(node.at("train")) : described_model(document_.at("steps"), node.at("train"));
-  return {name, node, std::move(model), is_made, resolve_path(data), split, seed(), job_.group};
+  return {name, node, std::move(model), is_made, resolve_path(data), split, resample, seed(), job_.group};
 }
 
 std::optional<std::filesystem::path> StepGraph::run(const std::string& name, const RunObserver& observer) {

@@ -8,6 +8,7 @@
 #include "core/pipeline/loss_weights.h"
 #include "core/pipeline/patch_options.h"
 #include "core/pipeline/read_component.h"
+#include "core/pipeline/target_spacing.h"
 #include "core/run/resources.h"
 
 #include <fmt/ranges.h>
@@ -36,11 +37,13 @@ WatchOptions watch_of(const ConfigNode& step) {
   return {watch.get<double>("explode"), watch.get<double>("flat")};
 }
 
-/// Whatever decides the weights: not where things are, how often it is looked at, or what is done with the result.
+/// Whatever decides the weights: not where things are, how often it is looked at, or what is done with the result; nor
+/// what the data's fingerprint tells.
 Json deciding(const ConfigNode& step) {
   Json options = step.json();
-  for (const char* key : {"to", "data", "train", "loader", "checkpoint_every", "log_every", "minutes", "weights_type",
-                          "cache", "split", "validation", "samples", "skip_bad", "keep", "watch"})
+  for (const char* key :
+       {"to", "data", "train", "loader", "checkpoint_every", "log_every", "minutes", "weights_type", "cache", "split",
+        "validation", "samples", "skip_bad", "keep", "watch", "resample_mm"})
     options.erase(key);
   if (options.contains("perceptual")) options["perceptual"].erase("weights");  // what they hold is in the identity
   if (options.contains("validate")) options["validate"].erase("patience");
@@ -146,9 +149,15 @@ void check_train_keys(const ConfigNode& step, const ModelPackage& package, const
   if (role == "compressor") check_compressor_keys(step);
   check_with(step, package, registry);
   check_lora_keys(step);
+  check_target_spacing(step, package.contract());
   PatchOptions::read(step, package.contract().labels, 0);
   LossWeights::read(step, package.contract().labels);
   body_rule(step, package.contract());
+}
+
+void check_target_spacing(const ConfigNode& step, const DataContract& contract) {
+  if (const auto problem = TargetSpacing::read(step).problem(contract.limits))
+    step.at("resample_mm").fail("is outside what the model's \"data\" allows: {}", *problem);
 }
 
 void check_lora(const ConfigNode& step, const ModelPackage& package) {

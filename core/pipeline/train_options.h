@@ -43,6 +43,9 @@ std::optional<ComponentSpec> perceptual_network(const TrainStep& step);
 /// part: as far as the pipeline tells, without weights and data. @throws ConfigError
 void check_train_keys(const ConfigNode& step, const ModelPackage& package, const Registry& registry);
 
+/// Whether the voxel size that cases are brought to is one of the model's. @throws ConfigError
+void check_target_spacing(const ConfigNode& step, const DataContract& contract);
+
 /// Whether what adapters ("lora") are added to is there. @throws ConfigError
 void check_lora(const ConfigNode& step, const ModelPackage& package);
 

@@ -80,6 +80,7 @@ class TrainRun {
     check_train_keys(step_.node, package_, host_.registry());
     check_lora(step_.node, package_);
     PatchOptions patches = PatchOptions::read(step_.node, package_.contract().labels, step_.seed);
+    check_target_spacing(step_.resample, package_.contract());
     loss_weights_ = LossWeights::read(step_.node, package_.contract().labels);
     if (patches.augment) tell(mirror_warning(*patches.augment, package_.contract().labels));
     open_parts();
@@ -146,6 +147,7 @@ class TrainRun {
   }
 
   BatchOptions batch_options() const {
+    options.spacing = TargetSpacing::read(step_.resample);
     const ConfigNode& node = step_.node;
     const ValidateOptions validate = ValidateOptions::read(node);
     BatchOptions options;
@@ -308,6 +310,8 @@ class TrainRun {
     training["data"] = step_.data.filename().string();
     if (const auto features = perceptual_network(step_))
       training["perceptual"]["weights"] = features->weights.filename().string();
+    if (const TargetSpacing spacing = TargetSpacing::read(step_.resample); !spacing.empty())
+      training["resample_mm"] = spacing.json();
     training["cases"] = data_->training().size();
     training["seed"] = step_.seed;
     training["medgen_version"] = MEDGEN_VERSION;
@@ -367,6 +371,7 @@ void check_train_step(const TrainStep& step, Host& host) {
   for (const ComponentSpec& spec : package.all()) host.registry().component(spec.component);
   check_conditions(step.node, package, host.registry());
   check_train_keys(step.node, package, host.registry());
+  check_target_spacing(step.resample, package.contract());
   if (const auto features = perceptual_network(step)) host.registry().component(features->component);
   if (step.model_is_made) check_lora(step.node, package);
   case_bytes(step.node, host);

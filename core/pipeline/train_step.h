@@ -23,6 +23,7 @@ struct TrainStep {
   bool model_is_made = true;   ///< else an earlier step will make it, and `model` is what the pipeline tells of it
   std::filesystem::path data;  ///< the folder, with "@step" replaced by that step's
   ConfigNode split;            ///< the step whose "split" or "validation" counts: that of "data": "@step", or this one
+  ConfigNode resample;         ///< the same of "resample_mm"
   std::uint64_t seed = 0;
   Group* group = &Alone::instance();  ///< the processes that train together
 };

@@ -8,7 +8,10 @@
 #include "core/tensor/finite.h"
 #include "core/volume/grid_difference.h"
 
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
+
+#include <set>
 
 namespace medgen {
 namespace {
@@ -47,6 +50,15 @@ TrainingCase unpacked(const TensorMap& entry) {
   return loaded;
 }
 
+/// A warning of what is too small for the voxels that a map was brought to.
+std::vector<std::string> lost_labels(const Volume& before, const Volume& after) {
+  if (before.size() == after.size()) return {};
+  std::set<std::int64_t> lost = label_ids(before.voxels());
+  for (const std::int64_t id : label_ids(after.voxels())) lost.erase(id);
+  if (lost.empty()) return {};
+  return {fmt::format("no voxel is left of label {} after \"resample_mm\"", fmt::join(lost, ", "))};
+}
+
 }  // namespace
 
 std::size_t TrainingCase::bytes() const {
@@ -63,12 +75,13 @@ TrainingCase CaseReader::read(const Case& entry) const {
     if (!options_.cache) return read_files(entry);
     std::vector<std::filesystem::path> files = maps ? std::vector<std::filesystem::path>{} : entry.images;
     if (entry.label) files.push_back(*entry.label);
-    const std::string key = cache_key(files, "training case 1\n" + options_.contract_text + text_of(options_.body));
+    const std::string key = cache_key(
+        files, "training case 1\n" + options_.spacing.text() + options_.contract_text + text_of(options_.body));
     return unpacked(options_.cache->get(key, [&] { return packed(read_files(entry)); }));
   }();
   if (const auto problem = multiple_problem(crop_size(options_.crop, loaded.image.size()), options_.multiple_of))
     throw DataError("{}: its {}, as the networks need; give a \"crop\" that is", entry.name, *problem);
-  loaded.identity = entry.name + '\n' + loaded.identity;
+  loaded.identity = entry.name + '\n' + options_.spacing.text() + loaded.identity;
   if (options_.index_labels) loaded.index.emplace(*loaded.label);
   return loaded;
 }
@@ -76,30 +89,29 @@ TrainingCase CaseReader::read(const Case& entry) const {
 TrainingCase CaseReader::read_files(const Case& entry) const {
   const DataContract& contract = options_.contract;
   if (contract.makes_labels()) return read_map(entry);
-  const Volume image = reorient(read_volume(entry.images.front()), contract.orientation);
-  if (const auto bad = count_non_finite(image.voxels()); bad > 0)
+  const Volume file = reorient(read_volume(entry.images.front()), contract.orientation);
+  if (const auto bad = count_non_finite(file.voxels()); bad > 0)
     throw DataError("{}: the image has {} voxels that are NaN or infinite", entry.name, bad);
+  const Volume image = options_.spacing.image(file, entry.name);
   contract.check_spacing(image.geometry(), entry.name);
   const IntensityTransform intensity = contract.intensity.for_input(image.voxels());
   TrainingCase loaded{
-      image.with_voxels(scaled(intensity, image.voxels())), std::nullopt, std::nullopt, identity_of(image), {}};
-  if (entry.label) loaded.label = read_label(entry, image, loaded);
+      image.with_voxels(scaled(intensity, image.voxels())), std::nullopt, std::nullopt, identity_of(file), {}};
+  if (entry.label) loaded.label = read_label(entry, file, loaded);
   return loaded;
 }
 
 /// For a model that makes label maps: the map is what it sees, and the image is not read.
 TrainingCase CaseReader::read_map(const Case& entry) const {
-  const Volume label = reorient(as_labels(read_volume(*entry.label)), options_.contract.orientation);
+  const Volume file = reorient(as_labels(read_volume(*entry.label)), options_.contract.orientation);
+  const Volume label = options_.spacing.label(file, entry.name);
   options_.contract.check_spacing(label.geometry(), entry.name);
-  options_.contract.check_labels(label, entry.name);
-  return {label.with_voxels(label.voxels().to(DType::F32)),
-          label.with_voxels(label.voxels().to(DType::I32)),
-          std::nullopt,
-          identity_of(label),
-          {}};
+  options_.contract.check_labels(file, entry.name);
+  return {label.with_voxels(label.voxels().to(DType::F32)), label.with_voxels(label.voxels().to(DType::I32)),
+          std::nullopt, identity_of(file), lost_labels(file, label)};
 }
 
-/// On the image's grid.
+/// On the image's grid, and then at the voxel size that all are brought to.
 Volume CaseReader::read_label(const Case& entry, const Volume& image, TrainingCase& loaded) const {
   Volume label = reorient(as_labels(read_volume(*entry.label)), options_.contract.orientation);
   if (const auto difference = grid_difference(image.geometry(), label.geometry(), "the label map")) {
@@ -108,10 +120,12 @@ Volume CaseReader::read_label(const Case& entry, const Volume& image, TrainingCa
   }
   options_.contract.check_labels(label, entry.name);
   if (options_.body) label = with_body(image, label, *options_.body);
-  if (auto warning = options_.contract.labels_warning(label_ids(label.voxels())))
+  Volume fitted = options_.spacing.label(image.with_voxels(label.voxels().to(DType::I32)), entry.name);
+  if (auto warning = options_.contract.labels_warning(label_ids(fitted.voxels())))
     loaded.warnings.push_back(*std::move(warning));
+  for (std::string& warning : lost_labels(label, fitted)) loaded.warnings.push_back(std::move(warning));
   loaded.identity += identity_of(label);
-  return image.with_voxels(label.voxels().to(DType::I32));
+  return fitted;
 }
 
 }  // namespace medgen

@@ -5,6 +5,7 @@
 #include "core/data/case_cache.h"
 #include "core/io/dataset.h"
 #include "core/pipeline/contract.h"
+#include "core/pipeline/target_spacing.h"
 #include "core/volume/body.h"
 
 #include <cstddef>
@@ -35,6 +36,7 @@ struct CaseOptions {
   std::int64_t multiple_of = 1;      ///< what the axes of a patch have to be for the networks
   std::optional<BodyRule> body;      ///< what label maps get
   std::shared_ptr<CaseCache> cache;  ///< may be null
+  TargetSpacing spacing;
 };
 
 /// Reads cases, or finds them in the cache. Thread: any.

@@ -19,7 +19,7 @@ Size3 middle_corner(const CropOptions& crop, const Size3& whole) {
 
 CaseReader reader_for(const DataContract& contract, const PatchOptions& patches, const TrainingDataOptions& options) {
   return CaseReader({contract, options.contract_text, options.needs_labels, patches.needs_labels(), patches.crop,
-                     patches.multiple_of, options.body, options.cache});
+                     patches.multiple_of, options.body, options.cache, options.spacing});
 }
 
 }  // namespace
@@ -86,7 +86,7 @@ void TrainingData::warn_of_spacings(const RunObserver& observer) const {
     observer.say(
         LogLevel::Warning,
         fmt::format("voxels of the cases differ in size: {:.3g} to {:.3g} mm along {}, and the model's \"data\" "
-                    "has no \"spacing_mm\" to keep them apart; resample the data unless that is meant",
+                    "has no \"spacing_mm\" to keep them apart; give the step \"resample_mm\" unless that is meant",
                     (*least)[axis], (*most)[axis], "xyz"[axis]));
     return;
   }

@@ -26,6 +26,7 @@ struct TrainingDataOptions {
   std::uint64_t most_bytes = std::numeric_limits<std::uint64_t>::max();  ///< of cases in memory
   std::shared_ptr<CaseCache> cache;                                      ///< may be null
   std::string contract_text;                                             ///< for the keys of the cache
+  TargetSpacing spacing;                                                 ///< of all cases
 };
 
 /// Labelled images of a data folder as a model sees them: in its orientation, intensities scaled by its contract. Every

@@ -7,6 +7,7 @@
 #include <array>
 #include <cctype>
 #include <cmath>
+#include <optional>
 #include <set>
 
 namespace medgen {
@@ -31,6 +32,34 @@ struct Measured {
     }
   }
 };
+
+double rounded(double value) {
+  return std::round(value * 1000) / 1000;
+}
+
+/// The middle voxel size, where they differ by more than a tenth: as a training warns of.
+std::optional<Vec3> common_spacing(const Measured& measured) {
+  constexpr double kAlike = 1.1;
+  Vec3 middle{};
+  bool mixed = false;
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const Spread spread = spread_of(measured.spacing[axis]);
+    middle[axis] = rounded(spread.median);
+    mixed = mixed || spread.maximum > kAlike * spread.minimum;
+  }
+  return mixed ? std::optional(middle) : std::nullopt;
+}
+
+/// What is measured when every case has this voxel size.
+void bring_to(const Vec3& spacing_mm, Measured& measured) {
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    for (std::size_t i = 0; i < measured.size[axis].size(); ++i) {
+      double& spacing = measured.spacing[axis][i];
+      measured.size[axis][i] = std::max(1.0, std::round(measured.size[axis][i] * spacing / spacing_mm[axis]));
+      spacing = spacing_mm[axis];
+    }
+  }
+}
 
 /// As much of the middle case as networks that halve several times can take, at most 128^3 voxels in all.
 std::array<std::int64_t, 3> crop_of(const Measured& measured) {
@@ -65,10 +94,6 @@ std::string modality_of(const Survey& survey, const Measured& measured) {
 Json intensity_of(const std::string& modality) {
   if (modality == "ct") return {{"kind", "window"}, {"low", -1000}, {"high", 1000}};
   return {{"kind", "percentile"}, {"low", 0}, {"high", 99.5}};
-}
-
-double rounded(double value) {
-  return std::round(value * 1000) / 1000;
 }
 
 /// A tenth more than what was seen.
@@ -120,8 +145,10 @@ void add_labels(Json& data, const Survey& survey) {
 
 Json suggestion(const Survey& survey) {
   constexpr double kFractions = 50;  // below, whole numbers would be steps that one sees
-  const Measured measured(survey);
+  Measured measured(survey);
   if (measured.minimum.empty()) return Json::object();
+  const std::optional<Vec3> resample = common_spacing(measured);
+  if (resample) bring_to(*resample, measured);
   const std::string modality = modality_of(survey, measured);
   Json data = Json::object();
   if (!modality.empty()) data["modality"] = modality;
@@ -130,7 +157,9 @@ Json suggestion(const Survey& survey) {
   data["intensity"] = intensity_of(modality);
   add_labels(data, survey);
   data["output"] = spread_of(measured.high).median < kFractions && modality != "ct" ? "float32" : "int16";
-  return {{"crop", crop_of(measured)}, {"crop_at", "random"}, {"data", std::move(data)}};
+  Json step = {{"crop", crop_of(measured)}, {"crop_at", "random"}, {"data", std::move(data)}};
+  if (resample) step["resample_mm"] = *resample;
+  return step;
 }
 
 }  // namespace medgen

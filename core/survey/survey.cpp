@@ -77,9 +77,11 @@ void tell_mixed_spacing(const std::vector<CaseFacts>& cases, std::vector<Finding
     mixed.push_back(fmt::format("{} {:.3g} to {:.3g} mm", "xyz"[axis], spread.minimum, spread.maximum));
   }
   if (mixed.empty()) return;
-  findings.push_back({Severity::Warning, "",
-                      fmt::format("voxel sizes differ: {}; a model learns them only where it is told of the spacing",
-                                  fmt::join(mixed, ", "))});
+  findings.push_back(
+      {Severity::Warning, "",
+       fmt::format("voxel sizes differ: {}; a model learns them only where it is told of the spacing, else "
+                   "\"resample_mm\" of the train step makes them one",
+                   fmt::join(mixed, ", "))});
 }
 
 void tell_missing_labels(const Survey& survey, std::vector<Finding>& findings) {

@@ -191,7 +191,9 @@ TEST_CASE("survey: mixed grids and 4D images are warned of", "[unit][survey]") {
   const Survey result = data.look();
   REQUIRE(result.ok());
   REQUIRE(warns(result, "", "orientations differ: LPS 1, RAS 2"));
-  REQUIRE(warns(result, "", "voxel sizes differ: z 1 to 5 mm"));
+  REQUIRE(warns(result, "",
+                "voxel sizes differ: z 1 to 5 mm; a model learns them only where it is told of the spacing, else "
+                "\"resample_mm\""));
   REQUIRE(warns(result, "c", "4D, with 2 channels"));
   REQUIRE(result.cases[2].intensities.size() == 2);
 }
@@ -257,6 +259,27 @@ TEST_CASE("suggestion: a contract that the data fit, from the usable cases", "[u
   REQUIRE(json["data"]["labels"] == Json({{"liver", 1}, {"tumour", 9}}));
   REQUIRE(json["data"]["expected_labels"] == Json({1}));
   REQUIRE(json["data"]["output"] == "int16");
+}
+
+TEST_CASE("suggestion: mixed voxel sizes are brought to the middle one", "[unit][survey]") {
+  const Plain data;
+  for (const double thick : {1.0, 2.0, 4.0}) {
+    const Affine<Ras> affine = Affine<Ras>::from_spacing({1, 1, thick});
+    data.add(fmt::format("z{}", thick), ramp(affine), halves<std::uint8_t>(1, affine));
+  }
+  const Json json = suggestion(data.look());
+  REQUIRE(json["resample_mm"] == Json({1.0, 1.0, 2.0}));
+  REQUIRE(json["crop"] == Json({16, 16, 32}));  // of 20, 30 and 20, 40, 80
+  REQUIRE(json["data"]["spacing_mm"]["maximum"] == Json({1.1, 1.1, 2.2}));
+}
+
+TEST_CASE("suggestion: voxel sizes that are nearly alike stay", "[unit][survey]") {
+  const Plain data;
+  for (const double thick : {1.0, 1.09}) {
+    const Affine<Ras> affine = Affine<Ras>::from_spacing({1, 1, thick});
+    data.add(fmt::format("z{}", thick), ramp(affine), halves<std::uint8_t>(1, affine));
+  }
+  REQUIRE_FALSE(suggestion(data.look()).contains("resample_mm"));
 }
 
 TEST_CASE("suggestion: CT is known by its air, fractions by their range", "[unit][survey]") {
