@@ -16,6 +16,12 @@ namespace {
 
 constexpr std::array<const char*, 3> kGridConditions = {"spacing_mm", "size", "samples"};
 
+constexpr const char* kGridIsTold = "is not yours to give: medgen tells conditioners the grid of each sample";
+
+bool is_grid_condition(const std::string& name) {
+  return std::find(kGridConditions.begin(), kGridConditions.end(), name) != kGridConditions.end();
+}
+
 /// "io.functions.encode" of a conditioner; nothing when it only works at every step.
 std::optional<Json> encode_io(const ComponentSpec& spec, const Registry& registry) {
   const Json io = Json::parse(registry.component(spec.component).io);
@@ -33,10 +39,13 @@ std::optional<std::vector<std::string>> known_conditions(const ModelPackage& pac
     if (!encode->contains("params")) return std::nullopt;
     for (const auto& [name, about] : encode->at("params").items()) known.push_back(name);
   }
-  std::erase_if(known, [](const std::string& name) {
-    return std::find(kGridConditions.begin(), kGridConditions.end(), name) != kGridConditions.end();
-  });
+  std::erase_if(known, is_grid_condition);
   return known;
+}
+
+std::string not_among(const std::string& name, const ModelPackage& package, const std::vector<std::string>& known) {
+  return fmt::format("is no condition of model '{}'{}; it takes: {}", package.name(), did_you_mean(name, known),
+                     known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", ")));
 }
 
 }  // namespace
@@ -45,8 +54,7 @@ void check_no_grid_conditions(const ConfigNode& step) {
   if (!step.contains("conditions")) return;
   const ConfigNode conditions = step.at("conditions");
   for (const char* key : kGridConditions) {
-    if (conditions.contains(key))
-      conditions.at(key).fail("is not yours to give: medgen tells conditioners the grid of each sample");
+    if (conditions.contains(key)) conditions.at(key).fail("{}", kGridIsTold);
   }
 }
 
@@ -61,10 +69,16 @@ void check_conditions(const ConfigNode& step, const ModelPackage& package, const
   known.insert(known.end(), of_masks->begin(), of_masks->end());
   for (const auto& [key, value] : step.at("conditions").members()) {
     if (std::find(known.begin(), known.end(), key) != known.end()) continue;
-    throw ConfigError("{}: {} is no condition of model '{}'{}; it takes: {}", value.where_key(), value.path(),
-                      package.name(), did_you_mean(key, known),
-                      known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", ")));
+    throw ConfigError("{}: {} {}", value.where_key(), value.path(), not_among(key, package, known));
   }
+}
+
+std::optional<std::string> condition_problem(const std::string& name, const ModelPackage& package,
+                                             const Registry& registry) {
+  if (is_grid_condition(name)) return kGridIsTold;
+  const auto known = known_conditions(package, registry);
+  if (!known || std::find(known->begin(), known->end(), name) != known->end()) return std::nullopt;
+  return not_among(name, package, *known);
 }
 
 Json conditions_taken(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {

@@ -6,6 +6,9 @@
 #include "core/pipeline/model.h"
 #include "core/plugin/registry.h"
 
+#include <optional>
+#include <string>
+
 namespace medgen {
 
 /// Scalars that the host itself gives to conditioners, out of the grid of the sample: a user's own are refused.
@@ -18,6 +21,10 @@ void check_no_grid_conditions(const ConfigNode& step);
 /// @param masks  the model that makes the label maps, whose conditions the step may give too
 void check_conditions(const ConfigNode& step, const ModelPackage& package, const Registry& registry,
                       const ModelPackage* masks = nullptr);
+
+/// Why a user cannot give a condition of this name to the model, as the end of a message; nothing when it can be given.
+std::optional<std::string> condition_problem(const std::string& name, const ModelPackage& package,
+                                             const Registry& registry);
 
 /// The conditions of a step that this model's conditioners take, a JSON object.
 Json conditions_taken(const ConfigNode& step, const ModelPackage& package, const Registry& registry);

@@ -206,10 +206,14 @@ Volume GenerateSource::image_for(std::size_t source, const Volume& mask, const R
 
 bool GenerateSource::joins(const std::vector<Case>& batch, const Case& next) const {
   const Case& last = batch.back();
-  // One spacing for the whole batch: conditions are scalars of the call.
+  // One spacing, and one of every other condition, for the whole batch: they are scalars of the call.
   return static_cast<int>(batch.size()) < options_.batch && next.index == last.index + 1 &&
-         next.grid.shape() == last.grid.shape() &&
+         next.grid.shape() == last.grid.shape() && conditions(next) == conditions(last) &&
          next.grid.oriented().affine.spacing_mm() == last.grid.oriented().affine.spacing_mm();
+}
+
+const std::string& GenerateSource::conditions(const Case& item) const {
+  return options_.conditions_of_each.empty() ? options_.conditions_json : options_.conditions_of_each.at(item.index);
 }
 
 SampleRequest GenerateSource::request(const std::vector<Case>& batch) const {
@@ -225,7 +229,8 @@ SampleRequest GenerateSource::request(const std::vector<Case>& batch) const {
   request.batched_guidance = options_.batched_guidance;
   request.timesteps = options_.timesteps;
   request.threads = static_cast<unsigned>(host_.options().threads);
-  Json params = options_.conditions_json.empty() ? Json::object() : Json::parse(options_.conditions_json);
+  const std::string& conditions = this->conditions(batch.front());
+  Json params = conditions.empty() ? Json::object() : Json::parse(conditions);
   params["spacing_mm"] = grid.oriented().affine.spacing_mm();
   params["size"] = grid.oriented().size;
   params["samples"] = batch.size();

@@ -25,6 +25,7 @@ struct GenerateOptions {
   bool keep_outside = true;              ///< images: where the mask is 0, the result is the image itself
   bool beyond_contract = false;          ///< masks and grids outside the model's contract are used, with a warning
   std::string conditions_json;           ///< scalars for the conditioners, a JSON object
+  std::vector<std::string> conditions_of_each;  ///< of each sample, in place of `conditions_json`; may be empty
 };
 
 /// Samples of a model: one for each mask (times count), or `count` on a given grid. The noise of a sample is a function
@@ -58,6 +59,7 @@ class GenerateSource : public SampleSource {
   bool joins(const std::vector<Case>& batch, const Case& next) const;
   void make_batch(const std::vector<Case>& batch, const RunObserver& observer, const Sink& sink);
   SampleRequest request(const std::vector<Case>& batch) const;
+  const std::string& conditions(const Case& item) const;
   Volume decode(const Tensor& latent, const Case& item, const RunObserver& observer) const;
   Volume inpainted(const Tensor& values, const Case& item) const;
   Sample finish(const Case& item, Volume image) const;

@@ -12,9 +12,9 @@ namespace medgen {
 namespace {
 
 // The keys of steps whose values are paths.
-constexpr std::array<const char*, 13> kPathKeys = {"generate", "encode", "decode",  "train", "import",
-                                                   "mask",     "image",  "latent",  "to",    "perceptual",
-                                                   "data",     "cache",  "adapters"};
+constexpr std::array<const char*, 14> kPathKeys = {
+    "generate", "encode", "decode",     "train", "import", "mask",     "image",
+    "latent",   "to",     "perceptual", "data",  "cache",  "adapters", "case_conditions"};
 
 /// `../labels/x.nii.gz` as seen from the new folder. Patterns are paths too.
 std::string moved(const std::string& path, const std::filesystem::path& from, const std::filesystem::path& to) {

@@ -43,7 +43,7 @@ Json deciding(const ConfigNode& step) {
   Json options = step.json();
   for (const char* key :
        {"to", "data", "train", "loader", "checkpoint_every", "log_every", "minutes", "weights_type", "cache", "split",
-        "validation", "samples", "skip_bad", "keep", "watch", "resample_mm"})
+        "validation", "samples", "skip_bad", "keep", "watch", "resample_mm", "case_conditions"})
     options.erase(key);
   if (options.contains("perceptual")) options["perceptual"].erase("weights");  // what they hold is in the identity
   if (options.contains("validate")) options["validate"].erase("patience");
@@ -107,6 +107,7 @@ void check_compressor_keys(const ConfigNode& step) {
   };
   refuse("with", !step.at("with").json().empty());
   refuse("loss_weights", step.contains("loss_weights"));
+  refuse("case_conditions", step.contains("case_conditions"));
   refuse("latent_scale", step.at("latent_scale").is_number());
 }
 

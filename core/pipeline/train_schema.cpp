@@ -80,6 +80,8 @@ constexpr const char* kSchema = R"json({
     "warmup": {"type": "integer", "minimum": 0, "default": 0},
     "options": {"type": "object", "default": {}, "description": "for the component's trainer: optimiser, EMA, losses (medgen describe)"},
     "conditions": {"type": "object", "default": {}, "description": "scalars for the conditioners"},
+    "case_conditions": {"type": "string", "minLength": 1,
+                        "description": "for a denoiser: table with a heading case,CONDITION,... and a line for each case; goes before \"conditions\""},
     "loss_weights": {"type": "object", "minProperties": 1, "additionalProperties": {"type": "number", "minimum": 0},
                      "description": "for a denoiser: how much the voxels of a label count, {\"hepatic tumor\": 100}; others count 1"},
     "latent_scale": {"oneOf": [{"const": "measure"}, {"type": "number", "exclusiveMinimum": 0}], "default": "measure",

@@ -4,6 +4,7 @@
 #include "core/base/file.h"
 #include "core/config/json.h"
 #include "core/config/paths.h"
+#include "core/pipeline/case_conditions.h"
 #include "core/pipeline/conditions.h"
 #include "core/pipeline/model.h"
 #include "core/pipeline/package_writer.h"
@@ -81,6 +82,8 @@ class TrainRun {
     check_lora(step_.node, package_);
     PatchOptions patches = PatchOptions::read(step_.node, package_.contract().labels, step_.seed);
     check_target_spacing(step_.resample, package_.contract());
+    conditions_ = CaseConditions::read(step_.node);
+    conditions_.check_columns(package_, host_.registry());
     loss_weights_ = LossWeights::read(step_.node, package_.contract().labels);
     if (patches.augment) tell(mirror_warning(*patches.augment, package_.contract().labels));
     open_parts();
@@ -90,6 +93,7 @@ class TrainRun {
     Trainer trainer(learner_, peers_, step_.node.at("options").with_value(trainer_options(step_, host_)), step_.seed);
     data_.emplace(step_.data, package_.contract(), patches, data_options(), observer_);
     batches_.emplace(*data_, parts_, batch_options());
+    batches_->check_case_conditions(observer_);
     latent_scale_ = role_ == "denoiser" ? scale() : package_.latent_scale();
     if (batches_->validation_rows() > 0 && !trainer.can_evaluate())
       step_.node.at("component").fail("cannot be validated: {} has no evaluate; hold no cases out", learner_->id());
@@ -142,18 +146,18 @@ class TrainRun {
     options.most_bytes = case_bytes(step_.node, host_, step_.group->local_size());
     options.cache = cache_;
     options.body = body_rule(step_.node, package_.contract());
+    options.spacing = TargetSpacing::read(step_.resample);
     options.contract_text = dump_compact(package_.json().value("data", Json::object()));
     return options;
   }
 
   BatchOptions batch_options() const {
-    options.spacing = TargetSpacing::read(step_.resample);
     const ConfigNode& node = step_.node;
     const ValidateOptions validate = ValidateOptions::read(node);
     BatchOptions options;
     options.share = share_;
     options.seed = step_.seed;
-    options.conditions_json = dump_compact(node.at("conditions").json());
+    options.conditions = conditions_;
     options.loss_weights = loss_weights_;
     options.null_conditions = node.at("options").contains("contrast");  // the trainer compares label maps with them
     options.loader.threads = node.at("loader").get<unsigned>("threads");
@@ -170,8 +174,7 @@ class TrainRun {
   std::string encoding() const {
     Json text = {{"medgen", MEDGEN_VERSION},
                  {"precision", static_cast<int>(host_.options().precision)},
-                 {"data", package_.json().value("data", Json::object())},
-                 {"conditions", step_.node.at("conditions").json()}};
+                 {"data", package_.json().value("data", Json::object())}};
     if (step_.node.contains("loss_weights")) text["loss_weights"] = step_.node.at("loss_weights").json();
     text["null_conditions"] = step_.node.at("options").contains("contrast");
     if (step_.node.contains("crop")) text["crop"] = step_.node.at("crop").json();
@@ -226,6 +229,7 @@ class TrainRun {
   Json identity() const {
     Json identity = {{"seed", step_.seed}, {"data", data_->fingerprint()}, {"model", content_hash(package_.json())}};
     if (const auto features = perceptual_network(step_)) identity["perceptual"] = sha256_file(features->weights);
+    if (conditions_.has_table()) identity["case_conditions"] = conditions_.fingerprint(data_->names());
     return identity;
   }
 
@@ -254,7 +258,7 @@ class TrainRun {
     options.step = step_.name;
     options.count = step_.node.at("samples").get<std::size_t>("count");
     options.steps = step_.node.at("samples").get<int>("steps", 0);
-    options.conditions_json = dump_compact(step_.node.at("conditions").json());
+    options.conditions = conditions_;
     options.seed = step_.seed;
     options.folder = training_folder(step_) / "samples";
     return make_training_sample(package_.with_learnt(learnt(trainer), latent_scale_), role_ == "compressor", *data_,
@@ -312,6 +316,8 @@ class TrainRun {
       training["perceptual"]["weights"] = features->weights.filename().string();
     if (const TargetSpacing spacing = TargetSpacing::read(step_.resample); !spacing.empty())
       training["resample_mm"] = spacing.json();
+    if (conditions_.has_table())
+      training["case_conditions"] = resolve_path(step_.node.at("case_conditions")).filename().string();
     training["cases"] = data_->training().size();
     training["seed"] = step_.seed;
     training["medgen_version"] = MEDGEN_VERSION;
@@ -353,6 +359,7 @@ class TrainRun {
   TrainingParts parts_;
   std::optional<TrainingData> data_;
   LossWeights loss_weights_;
+  CaseConditions conditions_;
   std::optional<TrainingBatches> batches_;  ///< of the data and parts, which outlive it
   double latent_scale_ = 1.0;
 };
@@ -363,7 +370,14 @@ void check_training_data(const TrainStep& step) {
   CacheOptions::read(step.node);
   const SplitOptions split = SplitOptions::read(step.split, step.seed);
   check_validation(step.node, split);
-  if (std::filesystem::exists(step.data)) split_cases(open_dataset(step.data).cases, split);
+  if (!std::filesystem::exists(step.data)) return;
+  const Dataset dataset = open_dataset(step.data);
+  const Split parts = split_cases(dataset.cases, split);
+  std::vector<std::string> names;
+  for (const auto* part : {&parts.train, &parts.validation}) {
+    for (const std::size_t index : *part) names.push_back(dataset.cases[index].name);
+  }
+  CaseConditions::read(step.node).check_cases(names);
 }
 
 void check_train_step(const TrainStep& step, Host& host) {
@@ -372,6 +386,7 @@ void check_train_step(const TrainStep& step, Host& host) {
   check_conditions(step.node, package, host.registry());
   check_train_keys(step.node, package, host.registry());
   check_target_spacing(step.resample, package.contract());
+  CaseConditions::read(step.node).check_columns(package, host.registry());
   if (const auto features = perceptual_network(step)) host.registry().component(features->component);
   if (step.model_is_made) check_lora(step.node, package);
   case_bytes(step.node, host);

@@ -101,7 +101,8 @@ std::shared_ptr<const Encoded> TrainingBatches::encoded_still(std::size_t number
                                                               const std::function<TrainingData::Item()>& item) {
   return encoded_.get(number, [&] {
     if (!options_.cache) return encode(item());
-    const std::string key = sha256(fmt::format("encoded 1\n{}\n{}", options_.encoding, data_.identity(number)));
+    const std::string key = sha256(fmt::format("encoded 1\n{}\n{}\n{}", options_.encoding,
+                                               options_.conditions.of(data_.name(number)), data_.identity(number)));
     return unpacked(options_.cache->get(key, [&] { return packed(encode(item())); }));
   });
 }
@@ -180,28 +181,51 @@ double TrainingBatches::time(const Tensor& x0, double u) const {
 }
 
 TensorMap TrainingBatches::conditions_of(const TrainingData::Item& item, std::uint32_t flags) const {
-  Json params = Json::parse(options_.conditions_json);
+  const std::string& name = data_.name(item.number);
+  Json params = Json::parse(options_.conditions.of(name));
   params["spacing_mm"] = item.spacing_mm;
   CallContext context;
   context.flags = flags;
   TensorMap known = {{"image", item.image}};
   if (!item.mask.empty()) known["mask"] = item.mask;
   TensorMap made;
-  for (const auto& conditioner : parts_.conditioners) {
-    if (!conditioner->has_encode()) continue;
-    for (auto& [name, tensor] : conditioner->encode(context, {known, params.dump()})) made[name] = known[name] = tensor;
+  try {
+    for (const auto& conditioner : parts_.conditioners) {
+      if (!conditioner->has_encode()) continue;
+      for (auto& [of, tensor] : conditioner->encode(context, {known, params.dump()})) made[of] = known[of] = tensor;
+    }
+  } catch (const PluginError& error) {
+    throw PluginError("{}: {}", options_.conditions.describe(name), error.what());
   }
   return made;
 }
 
+void TrainingBatches::check_case_conditions(const RunObserver& observer) const {
+  if (!options_.conditions.has_table()) return;
+  std::set<std::string> seen;
+  const auto is_new = [&](std::size_t number) {
+    observer.check_cancelled();
+    return seen.insert(options_.conditions.of(data_.name(number))).second;
+  };
+  for (std::uint64_t draw = 0; draw < data_.training().size(); ++draw) {  // the first round
+    if (is_new(data_.case_of(draw))) conditions_of(data_.item(draw), 0);
+  }
+  for (std::size_t i = 0; i < validation_cases(); ++i) {
+    const std::size_t number = data_.validation()[i];
+    if (is_new(number)) conditions_of(data_.still_item(number), 0);
+  }
+}
+
+std::size_t TrainingBatches::validation_cases() const {
+  return std::min(options_.validation_cases, data_.validation().size());
+}
+
 std::size_t TrainingBatches::validation_rows() const {
-  const std::size_t cases = std::min(options_.validation_cases, data_.validation().size());
-  return parts_.scheduler ? cases * options_.validation_times : cases;
+  return parts_.scheduler ? validation_cases() * options_.validation_times : validation_cases();
 }
 
 TensorMap TrainingBatches::validation_row(std::size_t row) {
-  const std::size_t cases = std::min(options_.validation_cases, data_.validation().size());
-  const std::size_t number = data_.validation()[row % cases];
+  const std::size_t number = data_.validation()[row % validation_cases()];
   if (!parts_.scheduler) return {{"x", data_.still_item(number).image}};
   const double u = (static_cast<double>(row) + 0.5) / static_cast<double>(validation_rows());
   const auto known = encoded_still(number, [&] { return data_.still_item(number); });

@@ -7,6 +7,7 @@
 #include "core/component/scheduler.h"
 #include "core/config/node.h"
 #include "core/data/made_ahead.h"
+#include "core/pipeline/case_conditions.h"
 #include "core/pipeline/encoded_cases.h"
 #include "core/pipeline/loss_weights.h"
 #include "core/pipeline/training_data.h"
@@ -29,7 +30,7 @@ struct TrainingParts {
 struct BatchOptions {
   BatchShare share;  ///< the rows of every batch that this process makes
   std::uint64_t seed = 0;
-  std::string conditions_json = "{}";  ///< scalars for the conditioners
+  CaseConditions conditions;
   LossWeights loss_weights;
   bool null_conditions = false;      ///< also what they are in the null condition of guidance, as "null/<name>"
   PrefetchOptions loader;            ///< in patches
@@ -45,6 +46,9 @@ class TrainingBatches {
  public:
   /// @param data, parts  outlive this.
   TrainingBatches(const TrainingData& data, const TrainingParts& parts, BatchOptions options);
+
+  /// Whether the conditioners take what the table of conditions says, one case of each kind. @throws Error at its line.
+  void check_case_conditions(const RunObserver& observer) const;
 
   /// 1 / standard deviation of the latents of some cases. @throws DataError when they do not vary, Cancelled.
   double measure_latent_scale(const RunObserver& observer);
@@ -80,6 +84,7 @@ class TrainingBatches {
   std::shared_ptr<const Encoded> encoded(std::uint64_t draw);
   std::shared_ptr<const Encoded> encoded_still(std::size_t number, const std::function<TrainingData::Item()>& item);
   TensorMap conditions_of(const TrainingData::Item& item, std::uint32_t flags) const;
+  std::size_t validation_cases() const;
 
   const TrainingData& data_;
   const TrainingParts& parts_;

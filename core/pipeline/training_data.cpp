@@ -92,6 +92,12 @@ void TrainingData::warn_of_spacings(const RunObserver& observer) const {
   }
 }
 
+std::vector<std::string> TrainingData::names() const {
+  std::vector<std::string> names;
+  for (std::size_t number = 0; number < store_.size(); ++number) names.push_back(name(number));
+  return names;
+}
+
 std::size_t TrainingData::case_of(std::uint64_t draw) const {
   return training_[rounds_->at(draw)];
 }
@@ -105,10 +111,12 @@ Size3 TrainingData::corner_of(const TrainingCase& loaded, std::uint64_t draw) co
 
 TrainingData::Item TrainingData::item(std::uint64_t draw) const {
   if (patches_.lie_still()) return still_item(case_of(draw));
-  const std::shared_ptr<const TrainingCase> loaded = store_.get(case_of(draw));
+  const std::size_t number = case_of(draw);
+  const std::shared_ptr<const TrainingCase> loaded = store_.get(number);
   const Size3 size = crop_size(patches_.crop, loaded->image.size());
   return item_of(augment({loaded->image, loaded->label}, corner_of(*loaded, draw), size,
-                         patches_.augment.value_or(AugmentOptions()), patches_.seed, draw));
+                         patches_.augment.value_or(AugmentOptions()), patches_.seed, draw),
+                 number);
 }
 
 Patch TrainingData::still_patch(std::size_t number) const {
@@ -119,12 +127,13 @@ Patch TrainingData::still_patch(std::size_t number) const {
 }
 
 TrainingData::Item TrainingData::still_item(std::size_t number) const {
-  return item_of(still_patch(number));
+  return item_of(still_patch(number), number);
 }
 
-TrainingData::Item TrainingData::item_of(const Patch& patch) const {
+TrainingData::Item TrainingData::item_of(const Patch& patch, std::size_t number) const {
   const ModelGrid grid(patch.image.geometry(), contract_, 1);
   Item item;
+  item.number = number;
   item.spacing_mm = patch.image.spacing_mm();
   if (patch.label) item.mask = grid.to_model(*patch.label, 0);
   item.image = contract_.makes_labels() ? item.mask.to(DType::F32) : grid.to_model(patch.image, 0);

@@ -37,6 +37,7 @@ class TrainingData {
     Tensor image;  ///< (1, C, spatial...) float32, scaled; of a model that makes label maps the label ids
     Tensor mask;   ///< (1, 1, spatial...) int32; empty where the case has no label map
     Vec3 spacing_mm;
+    std::size_t number = 0;  ///< of the case
   };
 
   /// A case that was left out, and why.
@@ -56,6 +57,9 @@ class TrainingData {
   /// @}
 
   const std::string& name(std::size_t number) const { return store_.name(number); }
+
+  /// Of the cases to learn from and to validate on.
+  std::vector<std::string> names() const;
 
   /// Names of the cases that were not looked at.
   const std::vector<std::string>& test() const { return test_; }
@@ -90,7 +94,7 @@ class TrainingData {
                       const RunObserver& observer) const;
   void warn_of_spacings(const RunObserver& observer) const;
   Size3 corner_of(const TrainingCase& loaded, std::uint64_t draw) const;
-  Item item_of(const Patch& patch) const;
+  Item item_of(const Patch& patch, std::size_t number) const;
 
   DataContract contract_;
   PatchOptions patches_;

@@ -90,7 +90,7 @@ class SampleRun {
     options.steps = options_.steps > 0 ? options_.steps : package_.default_steps();
     options.guidance = package_.default_guidance();
     options.beyond_contract = true;  // patches may be smaller than what the model will be used for
-    options.conditions_json = options_.conditions_json;
+    for (const Made& each : made_) options.conditions_of_each.push_back(options_.conditions.of(each.name));
     const bool masks = std::all_of(made_.begin(), made_.end(), [](const Made& each) { return each.label.has_value(); });
     if (!masks) {
       options.grid = made_.front().real.geometry();

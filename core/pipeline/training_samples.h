@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "core/pipeline/case_conditions.h"
 #include "core/pipeline/model.h"
 #include "core/pipeline/training_data.h"
 #include "core/run/observer.h"
@@ -17,7 +18,7 @@ struct TrainingSampleOptions {
   std::string step;
   std::size_t count = 1;  ///< cases: held-out ones where there are any
   int steps = 0;          ///< of the sampling; 0: the model's own number
-  std::string conditions_json;
+  CaseConditions conditions;
   std::uint64_t seed = 0;
   std::filesystem::path folder;  ///< of the files
 };

@@ -17,7 +17,7 @@ from pathlib import Path
 import nifti
 import tool
 from tool import Case
-from training import MODEL, TrainingCase
+from training import MODEL, WITH_MODALITY, TrainingCase
 
 MPI = ("mpirun was not found", "this medgen was built without MPI")
 
@@ -247,6 +247,15 @@ class Training(TrainingCase):
         self.run_pipeline(self.document("one", **keys))
         self.train(2, self.document("two", **keys))
         self.check_same("one", "two")
+
+    def test_conditions_of_each_case(self):
+        (self.folder / "cases.csv").write_text("case,modality\na,mri_t1\nb,mri_t2\nc,unknown\n")
+        documents = [self.document(to, case_conditions="cases.csv") for to in ("one", "ranks")]
+        for document in documents:
+            document["steps"]["vae"]["train"] = WITH_MODALITY
+        self.run_pipeline(documents[0])
+        self.train(2, documents[1])
+        self.check_same("one", "ranks")
 
     def test_held_out_cases_are_shared(self):
         keys = {"validation": 0.34, "validate": {"every": 2, "times": 3}, "keep": "best",

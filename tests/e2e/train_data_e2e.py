@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What a training makes of its cases: voxel sizes that are brought to one."""
+"""What a training makes of its cases: voxel sizes that are brought to one, and conditions of each case from a table."""
 import json
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import unittest
 
 import nifti
 import tool
-from training import MODEL, SIZE, TrainingCase
+from training import MODEL, SIZE, WITH_MODALITY, TrainingCase
 
 
 class Data(TrainingCase):
@@ -93,6 +93,94 @@ class VoxelSizes(Data):
         self.assertEqual(found["suggested"]["resample_mm"], [1, 1, 1])
         self.assertIn('"resample_mm"', " ".join(each["text"] for each in found["findings"]))
         self.run_pipeline(self.only_vae(resample_mm=found["suggested"]["resample_mm"]))
+
+
+class Modalities(Data):
+    def table(self, *lines, heading="case,modality"):
+        (self.folder / "cases.csv").write_text("\n".join((heading, *lines)) + "\n")
+
+    def document(self, to, **unet):
+        document = super().document(to, **{"iterations": 6, "case_conditions": "cases.csv", "crop": [8, 8, 8], **unet})
+        document["steps"]["vae"]["train"] = WITH_MODALITY
+        return document
+
+    def without_table(self, to, **unet):
+        document = self.document(to, **unet)
+        del document["steps"]["unet"]["case_conditions"]
+        return document
+
+    def test_a_case_has_its_own(self):
+        self.run_pipeline(self.without_table("step", conditions={"modality": "mri_t1"}))
+        self.table("a,mri_t1", "b,T1", "c,9")  # all the same
+        self.run_pipeline(self.document("alike"))
+        self.assertEqual(self.weights("alike"), self.weights("step"))
+        self.table("c,", "a,mri_t1", "d,mri_dwi", "b,")  # leaves it to the step
+        self.run_pipeline(self.document("left", conditions={"modality": "mri_t1"}))
+        self.assertEqual(self.weights("left"), self.weights("step"))
+        self.table("a,mri_t1", "b,mri_t2", "c,unknown")
+        self.run_pipeline(self.document("mixed"))
+        self.assertNotEqual(self.weights("mixed"), self.weights("step"))
+        record = self.record("mixed/model", "unet")
+        self.assertEqual(record["case_conditions"], "cases.csv")
+
+    def test_latents_that_are_kept_know_it(self):
+        keys = {"crop_at": "center", "cache": "cache"}
+        self.table("a,mri_t1", "b,mri_t1", "c,mri_t1")
+        self.run_pipeline(self.document("one", **keys))
+        self.table("a,mri_t1", "b,mri_t2", "c,mri_t1")
+        self.run_pipeline(self.document("two", **keys))
+        self.run_pipeline(self.document("again", crop_at="center"))
+        self.assertEqual(self.weights("two"), self.weights("again"))
+        self.assertNotEqual(self.weights("two"), self.weights("one"))
+
+    def test_held_out_cases_have_their_own(self):
+        keys = {"validation": 0.34, "validate": {"every": 3}, "samples": {"every": 3, "steps": 2}, "loader": {"threads": 0}}
+        self.table("a,mri", "b,mri", "c,mri")
+        self.run_pipeline(self.document("one", **keys))
+        held = self.record("one/model", "unet")["held_out"]["validation"]
+        self.assertEqual(len(held), 1)
+        self.table(*(f"{name},{'mri_t2' if name in held else 'mri'}" for name in "abc"))
+        self.run_pipeline(self.document("other", **keys))
+        self.assertEqual(self.weights("one"), self.weights("other"))  # is not learnt from
+        samples = [(self.folder / to / "model/training/unet/samples" / f"0000006_{held[0]}.nii.gz").read_bytes()
+                   for to in ("one", "other")]
+        losses = [[line["validation_loss"] for line in self.log(to) if "validation_loss" in line] for to in ("one", "other")]
+        self.assertNotEqual(*losses)
+        self.assertNotEqual(*samples)
+
+    def test_a_checkpoint_belongs_to_the_table(self):
+        self.table("a,mri", "b,mri", "c,mri")
+        self.run_pipeline(self.document("out"))
+        self.table("c,mri", "b,mri", "x,mri_t2", "a,mri")  # says the same of these cases
+        self.run_pipeline(self.document("out"))
+        self.table("a,mri", "b,mri_t2", "c,mri")
+        self.fails(self.document("out"), 4, "another training")
+
+    def test_tables_that_are_wrong(self):
+        for lines, texts in ((("a,mri", "b,mri"), ("cases.csv: no line for 1 of 3 cases: c",)),
+                             (("a,mri", "b,mri", "c,mri", "a,mri"), ("cases.csv:5: the case 'a' is in line 2",)),
+                             (("a,mri", "b", "c,mri"), ("cases.csv:3: must be case,modality, not 'b'",))):
+            self.table(*lines)
+            for command in ("plan", "run"):
+                self.fails(self.document("out"), 4, *texts, command=command)
+        self.table("a,1", "b,1", "c,1", heading="case,modalty")
+        self.fails(self.document("out"), 4, "cases.csv:1: the column 'modalty' is no condition", "did you mean 'modality'")
+        self.table("a,1", "b,1", "c,1", heading="case,spacing_mm")
+        self.fails(self.document("out"), 4, "cases.csv:1", "is not yours to give", command="plan")
+        self.assertFalse((self.folder / "out").exists())
+
+    def test_values_that_the_model_does_not_know(self):
+        for value, text in (("mri_t9", "'mri_t9' is unknown"), ("ct", "CT"), ("99", "99 is no code")):
+            self.table("a,mri", f"b,{value}", "c,mri")
+            self.fails(self.document("out"), 5, "cases.csv:3: case b", text)
+            self.assertFalse((self.folder / "out" / "model" / "training" / "unet" / "checkpoint.safetensors").exists())
+
+    def test_a_compressor_takes_none(self):
+        self.table("a,mri", "b,mri", "c,mri")
+        document = self.document("out")
+        document["steps"]["vae"]["case_conditions"] = "cases.csv"
+        for command in ("validate", "run"):
+            self.fails(document, 3, "steps.vae.case_conditions is for a denoiser", command=command)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,14 @@ MODEL = {
         "conditioners": {"labels": LABELS}},
     "data": {"axes": "xyz", "intensity": {"kind": "percentile", "clip": True}, "labels": {"thing": 1}}}
 
+# Without label maps, but with voxel size and modality.
+CONDITIONS = {"component": "maisi.conditions", "config": {"spacing": True, "modality": "mri", "num_class_embeds": 16}}
+WITH_MODALITY = {
+    "components": {**MODEL["components"], "conditioners": {"conditions": CONDITIONS},
+                   "denoiser": {"component": "maisi.unet", "config": {
+                       **UNET, "in_channels": 2, "num_class_embeds": 16, "include_spacing_input": True}}},
+    "data": MODEL["data"], "defaults": {"steps": 2}}
+
 
 class TrainingCase(Case):
     def setUp(self):
