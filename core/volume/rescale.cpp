@@ -19,7 +19,8 @@ struct Taps {
 };
 
 /// A tent round the target voxel's centre: one source voxel wide to each side, as linear interpolation, or one target
-/// voxel where those are larger. Border voxels are repeated.
+/// voxel where those are larger: away from borders what PyTorch's interpolate does with antialias=True. Border voxels
+/// are repeated.
 Taps taps_at(std::int64_t index, double ratio, std::int64_t size) {
   const double centre = ratio * (static_cast<double>(index) + 0.5) - 0.5;
   const double reach = std::max(ratio, 1.0);

@@ -75,8 +75,9 @@ Tensor resample(const Volume& volume, const Size3& size, const Matrix4& map, con
 /// On the grid that `with_spacing` gives: same field of view, exact spacing.
 Volume resample_to_spacing(const Volume& volume, const Vec3& spacing_mm, Interpolation interpolation);
 /// An image on the grid that `with_spacing` gives, as float32. Along axes whose voxels become smaller this is linear
-/// interpolation; where they become larger, each is a mean weighted by a tent as wide as it, so that detail and noise
-/// finer than the new voxels are averaged, not picked (no aliasing). @throws DataError as `with_spacing`.
+/// interpolation; where they become larger, each is a mean weighted by a tent that reaches one new voxel to each side,
+/// so that detail and noise finer than the new voxels are averaged, not picked (no aliasing).
+/// @throws DataError as `with_spacing`.
 Volume rescale(const Volume& image, const Vec3& spacing_mm);
 
 /// Cut or padded around the centre to (x, y, z) voxels, as `with_size` places it. @throws DataError when an axis is not

@@ -223,6 +223,13 @@ TEST_CASE("rescale: larger voxels average, so that a pattern finer than them is 
   CHECK(at(rescale(stripes, {3, 1, 1}), 2, 1, 1) == Approx(50).margin(6));
 }
 
+TEST_CASE("rescale: twice the voxel size has the weights 1 3 3 1, with the border repeated", "[unit][volume]") {
+  const std::vector<float> line = {0, 8, 16, 80};
+  const Volume coarse = rescale(Volume(Tensor::from<float>(line, {1, 1, 4}), Affine<Ras>()), {2, 1, 1});
+  CHECK(at(coarse, 0, 0, 0) == (3 * 8 + 16) / 8.0);
+  CHECK(at(coarse, 1, 0, 0) == (8 + 3 * 16 + 3 * 80 + 80) / 8.0);
+}
+
 TEST_CASE("rescale: constants and, away from the border, slopes stay; values stay in range", "[unit][volume]") {
   const double ratio = GENERATE(0.3, 1.0, 1.25, 2.0, 5.0, 40.0);
   Tensor line(DType::F32, {1, 1, 40});
