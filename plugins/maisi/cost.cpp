@@ -63,6 +63,7 @@ class Pass {
   }
 
   void way_up(std::int64_t out_channels) {
+    down_ = false;
     for (std::size_t level = config_.levels(); level-- > 0;) {
       for (std::int64_t i = 0; i <= config_.num_res_blocks[level]; ++i) {
         const std::int64_t skip = skips_.back();
@@ -74,15 +75,16 @@ class Pass {
       }
       if (level > 0) resample(Resample::Up);
     }
-    touch(2 * map(channels_) + 2 * map(out_channels));
+    // The last layer is exact: float32 copies of what it takes and gives.
+    touch(2 * map(channels_) + float_map(channels_ + 2 * out_channels, voxels(spatial_)));
     conv(channels_, out_channels, 3, voxels(spatial_));
   }
 
-  /// The ControlNet's zero convolutions, whose results are all kept.
+  /// The ControlNet's zero convolutions, whose results, float32, are all kept.
   void projections() {
     double results = 0;
     for (const auto& [channels, count] : levels_) {
-      results += element_ * static_cast<double>(channels) * count;
+      results += float_map(channels, count);
       conv(channels, channels, 1, count);
     }
     touch(results);
@@ -110,6 +112,15 @@ class Pass {
   const PassCost& cost() const { return cost_; }
 
  private:
+  static double float_map(std::int64_t channels, double voxels) {
+    return sizeof(float) * static_cast<double>(channels) * voxels;
+  }
+
+  /// The sum that goes down, beside its narrow copy.
+  double wide(std::int64_t channels, double voxels) const {
+    return down_ && element_ < sizeof(float) ? float_map(channels, voxels) : 0;
+  }
+
   double map(std::int64_t channels) const { return element_ * static_cast<double>(channels) * voxels(spatial_); }
 
   /// Of a map that was doubled by repetition: computed with a packed kernel of 4, whatever the voxels.
@@ -145,7 +156,7 @@ class Pass {
     const double first = before + resampled + after;  // normalised, resampled, convolved
     const double second = 3 * after;                  // that, normalised, convolved
     const double last = 2 * after + resampled + (in == out ? 0 : after);
-    touch(before + std::max({first, second, last}));
+    touch(before + std::max({first, second, last}) + wide(in, voxels(spatial_)) + wide(out, voxels(spatial_)));
     way == Resample::Up ? conv_doubled(in, out) : conv(in, out, 3, voxels(spatial_));
     conv(out, out, 3, voxels(spatial_));
     if (in != out) conv(in, out, 1, voxels(spatial_));
@@ -165,8 +176,8 @@ class Pass {
     const double tokens = voxels(spatial_);
     const auto c = static_cast<double>(channels_);
     const double layers = config_.with_conditioning ? static_cast<double>(config_.transformer_num_layers) : 1;
-    const double wide = config_.with_conditioning ? 8 : 0;
-    touch((7 + wide) * map(channels_));
+    const double broad = config_.with_conditioning ? 8 : 0;
+    touch((7 + broad) * map(channels_) + 2 * wide(channels_, tokens));
     cost_.flops += layers * (8 * c * c + 4 * tokens * c) * tokens;
     if (config_.with_conditioning) cost_.flops += layers * (4 + 24) * c * c * tokens;
   }
@@ -176,6 +187,7 @@ class Pass {
   double element_;
   PassCost cost_;
   double kept_ = 0;
+  bool down_ = true;
   std::int64_t channels_ = 0;
   std::vector<std::int64_t> skips_;
   std::vector<std::pair<std::int64_t, double>> levels_;  // channels and voxels of every skip
@@ -189,7 +201,7 @@ void embed_condition(const ControlNetMaisiConfig& config, const Spatial& spatial
   const auto map = [&](std::int64_t c) { return element * static_cast<double>(c) * size; };
   // For the next steps: the values by which it is found again, and its embedding.
   pass.keep(static_cast<double>(config.conditioning_embedding_in_channels) * size * sizeof(float) +
-            element * static_cast<double>(config.num_channels.front()) * voxels(spatial));
+            sizeof(float) * static_cast<double>(config.num_channels.front()) * voxels(spatial));
   pass.touch(map(config.conditioning_embedding_in_channels) + map(channels.front()));
   pass.conv(config.conditioning_embedding_in_channels, channels.front(), 3, size);
   for (std::size_t i = 0; i + 1 < channels.size(); ++i) {

@@ -61,7 +61,8 @@ TEST_CASE("operations and memory grow with the volume, memory with the precision
   const auto fp32 = unet_cost(unet_config(), 4, {32, 32, 32}, at::kFloat, false);
   CHECK(large.flops >= 8 * small.flops);
   CHECK(large.peak_bytes == Approx(8 * small.peak_bytes));
-  CHECK(fp32.peak_bytes == Approx(2 * large.peak_bytes));
+  CHECK(fp32.peak_bytes <= 2 * large.peak_bytes);  // sums and the last layer are float32 in any precision
+  CHECK(fp32.peak_bytes > 1.5 * large.peak_bytes);
   CHECK(fp32.flops == large.flops);
   CHECK(unet_cost(unet_config(), 4, {32, 32, 32}, at::kFloat, true).peak_bytes >= fp32.peak_bytes);
 }

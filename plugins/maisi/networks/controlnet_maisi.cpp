@@ -22,18 +22,26 @@ const ControlNetMaisiConfig& validated(const ControlNetMaisiConfig& config) {
   return config;
 }
 
-/// A 1x1x1 convolution that starts at zero, so that an untrained ControlNet changes nothing.
+/// A 1x1x1 convolution that starts at zero, so that an untrained ControlNet changes nothing. Its result is the
+/// network's.
 ConvOptions zero_projection(const UnetConfig& c, int64_t channels) {
-  return {.rank = c.spatial_dims, .in = channels, .out = channels, .kernel = 1, .padding = 0, .zero = true};
+  return {.rank = c.spatial_dims,
+          .in = channels,
+          .out = channels,
+          .kernel = 1,
+          .padding = 0,
+          .zero = true,
+          .role = nn::Role::Exact};
 }
 
 }  // namespace
 
 ControlNetMaisi::ControlNetMaisi(const ControlNetMaisiConfig& config)
     : config_(validated(config)),
-      conv_in_(add<Conv>(
-          "conv_in.conv",
-          ConvOptions{.rank = config.spatial_dims, .in = config.in_channels, .out = config.num_channels.front()})),
+      conv_in_(add<Conv>("conv_in.conv", ConvOptions{.rank = config.spatial_dims,
+                                                     .in = config.in_channels,
+                                                     .out = config.num_channels.front(),
+                                                     .role = nn::Role::Exact})),
       time_embedding_(*this, config),
       conditions_(kConditionBytes) {
   add_condition_embedding();
@@ -56,7 +64,11 @@ void ControlNetMaisi::add_condition_embedding() {
     append("blocks." + std::to_string(2 * i + 1),
            {.rank = rank, .in = channels[i], .out = channels[i + 1], .stride = 2});
   }
-  append("conv_out", {.rank = rank, .in = channels.back(), .out = config_.num_channels.front(), .zero = true});
+  append("conv_out", {.rank = rank,
+                      .in = channels.back(),
+                      .out = config_.num_channels.front(),
+                      .zero = true,
+                      .role = nn::Role::Exact});
 }
 
 void ControlNetMaisi::add_zero_convolutions() {
@@ -121,15 +133,20 @@ ControlNetResiduals ControlNetMaisi::forward(const ControlNetInputs& inputs) con
   const at::Tensor emb =
       at::silu(time_embedding_.forward(kName, inputs.timesteps, inputs.class_labels, inputs.x.size(0)));
   const at::Tensor context = inputs.context.defined() ? inputs.context.to(compute_dtype()) : at::Tensor();
-  at::Tensor h = conv_in_.forward(nn::channels_last(inputs.x.to(compute_dtype())));
-  h = h.add_(condition_embedding(inputs.controlnet_cond));
-  std::vector<at::Tensor> skips = {h};
-  for (const DownBlock* block : down_blocks_) h = block->forward(h, emb, context, skips);
-  h = middle_block_->forward(h, emb, context);
+  at::Tensor h = conv_in_.forward(nn::channels_last(inputs.x));
+  h = stream_of(h.add_(condition_embedding(inputs.controlnet_cond)), compute_dtype());
   ControlNetResiduals residuals;
-  for (size_t i = 0; i < skips.size(); ++i) {
-    residuals.down.push_back(down_projections_[i]->forward(skips[i]).mul_(inputs.conditioning_scale));
+  const auto project = [&](const at::Tensor& x) {
+    const Conv* projection = down_projections_[residuals.down.size()];
+    residuals.down.push_back(projection->forward(x).mul_(inputs.conditioning_scale));
+  };
+  project(h);
+  for (const DownBlock* block : down_blocks_) {
+    std::vector<at::Tensor> skips;
+    h = block->forward(h, emb, context, skips);
+    for (const at::Tensor& skip : skips) project(skip);
   }
+  h = middle_block_->forward(h, emb, context);
   residuals.mid = mid_projection_->forward(h).mul_(inputs.conditioning_scale);
   return residuals;
 }

@@ -39,9 +39,10 @@ DiffusionUnet::DiffusionUnet(const char* name, const UnetConfig& config, int64_t
       config_(validated(name, config)),
       vectors_(std::move(vectors)),
       aliased_(aliased),
-      conv_in_(add<Conv>(
-          "conv_in.conv",
-          ConvOptions{.rank = config.spatial_dims, .in = config.in_channels, .out = config.num_channels.front()})),
+      conv_in_(add<Conv>("conv_in.conv", ConvOptions{.rank = config.spatial_dims,
+                                                     .in = config.in_channels,
+                                                     .out = config.num_channels.front(),
+                                                     .role = nn::Role::Exact})),
       time_embedding_(*this, config) {
   const int64_t emb_dim = config.time_dim() * static_cast<int64_t>(1 + vectors_.size());
   for (const VectorInput& input : vectors_) {
@@ -54,8 +55,10 @@ DiffusionUnet::DiffusionUnet(const char* name, const UnetConfig& config, int64_t
   }
   const int64_t channels = config.num_channels.front();
   out_norm_ = &add<nn::GroupNorm>("out.0", config.norm_num_groups, channels, config.norm_eps);
-  out_conv_ = &add<Conv>("out.2.conv",
-                         ConvOptions{.rank = config.spatial_dims, .in = channels, .out = out_channels, .zero = true});
+  out_conv_ = &add<Conv>(
+      "out.2.conv",
+      ConvOptions{
+          .rank = config.spatial_dims, .in = channels, .out = out_channels, .zero = true, .role = nn::Role::Exact});
 }
 
 bool DiffusionUnet::ignores(std::string_view name) const {
@@ -114,9 +117,13 @@ at::Tensor DiffusionUnet::forward(const UnetInputs& inputs) const {
   check(inputs);
   const at::Tensor emb = embedding(inputs);
   const at::Tensor context = inputs.context.defined() ? inputs.context.to(compute_dtype()) : at::Tensor();
-  at::Tensor h = conv_in_.forward(nn::channels_last(inputs.x.to(compute_dtype())));
-  std::vector<at::Tensor> skips = {h};
-  for (const DownBlock* block : down_blocks_) h = block->forward(h, emb, context, skips);
+  at::Tensor h = stream_of(conv_in_.forward(nn::channels_last(inputs.x)), compute_dtype());
+  std::vector<at::Tensor> skips = {h.to(compute_dtype())};
+  for (const DownBlock* block : down_blocks_) {
+    std::vector<at::Tensor> made;
+    h = block->forward(h, emb, context, made);
+    for (const at::Tensor& skip : made) skips.push_back(skip.to(compute_dtype()));
+  }
   h = middle_block_->forward(add_residuals(inputs, h, skips), emb, context);
   if (inputs.mid_block_additional_residual.defined()) {
     const at::Tensor& residual = inputs.mid_block_additional_residual;
@@ -124,8 +131,9 @@ at::Tensor DiffusionUnet::forward(const UnetInputs& inputs) const {
             shape_text(residual.sizes()), shape_text(h.sizes()));
     h = h.add(residual.to(h.scalar_type()));
   }
+  h = h.to(compute_dtype());
   for (const UpBlock* block : up_blocks_) h = block->forward(h, emb, context, skips);
-  return out_conv_->forward(out_norm_->forward_silu(h)).to(at::kFloat);
+  return out_conv_->forward(out_norm_->forward_silu(h));
 }
 
 DiffusionModelUNetMaisi::DiffusionModelUNetMaisi(const DiffusionModelUNetMaisiConfig& c)

@@ -63,10 +63,13 @@ at::Tensor DiffusionResBlock::resampled(const at::Tensor& x) const {
 }
 
 at::Tensor DiffusionResBlock::forward(const at::Tensor& x, const at::Tensor& emb) const {
-  at::Tensor h = norm1_.forward_silu(x);
+  const at::Tensor narrow = x.to(compute_dtype());
+  at::Tensor h = norm1_.forward_silu(narrow);
   h = resample_ == Resample::Up ? conv1_.forward_upsampled(h) : conv1_.forward(resampled(h));
   h = norm2_.forward_silu(h, time_emb_proj_.forward(emb));
-  return conv2_.forward_add(h, shortcut(x));
+  const bool wide = x.scalar_type() != compute_dtype();
+  if (wide && skip_connection_ == nullptr) return resampled(x).add(conv2_.forward(h));
+  return conv2_.forward_add(h, shortcut(narrow)).to(x.scalar_type());
 }
 
 /// In memory of its own, which the block's result is added to.
@@ -108,7 +111,7 @@ at::Tensor DownBlock::forward(at::Tensor x, const at::Tensor& emb, const at::Ten
   }
   if (down_block_ == nullptr && down_conv_ == nullptr) return x;
   x = down_block_ == nullptr
-          ? down_conv_->forward(x)
+          ? down_conv_->forward(x.to(compute_dtype())).to(x.scalar_type())
           : run(*this, [this](at::TensorList in) { return down_block_->forward(in[0], in[1]); }, {x, emb});
   skips.push_back(x);
   return x;
@@ -199,6 +202,10 @@ at::Tensor TimeEmbedding::forward(std::string_view network, const at::Tensor& ti
     emb = emb.add(class_embedding_->forward(class_labels.to(at::kLong)));
   }
   return emb.expand({batch, emb.size(1)});
+}
+
+at::Tensor stream_of(const at::Tensor& x, at::ScalarType compute) {
+  return at::GradMode::is_enabled() ? x.to(compute) : x;
 }
 
 std::vector<DownBlock*> add_down_blocks(nn::Module& owner, const UnetConfig& c, int64_t emb_dim) {

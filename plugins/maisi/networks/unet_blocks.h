@@ -4,7 +4,8 @@
 #include "plugins/maisi/networks/unet_config.h"
 
 // The blocks of the diffusion U-Nets and the ControlNet. `emb` is SiLU(embedding), (N, E) float32: every block needs it
-// so.
+// so. x may be of the compute type, or float32, and so is the result: on the way down nothing but sums happens to it,
+// and in bfloat16 each of them would round what all before have added.
 
 namespace medgen::maisi {
 
@@ -97,6 +98,9 @@ class TimeEmbedding {
   nn::EmbeddingMlp& time_embed_;
   nn::Embedding* class_embedding_ = nullptr;
 };
+
+/// What goes down: x in float32, or with gradients, which double the maps to keep, in the compute type.
+at::Tensor stream_of(const at::Tensor& x, at::ScalarType compute);
 
 /// Adds down_blocks.0, down_blocks.1, ... to `owner`.
 std::vector<DownBlock*> add_down_blocks(nn::Module& owner, const UnetConfig& config, int64_t emb_dim);

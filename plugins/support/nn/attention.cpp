@@ -76,8 +76,8 @@ GegluMlp::GegluMlp(int64_t channels)
       linear2_(add<Linear>("linear2", 4 * channels, channels)) {}
 
 at::Tensor GegluMlp::forward(const at::Tensor& tokens) const {
-  const std::vector<at::Tensor> parts = linear1_.forward(tokens).chunk(2, -1);
-  return linear2_.forward(parts[0].mul(at::gelu(parts[1])));
+  const std::vector<at::Tensor> parts = linear1_.forward(tokens).to(at::kFloat).chunk(2, -1);
+  return linear2_.forward(parts[0].mul(at::gelu(parts[1])).to(tokens.scalar_type()));
 }
 
 TransformerBlock::TransformerBlock(const AttentionOptions& options, int64_t context_channels)
@@ -89,9 +89,10 @@ TransformerBlock::TransformerBlock(const AttentionOptions& options, int64_t cont
       norm3_(add<LayerNorm>("norm3", options.channels)) {}
 
 at::Tensor TransformerBlock::forward(const at::Tensor& tokens, const at::Tensor& context) const {
-  at::Tensor h = attn1_.forward(norm1_.forward(tokens)).add(tokens);
-  h = attn2_.forward(norm2_.forward(h), context).add(h);
-  return ff_.forward(norm3_.forward(h)).add(h);
+  const auto narrow = [&](const at::Tensor& x) { return x.to(context.scalar_type()); };
+  at::Tensor h = tokens.add(attn1_.forward(narrow(norm1_.forward(tokens))));
+  h = h.add(attn2_.forward(narrow(norm2_.forward(h)), context));
+  return h.add(ff_.forward(narrow(norm3_.forward(h))));
 }
 
 SpatialAttention::SpatialAttention(const AttentionOptions& options, int64_t norm_groups, double norm_eps)
@@ -99,7 +100,7 @@ SpatialAttention::SpatialAttention(const AttentionOptions& options, int64_t norm
       attn_(add<SelfAttention>("attn", options)) {}
 
 at::Tensor SpatialAttention::forward(const at::Tensor& x, const at::Tensor& /*context*/) const {
-  return from_tokens(attn_.forward(to_tokens(norm_.forward(x))), x).add(x);
+  return from_tokens(attn_.forward(to_tokens(norm_.forward(x.to(compute_dtype())))), x).add(x);
 }
 
 SpatialTransformer::SpatialTransformer(int64_t rank, const AttentionOptions& options, int64_t layers,
@@ -118,9 +119,10 @@ SpatialTransformer::SpatialTransformer(int64_t rank, const AttentionOptions& opt
 }
 
 at::Tensor SpatialTransformer::forward(const at::Tensor& x, const at::Tensor& context) const {
-  at::Tensor tokens = to_tokens(proj_in_.forward(norm_.forward(x)));
-  for (const TransformerBlock* block : blocks_) tokens = block->forward(tokens, context);
-  return proj_out_->forward(from_tokens(tokens, x)).add_(x);
+  const at::ScalarType compute = compute_dtype();
+  at::Tensor tokens = to_tokens(proj_in_.forward(norm_.forward(x.to(compute)))).to(at::kFloat);
+  for (const TransformerBlock* block : blocks_) tokens = block->forward(tokens, context.to(compute));
+  return proj_out_->forward(from_tokens(tokens.to(compute), x)).add(x);
 }
 
 }  // namespace medgen::nn

@@ -62,7 +62,8 @@ class GegluMlp : public Module {
   Linear& linear2_;
 };
 
-/// Pre-norm self-attention, cross-attention and GEGLU, each with a residual.
+/// Pre-norm self-attention, cross-attention and GEGLU, each with a residual. Tokens are float32, as sums of many terms
+/// want; the products compute in the type of the context.
 class TransformerBlock : public Module {
  public:
   TransformerBlock(const AttentionOptions& options, int64_t context_channels);
@@ -78,7 +79,8 @@ class TransformerBlock : public Module {
   LayerNorm& norm3_;
 };
 
-/// Something that mixes voxels of a feature map by attention and keeps its shape.
+/// Something that mixes voxels of a feature map by attention and keeps its shape, and its type: that of the compute
+/// parameters or float32.
 class SpatialMixer : public Module {
  public:
   /// @param context  (N, M, K), or undefined where the mixer takes none

@@ -22,7 +22,9 @@ using medgen::golden::read_fixture;
 using medgen::golden::Tensors;
 
 constexpr double kTolerance = 1e-4;
-constexpr double kHalfTolerance = 1.2e-2;  // networks of a few channels average little of the rounding away
+constexpr double kHalfTolerance = 1e-2;
+constexpr double kControlNetHalfTolerance = 1.1e-2;
+constexpr double kAutoencoderHalfTolerance = 1.2e-2;  // every map of which is kept in bfloat16
 
 void check_close(const std::string& what, const at::Tensor& got, const at::Tensor& want,
                  double tolerance = kTolerance) {
@@ -79,7 +81,7 @@ void prepare(nn::Module& network, uint64_t seed, double tolerance) {
 
 TEST_CASE("maisi: the image autoencoder gives the published latent and reconstruction", "[golden][maisi]") {
   const at::NoGradGuard no_grad;
-  const double tolerance = GENERATE(kTolerance, kHalfTolerance);
+  const double tolerance = GENERATE(kTolerance, kAutoencoderHalfTolerance);
   const Tensors fixture = read_fixture("maisi/autoencoder_small.safetensors");
   AutoencoderKlMaisi network(AutoencoderKlMaisiConfig::from_json(golden::autoencoder(false)));
   prepare(network, 1234, tolerance);
@@ -91,7 +93,7 @@ TEST_CASE("maisi: the image autoencoder gives the published latent and reconstru
 
 TEST_CASE("maisi: the mask autoencoder gives the published latent and logits", "[golden][maisi]") {
   const at::NoGradGuard no_grad;
-  const double tolerance = GENERATE(kTolerance, kHalfTolerance);
+  const double tolerance = GENERATE(kTolerance, kAutoencoderHalfTolerance);
   const Tensors fixture = read_fixture("maisi/mask_autoencoder_small.safetensors");
   AutoencoderKlMaisi network(AutoencoderKlMaisiConfig::from_json(golden::mask_autoencoder(false)));
   prepare(network, 1234, tolerance);
@@ -114,7 +116,7 @@ TEST_CASE("maisi: the image U-Net gives the published prediction", "[golden][mai
 TEST_CASE("maisi: the ControlNet gives the published residuals", "[golden][maisi]") {
   const at::NoGradGuard no_grad;
   const bool rflow = GENERATE(false, true);
-  const double tolerance = GENERATE(kTolerance, kHalfTolerance);
+  const double tolerance = GENERATE(kTolerance, kControlNetHalfTolerance);
   const Tensors fixture = read_fixture("maisi/controlnet_" + family(rflow) + "_small.safetensors");
   ControlNetMaisi network(ControlNetMaisiConfig::from_json(golden::controlnet(false, rflow)));
   prepare(network, 777, tolerance);
