@@ -58,7 +58,11 @@ std::string slab_note(const nn::StreamOptions& options) {
 }
 
 /// Blocks that the allocator keeps for the next slab, as measured (docs/performance.md).
-constexpr std::int64_t kKeptByAllocator = std::int64_t{48} << 20;
+constexpr std::int64_t kKeptByAllocator = std::int64_t{64} << 20;
+
+std::uint64_t peak_of(const nn::StreamCost& cost) {
+  return static_cast<std::uint64_t>(cost.memory + std::min(2 * cost.slabs, kKeptByAllocator));
+}
 
 /// Tells the host, who may stop the call, of row `n` of `rows`.
 std::function<void(double)> progress_of_row(const sdk::Context& context, const char* phase, std::int64_t n,
@@ -146,17 +150,17 @@ std::vector<std::int64_t> Autoencoder::decoded_shape(at::IntArrayRef z) const {
   return shape;
 }
 
-/// Logits, from which labels are made; of windows the sums of values and of weights, and the image of one.
+/// Of windows the sums of values and of weights.
 std::uint64_t Autoencoder::beside_decode(at::IntArrayRef z, const Windows& windows) const {
-  const std::int64_t voxels = voxels_of(network_->image_shape(z));
-  const std::int64_t channels = config_.out_channels;
-  if (windows.count() == 1) return labels_ ? bytes_of(channels * voxels, at::kFloat) : 0;
-  const std::int64_t window = voxels_of(network_->image_shape(shape_of(windows, z)));
-  return bytes_of((channels + 1) * voxels + channels * window, at::kFloat);
+  if (windows.count() == 1) return 0;
+  return bytes_of((config_.out_channels + 1) * voxels_of(network_->image_shape(z)), at::kFloat);
 }
 
+/// The last row of the result is empty while it is made, or filled by the network itself.
 nn::StreamOptions Autoencoder::decode_options(at::IntArrayRef z, const Windows& windows) const {
-  return stream_options(bytes_of(c10::multiply_integers(decoded_shape(z)), at::kFloat) + beside_decode(z, windows));
+  const std::uint64_t rows = bytes_of(c10::multiply_integers(decoded_shape(z)), at::kFloat);
+  const auto count = static_cast<std::uint64_t>(z[0]);
+  return stream_options(rows / count * (count - 1) + beside_decode(z, windows));
 }
 
 std::string Autoencoder::estimate(std::string_view request_json) const {
@@ -171,7 +175,8 @@ std::string Autoencoder::estimate(std::string_view request_json) const {
 
 nlohmann::json Autoencoder::estimate_encode(const std::vector<std::int64_t>& x) const {
   const nn::StreamOptions options = stream_options(bytes_of(c10::multiply_integers(x), at::kFloat));
-  nlohmann::json reply = reply_for(network_->encode_cost(x, options), 0, x[0]);
+  const nn::StreamCost cost = network_->encode_cost(x, options);
+  nlohmann::json reply = reply_for(cost, peak_of(cost), x[0]);
   reply["note"] = slab_note(options);
   return reply;
 }
@@ -181,17 +186,26 @@ nlohmann::json Autoencoder::estimate_decode(const std::vector<std::int64_t>& z) 
   const nn::StreamOptions options = decode_options(z, windows);
   nn::StreamCost cost = network_->decode_cost(shape_of(windows, z), options);
   cost.flops *= static_cast<double>(windows.count());
-  nlohmann::json reply = reply_for(cost, beside_decode(z, windows), z[0]);
+  const std::uint64_t peak = windows.count() == 1 ? peak_of_whole(cost, z) : peak_of(cost) + beside_decode(z, windows);
+  nlohmann::json reply = reply_for(cost, peak, z[0]);
   reply["note"] = slab_note(options);
   if (windows.count() > 1) reply["note"] = std::to_string(windows.count()) + " windows, " + slab_note(options);
   reply["outputs"] = {{"x", decoded_shape(z)}};
   return reply;
 }
 
-nlohmann::json Autoencoder::reply_for(const nn::StreamCost& cost, std::uint64_t beside, std::int64_t rows) const {
-  const auto peak =
-      static_cast<double>(beside) + static_cast<double>(cost.memory + std::min(2 * cost.slabs, kKeptByAllocator));
-  nlohmann::json reply = cost_reply({peak, cost.flops}, rows, weight_bytes(*network_, compute_), compute_);
+/// Beside the result, which the host counts whole: the pass has counted what it fills of an image, and labels are made
+/// when the pass has filled the logits.
+std::uint64_t Autoencoder::peak_of_whole(const nn::StreamCost& cost, at::IntArrayRef z) const {
+  const std::uint64_t row = bytes_of(voxels_of(network_->image_shape(z)), at::kFloat);
+  const auto channels = static_cast<std::uint64_t>(config_.out_channels);
+  if (labels_) return std::max(peak_of(cost) - std::min(peak_of(cost), row), (channels + 1) * row);
+  return peak_of(cost) - std::min(peak_of(cost), channels * row);
+}
+
+nlohmann::json Autoencoder::reply_for(const nn::StreamCost& cost, std::uint64_t peak, std::int64_t rows) const {
+  nlohmann::json reply =
+      cost_reply({static_cast<double>(peak), cost.flops}, rows, weight_bytes(*network_, compute_), compute_);
   reply["scratch_bytes"] = cost.files;
   return reply;
 }

@@ -58,15 +58,16 @@ class Autoencoder {
   at::Tensor decode_row(const at::Tensor& z, const Windows& windows, const nn::StreamOptions& options) const;
   /// One channel where it makes labels.
   std::vector<std::int64_t> decoded_shape(at::IntArrayRef z) const;
-  /// Bytes of what decoding a row of z has beside the network's work and the output.
+  /// Bytes of what decoding a row of z has beside the network's work and its result.
   std::uint64_t beside_decode(at::IntArrayRef z, const Windows& windows) const;
   /// For a call whose tensors take `bytes`.
   nn::StreamOptions stream_options(std::uint64_t bytes) const;
   nn::StreamOptions decode_options(at::IntArrayRef z, const Windows& windows) const;
   nlohmann::json estimate_encode(const std::vector<std::int64_t>& x) const;
   nlohmann::json estimate_decode(const std::vector<std::int64_t>& z) const;
-  /// @param beside  bytes beside what is streamed
-  nlohmann::json reply_for(const nn::StreamCost& cost, std::uint64_t beside, std::int64_t rows) const;
+  /// Bytes that decoding z at once takes beside the call's result.
+  std::uint64_t peak_of_whole(const nn::StreamCost& cost, at::IntArrayRef z) const;
+  nlohmann::json reply_for(const nn::StreamCost& cost, std::uint64_t peak, std::int64_t rows) const;
 
   AutoencoderKlMaisiConfig config_;
   std::optional<LabelCoding> labels_;

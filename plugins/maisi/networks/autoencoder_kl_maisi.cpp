@@ -350,8 +350,11 @@ nn::StreamOptions AutoencoderKlMaisi::for_maps(const Coder& coder, at::IntArrayR
                                                const nn::StreamOptions& options) const {
   nn::StreamOptions fitting = options;
   if (options.memory == 0) return fitting;
+  const auto cost = [&] { return planned_cost(coder, x, shape, compute_dtype(), fitting); };
   fitting.memory = 1;  // slabs are largest when they come from files and go to files
-  fitting.memory = std::max<int64_t>(options.memory - planned_cost(coder, x, shape, compute_dtype(), fitting).slabs, 1);
+  fitting.memory = std::max<int64_t>(options.memory - cost().slabs, 1);
+  const int64_t too_much = cost().memory - options.memory;  // where the result outgrows the map that it is made of
+  if (too_much > 0) fitting.memory = std::max<int64_t>(fitting.memory - too_much, 1);
   return fitting;
 }
 

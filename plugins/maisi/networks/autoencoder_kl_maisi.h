@@ -94,8 +94,8 @@ class AutoencoderKlMaisi : public nn::Module {
     at::Tensor sigma;
   };
 
-  /// Without gradients and on the CPU the volume is streamed; `options` bounds the memory, of maps and slabs together,
-  /// and does not change the result.
+  /// Without gradients and on the CPU the volume is streamed; `options` bounds the memory, of maps, slabs and the
+  /// result together, and does not change the result.
   /// @throws InvalidInput for a wrong rank, channel count or an axis shorter than the compression
   Posterior encode(const at::Tensor& x, const nn::StreamOptions& options = {}) const;
 

@@ -166,7 +166,8 @@ struct Stream::Layer {
   std::function<at::Tensor(std::int64_t from, std::int64_t to)> open;
   /// They are finished.
   std::function<void(std::int64_t from, const at::Tensor& planes)> close;
-  double shortcut_flops = 0;  ///< for each voxel of the result
+  double shortcut_flops = 0;      ///< for each voxel of the result
+  std::int64_t filled_plane = 0;  ///< bytes of a plane of the caller's array, which takes memory as it is filled
 
   Size in = resampled(x, stage.resample);  ///< lengths that the convolution sees
   Size out = output_size(conv, in);
@@ -177,7 +178,7 @@ struct Stream::Layer {
 
   void cut(std::int64_t slab_bytes) {
     const std::int64_t outputs = std::max<std::int64_t>(out[0], 1);
-    const std::int64_t per_output = std::max<std::int64_t>(in_bytes() * in[0] / outputs, 1);
+    const std::int64_t per_output = std::max<std::int64_t>({in_bytes() * in[0] / outputs, out_bytes(), 1});
     step = std::max<std::int64_t>(2, slab_bytes / per_output / 2 * 2);
     reach = std::min(step * in[0] / outputs + conv.options().kernel, in[0] + 2);
   }
@@ -189,20 +190,21 @@ struct Stream::Layer {
   }
 
   /// What output planes [from, to) take beside maps: the window, planes read from files or converted, planes on their
-  /// way to files; in float32 the input and the output in the order that the convolution's library works in.
+  /// way to files; in float32 the input and the output in the order that the convolution's library works in, and both
+  /// sides of a sum of two types.
   std::int64_t slab_bytes(std::int64_t from, std::int64_t to) const {
     const Reach reached = reach_of(conv, from, to);
     const std::int64_t first = source_from(x, stage.resample, reached.from);
     const std::int64_t last = source_to(x, stage.resample, reached.to);
-    const std::int64_t out_bytes = (to - from) * out[1] * out[2] * conv.options().out * element(dtype);
     std::int64_t bytes = reach * in_bytes();
     if (x.in_files(first, last)) bytes += (last - first) * x.plane_bytes();
     if (x.dtype() != dtype) bytes += (last - first) * x.plane_bytes() / element(x.dtype()) * element(dtype);
     for (const FeatureMap& result : results) {
       if (result.in_files(from, to)) bytes += (to - from) * result.plane_bytes();
+      if (result.dtype() != dtype) bytes += 2 * (to - from) * out_bytes();
     }
-    if (results.empty()) bytes += out_bytes;
-    if (dtype == at::kFloat) bytes += reach * in_bytes() + out_bytes;
+    if (results.empty()) bytes += (to - from) * out_bytes();
+    if (dtype == at::kFloat) bytes += reach * in_bytes() + (to - from) * out_bytes();
     return bytes;
   }
 
@@ -211,6 +213,9 @@ struct Stream::Layer {
 
   /// Of a plane that the convolution takes.
   std::int64_t in_bytes() const { return in[1] * in[2] * x.channels() * element(dtype); }
+
+  /// Of a plane that it makes.
+  std::int64_t out_bytes() const { return out[1] * out[2] * conv.options().out * element(dtype); }
 };
 
 Stream::Stream(StreamOptions options, double total_flops, bool planned)
@@ -283,7 +288,13 @@ void Stream::conv_into(const Conv& conv, const FeatureMap& x, const at::Tensor& 
   const auto close = [&](std::int64_t from, const at::Tensor& planes) {
     out.narrow(2, from, planes.size(2)).copy_(planes);
   };
-  run({.conv = conv, .stage = stage, .x = x, .results = {}, .open = open, .close = close});
+  run({.conv = conv,
+       .stage = stage,
+       .x = x,
+       .results = {},
+       .open = open,
+       .close = close,
+       .filled_plane = static_cast<std::int64_t>(out.nbytes()) / out.size(2)});
 }
 
 FeatureMap Stream::whole(FeatureMap x, const std::function<at::Tensor(const at::Tensor&)>& layer) {
@@ -323,7 +334,8 @@ void Stream::run_part(const Layer& layer, const ChannelAffine& affine, std::int6
   for (std::int64_t first = from; first < to; first += layer.step) {
     const std::int64_t last = std::min(first + layer.step, to);
     for (FeatureMap& result : results) result.place(first, last);
-    set_slabs(static_cast<std::int64_t>(options_.parts) * layer.slab_bytes(first, last));
+    const auto parts = static_cast<std::int64_t>(options_.parts);
+    set_slabs(parts * layer.slab_bytes(first, last), parts * (last - from) * layer.filled_plane);
     if (!planned_) {
       const at::Tensor planes = layer.open(first, last);
       layer.conv.add_slab(window.at(reach_of(layer.conv, first, last)), planes);
@@ -337,8 +349,8 @@ void Stream::run_part(const Layer& layer, const ChannelAffine& affine, std::int6
   }
 }
 
-void Stream::set_slabs(std::int64_t bytes) {
-  memory_->set_beside(bytes);
+void Stream::set_slabs(std::int64_t bytes, std::int64_t filled) {
+  memory_->set_beside(bytes + filled);
   const std::lock_guard lock(mutex_);
   slab_peak_ = std::max(slab_peak_, bytes);
 }

@@ -24,7 +24,7 @@ struct StreamOptions {
 
 /// What a streamed pass costs.
 struct StreamCost {
-  std::int64_t memory = 0;  ///< most bytes of feature maps and slabs at a time
+  std::int64_t memory = 0;  ///< most bytes at a time of feature maps, slabs and what of the result is filled
   std::int64_t slabs = 0;   ///< most bytes of slabs alone, and of what computing with them takes
   std::int64_t files = 0;   ///< most bytes in scratch files
   double flops = 0;         ///< of the convolutions
@@ -74,7 +74,8 @@ class Stream {
   void run(Layer layer);
   /// Output planes [from, to), which one device makes.
   void run_part(const Layer& layer, const ChannelAffine& affine, std::int64_t from, std::int64_t to);
-  void set_slabs(std::int64_t bytes);
+  /// What is taken beside maps: by slabs, and by the planes of the caller's array that are filled.
+  void set_slabs(std::int64_t bytes, std::int64_t filled = 0);
   void finished(double flops);
 
   StreamOptions options_;
