@@ -81,6 +81,11 @@ std::optional<std::string> condition_problem(const std::string& name, const Mode
   return not_among(name, package, *known);
 }
 
+std::optional<ModelPackage> mask_maker(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
+  if (!step.contains("generate") || step.contains("mask") || package.mask_generator().empty()) return std::nullopt;
+  return ModelPackage::load(package.mask_generator(), registry);
+}
+
 Json conditions_taken(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
   Json conditions = step.contains("conditions") ? step.at("conditions").json() : Json::object();
   const auto known = known_conditions(package, registry);

@@ -37,11 +37,6 @@ ModelPackage StepGraph::generator_package(const ConfigNode& node) {
   return package;
 }
 
-std::optional<ModelPackage> StepGraph::mask_maker(const ConfigNode& node, const ModelPackage& package) const {
-  if (node.contains("mask") || package.mask_generator().empty()) return std::nullopt;
-  return ModelPackage::load(package.mask_generator(), host_.registry());
-}
-
 /// On the grid and in the number of the images, with the maker's own defaults.
 std::shared_ptr<SampleSource> StepGraph::generated_masks(const ConfigNode& node, const ModelPackage& maker,
                                                          const GenerateOptions& of_images) const {
@@ -71,7 +66,7 @@ std::shared_ptr<SampleSource> StepGraph::images_for(const ConfigNode& node, cons
 std::shared_ptr<SampleSource> StepGraph::generate(const std::string& name) {
   const ConfigNode node = step(name);
   ModelPackage package = generator_package(node);
-  const std::optional<ModelPackage> maker = mask_maker(node, package);
+  const std::optional<ModelPackage> maker = mask_maker(node, package, host_.registry());
   check_conditions(node, package, host_.registry(), maker ? &*maker : nullptr);
   check_mask_given(node, package, host_.registry());
   check_image_given(node, package, host_.registry());

@@ -131,7 +131,8 @@ void Pipeline::check_models(const Registry& registry) const {
     const ConfigNode model = verb == "train" ? described_model(steps, step.at(verb)) : step.at(verb);
     if (!model.is_object() || verb == "import") continue;
     const ModelPackage package = ModelPackage::load(model, registry);
-    check_conditions(step, package, registry);
+    const auto masks = mask_maker(step, package, registry);
+    check_conditions(step, package, registry, masks ? &*masks : nullptr);
     if (verb == "train") check_train_keys(step, package, registry);
   }
 }

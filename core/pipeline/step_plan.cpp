@@ -2,6 +2,7 @@
 // What steps would do, checked and told without computing.
 #include "core/config/json.h"
 #include "core/config/paths.h"
+#include "core/pipeline/conditions.h"
 #include "core/pipeline/reference.h"
 #include "core/pipeline/schema.h"
 #include "core/pipeline/steps.h"
@@ -51,7 +52,7 @@ void StepGraph::plan_samples(const ConfigNode& node, StepPlan& plan) {
   }
   const ModelPackage model = plan.verb == "generate" ? generator_package(node) : package(node.at(plan.verb));
   check_model(model, plan.verb == "generate" ? "" : "compressor");
-  if (const auto maker = plan.verb == "generate" ? mask_maker(node, model) : std::nullopt) check_model(*maker, "");
+  if (const auto maker = mask_maker(node, model, host_.registry())) check_model(*maker, "");
   const auto samples = source(plan.step);
   plan.warnings = samples->check_inputs();
   plan.samples = samples->count();

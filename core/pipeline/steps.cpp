@@ -282,7 +282,7 @@ void StepGraph::collect_facts(const std::string& name, Json& facts) {
 
   const ModelPackage model = verb == "generate" ? generator_package(node) : package(node.at(verb));
   facts["models"].push_back(model_facts(name, model));
-  if (const auto maker = verb == "generate" ? mask_maker(node, model) : std::nullopt)
+  if (const auto maker = mask_maker(node, model, host_.registry()))
     facts["models"].push_back(model_facts(name, *maker));
   options.erase(verb);
   options.erase("adapters");  // hashed with the weights

@@ -54,8 +54,6 @@ class StepGraph {
   ModelPackage generator_package(const ConfigNode& node);
   /// The adapters of a generate step, with the folders of "@step" in their place.
   ConfigNode adapters_of(const ConfigNode& node) const;
-  /// What makes the label maps of a generate step that is given none, where its model has it.
-  std::optional<ModelPackage> mask_maker(const ConfigNode& node, const ModelPackage& package) const;
   std::shared_ptr<SampleSource> generate(const std::string& name);
   std::shared_ptr<SampleSource> images_for(const ConfigNode& node, const SampleSource* masks);
   std::shared_ptr<SampleSource> generated_masks(const ConfigNode& node, const ModelPackage& maker,

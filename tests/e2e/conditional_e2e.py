@@ -206,6 +206,13 @@ class Conditional(tool.Case):
         self.run_steps(maps={"generate": "elsewhere", **asked}, save={"write": "@maps", "to": "maps"})
         self.assertEqual(len(tool.contents(self.folder / "maps")), 2)
         self.refused(3, "is no condition", ct={**make, "conditions": {"anatomy_size": {}}}, save={"write": "@ct", "to": "no"})
+        in_line = {"medgen": 1, "steps": {"ct": {**make, "generate": json.loads((self.folder / "package/model.json").read_text())},
+                                          "save": {"write": "@ct", "to": "again"}}}
+        for code, conditions in ((0, asked["conditions"]), (3, {"anatomy_size": {}})):
+            in_line["steps"]["ct"]["conditions"] = conditions
+            (self.folder / "package/in_line.json").write_text(json.dumps(in_line))
+            result = tool.run("validate", self.folder / "package/in_line.json")
+            self.assertEqual(result.returncode, code, result.stderr)
 
 
 if __name__ == "__main__":
