@@ -61,16 +61,26 @@ void bring_to(const Vec3& spacing_mm, Measured& measured) {
   }
 }
 
+/// Of a length, for networks that halve it: MAISI's at full size want multiples of 32 (the VAE a quarter, the U-Net an
+/// eighth of that); smaller ones are content with less.
+std::int64_t halvable(std::int64_t length) {
+  constexpr std::int64_t kLeast = 4;
+  for (const std::int64_t step : {32, 16}) {
+    if (length >= step) return length / step * step;
+  }
+  return std::max(length / kLeast * kLeast, kLeast);
+}
+
 /// As much of the middle case as networks that halve several times can take, at most 128^3 voxels in all.
 std::array<std::int64_t, 3> crop_of(const Measured& measured) {
-  constexpr std::int64_t kStep = 16, kSmallStep = 4, kMostVoxels = 128 * 128 * 128;
+  constexpr std::int64_t kMostVoxels = 128 * 128 * 128;
   std::array<std::int64_t, 3> crop{};
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    const auto middle = static_cast<std::int64_t>(spread_of(measured.size[axis]).median);
-    const std::int64_t step = middle >= kStep ? kStep : kSmallStep;
-    crop[axis] = std::max(middle / step * step, kSmallStep);
+  for (std::size_t axis = 0; axis < 3; ++axis)
+    crop[axis] = halvable(static_cast<std::int64_t>(spread_of(measured.size[axis]).median));
+  while (crop[0] * crop[1] * crop[2] > kMostVoxels) {
+    std::int64_t& longest = *std::max_element(crop.begin(), crop.end());
+    longest = halvable(longest - 1);
   }
-  while (crop[0] * crop[1] * crop[2] > kMostVoxels) *std::max_element(crop.begin(), crop.end()) -= kStep;
   return crop;
 }
 

@@ -57,6 +57,16 @@ struct Plain {
   Survey look(const LabelTable& table = {}) const { return survey(find_cases({folder.path}), table, {}); }
 };
 
+/// One case of x, y, z voxels.
+Survey lone_case(std::int64_t x, std::int64_t y, std::int64_t z) {
+  const Plain data;
+  Tensor voxels = Tensor::zeros(DType::U8, {z, y, x});
+  voxels.values<std::uint8_t>()[0] = 1;
+  const Volume volume(voxels, kOneMm);
+  data.add("a", volume, volume);
+  return data.look();
+}
+
 bool tells(const Survey& survey, Finding::Severity severity, const std::string& subject, const std::string& text) {
   return std::any_of(survey.findings.begin(), survey.findings.end(), [&](const Finding& finding) {
     return finding.severity == severity && finding.subject == subject && finding.text.find(text) != std::string::npos;
@@ -243,6 +253,13 @@ TEST_CASE("survey: it can be cancelled between cases, and shows progress", "[uni
   };
   REQUIRE_THROWS_AS(survey(find_cases({data.folder.path}), {}, observer), Cancelled);
   REQUIRE(seen == std::vector<std::string>{"a"});
+}
+
+TEST_CASE("suggestion: a crop that networks can halve as often as its size allows", "[unit][survey]") {
+  CHECK(suggestion(lone_case(50, 36, 31))["crop"] == Json({32, 32, 16}));
+  CHECK(suggestion(lone_case(64, 63, 15))["crop"] == Json({64, 32, 12}));
+  CHECK(suggestion(lone_case(3, 1, 96))["crop"] == Json({4, 4, 96}));
+  CHECK(suggestion(lone_case(512, 128, 65))["crop"] == Json({256, 128, 64}));
 }
 
 TEST_CASE("suggestion: a contract that the data fit, from the usable cases", "[unit][survey]") {
