@@ -67,7 +67,8 @@ struct AugmentOptions {
   /// JSON Schema of the "augment" object.
   static std::string schema();
   /// @param augment  valid by the schema. @param labels  for the names in "mirrored_labels".
-  /// @throws ConfigError for a range in falling order, a zoom that is not positive, or a name that `labels` lacks.
+  /// @throws ConfigError for a range in falling order, a zoom that is not positive, a name that `labels` lacks, or
+  /// pairs that nothing mirrors.
   static AugmentOptions read(const ConfigNode& augment, const LabelTable& labels);
 };
 

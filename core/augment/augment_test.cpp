@@ -311,7 +311,13 @@ TEST_CASE("augment: mistakes in the options are refused with their place", "[uni
   refused(R"({"gibbs": {"probability": 1, "range": [0.5, 1.5]}})", "between 0 and 1");
   refused(R"({"gamma": {"probability": 1, "range": [-1, 1]}})", "above 0");
   refused(R"({"elastic": {"probability": 1, "spacing_voxels": 0}})", "spacing_voxels");
-  refused(R"({"mirrored_labels": [["left", "right"]]})", "there is no label '");
+  const std::string pairs = R"("mirrored_labels": [["left", "right"]]})";
+  refused(R"({"flip": {"probability": 1, "axes": ["x"]}, )" + pairs, "there is no label '");
+  refused("{" + pairs, "nothing mirrors");
+  refused(R"({"flip": {"probability": 0, "axes": ["x"]}, )" + pairs, "nothing mirrors");
+  refused(R"({"flip": {"probability": 1, "axes": []}, )" + pairs, "nothing mirrors");
+  refused(R"({"preset": "maisi-ct", "flip": {"probability": 0, "axes": ["x"]}, )" + pairs, "nothing mirrors");
+  refused(R"({"quarter_turn": {"probability": 1, "axes": ["x"]}, )" + pairs, "nothing mirrors");
   refused(R"({"preset": "maisi"})", "preset");
 }
 

@@ -47,8 +47,15 @@ void read_axes(const ConfigNode& augment, const char* key, AugmentOptions::Axes&
   for (const auto& axis : node.get<std::vector<std::string>>("axes")) axes.axes.at(kAxes.find(axis)) = true;
 }
 
+bool mirrors(const AugmentOptions::Axes& flip) {
+  return flip.probability > 0 && std::any_of(flip.axes.begin(), flip.axes.end(), [](bool on) { return on; });
+}
+
 void read_pairs(const ConfigNode& augment, const LabelTable& labels, AugmentOptions& options) {
   if (!augment.contains("mirrored_labels")) return;
+  if (!mirrors(options.flip))
+    augment.at("mirrored_labels")
+        .fail("change places in a mirror, but nothing mirrors: give \"flip\", or leave them out");
   for (const ConfigNode& pair : augment.at("mirrored_labels").items()) {
     const auto names = pair.as<std::vector<std::string>>();
     try {
@@ -142,8 +149,7 @@ AugmentOptions AugmentOptions::read(const ConfigNode& augment, const LabelTable&
 }
 
 std::optional<std::string> mirror_warning(const AugmentOptions& options, const LabelTable& labels) {
-  const auto& axes = options.flip.axes;
-  if (options.flip.probability == 0 || std::none_of(axes.begin(), axes.end(), [](bool on) { return on; })) return {};
+  if (!mirrors(options.flip)) return {};
   std::vector<std::string> names;
   for (const auto& [id, name] : labels.names()) {
     const bool swapped = std::any_of(options.mirrored_labels.begin(), options.mirrored_labels.end(),

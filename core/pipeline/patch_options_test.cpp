@@ -59,7 +59,8 @@ TEST_CASE("patch options: what cannot be is refused at its place", "[unit][pipel
       {R"(, "augment": {"flop": {"probability": 1}})", "flip"},
       {R"(, "augment": {"rotate": {"probability": 1, "range": [1, -1]}})", "must rise"},
       {R"(, "augment": {"rotate": {"probability": 2}})", "probability"},
-      {R"(, "augment": {"mirrored_labels": [["left", "rigth"]]})", "change places"},
+      {R"(, "augment": {"preset": "maisi-ct", "mirrored_labels": [["left", "rigth"]]})", "cannot change places"},
+      {R"(, "augment": {"mirrored_labels": [["left", "right"]]})", "nothing mirrors"},
   }));
   INFO(keys);
   CHECK_THROWS_AS(options_of(keys), ConfigError);

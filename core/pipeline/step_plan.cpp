@@ -6,6 +6,7 @@
 #include "core/pipeline/reference.h"
 #include "core/pipeline/schema.h"
 #include "core/pipeline/steps.h"
+#include "core/pipeline/train_options.h"
 #include "core/pipeline/write.h"
 
 #include <nlohmann/json.hpp>
@@ -72,6 +73,8 @@ StepPlan StepGraph::plan(const std::string& name) {
     const TrainStep train = train_step(name);
     check_training_data(train);
     check_train_step(train, host_);
+    for (const std::string& warning : train_warnings(node))
+      plan.warnings.push_back(fmt::format("steps.{}: {}", name, warning));
     plan.text = fmt::format("train into '{}'", folder);
   } else if (plan.verb == "import") {
     // Looked up here, where the place in the pipeline is known.

@@ -140,7 +140,31 @@ void check_lora_keys(const ConfigNode& step) {
     step.at("samples").fail("cannot be made while adapters learn; leave it or \"lora\" out");
 }
 
+/// What weighs nothing is not computed: what belongs to it would be passed over.
+void check_loss_keys(const ConfigNode& step) {
+  const ConfigNode options = step.at("options");
+  const auto refuse = [&](const ConfigNode& parent, const char* key, const char* weight) {
+    if (!parent.contains(key) || options.get<double>(weight, 0.0) > 0) return;
+    parent.at(key).fail("means nothing while \"{}\" of the options is {}; give that, or leave \"{}\" out", weight,
+                        options.contains(weight) ? "0" : "missing, which is 0", key);
+  };
+  refuse(step, "perceptual", "perceptual_weight");
+  refuse(options, "perceptual_slices", "perceptual_weight");
+  refuse(options, "adversarial_start", "adversarial_weight");
+  refuse(options, "discriminator_rate", "adversarial_weight");
+}
+
 }  // namespace
+
+std::vector<std::string> train_warnings(const ConfigNode& step) {
+  const auto warmup = step.get<std::uint64_t>("warmup");
+  const auto iterations = step.get<std::uint64_t>("iterations");
+  if (warmup == 0 || warmup < iterations) return {};
+  return {
+      fmt::format("the learning rate rises over {} iterations (\"warmup\"), but the training ends after {}: it is "
+                  "never what \"learning_rate\" says",
+                  warmup, iterations)};
+}
 
 void check_train_keys(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
   const auto role = step.get<std::string>("component");
@@ -151,6 +175,7 @@ void check_train_keys(const ConfigNode& step, const ModelPackage& package, const
   check_with(step, package, registry);
   check_lora_keys(step);
   check_target_spacing(step, package.contract());
+  check_loss_keys(step);
   PatchOptions::read(step, package.contract().labels, 0);
   LossWeights::read(step, package.contract().labels);
   body_rule(step, package.contract());

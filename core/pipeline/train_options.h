@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace medgen {
 
@@ -45,6 +47,9 @@ void check_train_keys(const ConfigNode& step, const ModelPackage& package, const
 
 /// Whether the voxel size that cases are brought to is one of the model's. @throws ConfigError
 void check_target_spacing(const ConfigNode& step, const DataContract& contract);
+
+/// What is likely not meant, though it means something.
+std::vector<std::string> train_warnings(const ConfigNode& step);
 
 /// Whether what adapters ("lora") are added to is there. @throws ConfigError
 void check_lora(const ConfigNode& step, const ModelPackage& package);

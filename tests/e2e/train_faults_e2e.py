@@ -203,6 +203,24 @@ class Wrong(Faults):
             self.refused("unet", {"options": {"lora": {}}, **keys}, next(iter(keys)))
         self.refused("unet", {"options": {"lora": {}, "train_denoiser": False}}, "train_denoiser is false")
 
+    def test_keys_of_losses_that_weigh_nothing(self):
+        network = {"component": "maisi.lpips", "weights": "data/images/a.nii"}
+        for weight in ({}, {"perceptual_weight": 0}):
+            self.refused("vae", {"perceptual": network, "options": weight}, "steps.vae.perceptual", "perceptual_weight")
+            self.refused("vae", {"options": {"perceptual_slices": 0.5, **weight}}, "options.perceptual_slices")
+        for key, value in (("adversarial_start", 5), ("discriminator_rate", 2)):
+            for weight in ({}, {"adversarial_weight": 0}):
+                self.refused("vae", {"options": {key: value, **weight}}, f"options.{key}", "adversarial_weight")
+
+    def test_label_pairs_that_nothing_mirrors(self):
+        self.refused("vae", {"augment": {"mirrored_labels": [["thing", "thing"]]}}, "augment.mirrored_labels", "flip")
+
+    def test_a_learning_rate_that_never_rises_is_warned_of(self):
+        for warmup, warned in ((3, False), (4, True)):
+            result = tool.run("plan", self.write_pipeline(self.short(warmup=warmup)))
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual("rises over 4 iterations" in result.stdout + result.stderr, warned)
+
     def test_patches_that_the_networks_cannot_take(self):
         document = self.document("out", crop=[4, 4, 2])  # the VAE halves it, the U-Net halves that
         document["steps"]["vae"]["iterations"] = 1
