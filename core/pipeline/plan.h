@@ -17,7 +17,7 @@ struct StepPlan {
   std::string text;  ///< one line: what will be done, with what
   std::vector<std::string> warnings;
 
-  std::uint64_t memory = 0;         ///< most at a time; 0: not known, as of a training
+  std::uint64_t memory = 0;         ///< most at a time; 0: not known
   std::uint64_t device_memory = 0;  ///< the same of the GPU
   std::uint64_t weights = 0;        ///< of it, the step's models
   std::uint64_t scratch = 0;        ///< bytes of temporary files

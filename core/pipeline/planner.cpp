@@ -29,9 +29,10 @@ bool fits(const Prediction& prediction, std::uint64_t allowed, bool device_too) 
 }
 
 /// A component that fails to tell what it takes stops nothing: what is wrong with it shows when it works.
-Demand demand_of(const SampleSource& source, Host& planner, const WhatIf& what_if, const std::string& step) {
+template <typename Ask>
+Demand demand_of(const std::string& step, const Ask& ask) {
   try {
-    return source.demand(planner, what_if);
+    return ask();
   } catch (const PluginError& error) {
     Demand unknown;
     unknown.timed = false;
@@ -107,14 +108,19 @@ Prediction add_up(std::uint64_t process, const std::vector<std::pair<std::string
 Planner::Planner(ConfigNode document, Host& host)
     : document_(std::move(document)), host_(host), graph_(document_, host) {}
 
-Prediction Planner::predict(const HostOptions& options, const WhatIf& what_if) {
+Prediction Planner::predict(const HostOptions& options, const TrainWhatIf& what_if) {
   HostOptions silent = options;
   silent.log = {};  // the run will tell
   Host planner(host_.registry(), std::move(silent));
   std::vector<std::pair<std::string, Demand>> demands;
   for (const auto& [name, step] : document_.at("steps").members()) {
-    if (!kSampleVerbs.contains(verb_of(step)) || !graph_.is_known(name)) continue;
-    demands.emplace_back(name, demand_of(*graph_.source(name), planner, what_if, name));
+    if (verb_of(step) == "train") {
+      demands.emplace_back(
+          name, demand_of(name, [&, name = name] { return graph_.training_demand(name, planner, what_if); }));
+    } else if (kSampleVerbs.contains(verb_of(step)) && graph_.is_known(name)) {
+      demands.emplace_back(name,
+                           demand_of(name, [&, name = name] { return graph_.source(name)->demand(planner, what_if); }));
+    }
   }
   // Last, when the libraries of the plugins are loaded and have made their buffers.
   return add_up(resident_memory(), demands, kept_);
@@ -197,6 +203,22 @@ void Planner::fill(const Prediction& prediction, Plan& plan) const {
   plan.disk += scratch;
 }
 
+namespace {
+
+TrainWhatIf one_at_a_time() {
+  TrainWhatIf what_if;
+  what_if.one_at_a_time = true;
+  return what_if;
+}
+
+TrainWhatIf recomputed() {
+  TrainWhatIf what_if;
+  what_if.recompute = true;
+  return what_if;
+}
+
+}  // namespace
+
 void Planner::refuse(const Prediction& least, const HostOptions& options, const Plan& plan) {
   const std::uint64_t needed = std::max(least.memory, device_counts(host_) ? least.device_memory : 0);
   std::string text = fmt::format("steps.{} needs about {} of memory, {}; ", least.largest, size_text(needed),
@@ -210,13 +232,22 @@ void Planner::refuse(const Prediction& least, const HostOptions& options, const 
 std::vector<std::string> Planner::alternatives(std::uint64_t allowed, const HostOptions& options,
                                                const Prediction& least) {
   const bool device_too = device_counts(host_);
-  const auto fits_with = [&](const HostOptions& tried, const WhatIf& what_if) {
+  const auto fits_with = [&](const HostOptions& tried, const TrainWhatIf& what_if) {
     return fits(predict(tried, what_if), allowed, device_too);
   };
   std::vector<std::string> found;
   const ConfigNode largest = document_.at("steps").at(least.largest);
-  if (largest.get<int>("batch", 1) > 1 && fits_with(options, {.one_at_a_time = true}))
-    found.push_back(fmt::format("--set steps.{}.batch=1 (the samples stay the same)", least.largest));
+  const bool trains = verb_of(largest) == "train";
+  const int batch = largest.get<int>("batch", 1);
+  if (batch > 1 && fits_with(options, one_at_a_time())) {
+    found.push_back(trains
+                        ? fmt::format("batches of 1, gathered: --set steps.{0}.batch=1 --set steps.{0}.accumulate={1}",
+                                      least.largest, batch * largest.get<int>("accumulate"))
+                        : fmt::format("--set steps.{}.batch=1 (the samples stay the same)", least.largest));
+  }
+  if (trains && fits_with(options, recomputed()))
+    found.push_back(fmt::format(
+        "\"checkpoint_activations\": true in the options of steps.{} (the same gradients, later)", least.largest));
   HostOptions half = options;
   half.precision = Precision::Bf16;
   if (options.precision == Precision::Fp32 && fits_with(half, {})) found.emplace_back("--precision bf16");
@@ -227,9 +258,12 @@ std::vector<std::string> Planner::alternatives(std::uint64_t allowed, const Host
       (needed + needed / 50) / kMiB + 1;  // a process is not of one size to the byte, nor is a search to be finer
   if (host_.options().memory_budget > 0 && needed <= machine)
     found.push_back(fmt::format("a larger budget: --set runtime.memory={}MiB", budget));
+  TrainWhatIf smaller = one_at_a_time();
   for (const double scale : {0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125}) {
-    if (!fits_with(options, {.one_at_a_time = true, .scale = scale})) continue;
-    found.push_back(fmt::format("smaller volumes, of {:.3g} of the length along each axis, one at a time", scale));
+    smaller.scale = scale;
+    if (!fits_with(options, smaller)) continue;
+    found.push_back(fmt::format("smaller {}, of {:.3g} of the length along each axis, one at a time",
+                                trains ? "patches (\"crop\")" : "volumes", scale));
     break;
   }
   if (found.empty()) found.emplace_back("a machine with more memory, or a smaller model");

@@ -51,7 +51,7 @@ class Planner {
  private:
   /// What would fit instead, as sentences.
   std::vector<std::string> alternatives(std::uint64_t allowed, const HostOptions& options, const Prediction& least);
-  Prediction predict(const HostOptions& options, const WhatIf& what_if = {});
+  Prediction predict(const HostOptions& options, const TrainWhatIf& what_if = {});
   Prediction fitted(HostOptions& options, std::uint64_t allowed);
   void fill(const Prediction& prediction, Plan& plan) const;
   [[noreturn]] void refuse(const Prediction& least, const HostOptions& options, const Plan& plan);

@@ -61,6 +61,13 @@ void StepGraph::plan_samples(const ConfigNode& node, StepPlan& plan) {
       fmt::format("{} {} sample{} with {}", plan.verb, plan.samples, plan.samples == 1 ? "" : "s", model.name());
 }
 
+Demand StepGraph::training_demand(const std::string& name, Host& planner, const TrainWhatIf& what_if) {
+  const TrainStep train = train_step(name);
+  auto found = case_sizes_.find(name);
+  if (found == case_sizes_.end()) found = case_sizes_.emplace(name, CaseSizes::of(train.data)).first;
+  return demand_to_train(train, planner, found->second, what_if);
+}
+
 StepPlan StepGraph::plan(const std::string& name) {
   const ConfigNode node = step(name);
   StepPlan plan;

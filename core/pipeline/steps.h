@@ -6,6 +6,7 @@
 #include "core/pipeline/model.h"
 #include "core/pipeline/plan.h"
 #include "core/pipeline/sample.h"
+#include "core/pipeline/train_demand.h"
 #include "core/pipeline/train_step.h"
 
 #include <filesystem>
@@ -34,6 +35,8 @@ class StepGraph {
   bool is_known(const std::string& name) const;
   /// The samples of a step, made once.
   std::shared_ptr<SampleSource> source(const std::string& name);
+  /// What a train step takes. @throws PluginError for a component that cannot be asked
+  Demand training_demand(const std::string& name, Host& planner, const TrainWhatIf& what_if);
   /// Of samples that stay in memory because several steps read them.
   std::uint64_t kept_bytes();
   /// Runs a step that does something by itself (train, write, import): the folder it wrote. Others wait to be pulled.
@@ -69,6 +72,7 @@ class StepGraph {
   Host& host_;
   Job job_;
   std::map<std::string, std::shared_ptr<SampleSource>> sources_;
+  std::map<std::string, CaseSizes> case_sizes_;  ///< by train step
 };
 
 }  // namespace medgen

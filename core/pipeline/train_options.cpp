@@ -201,6 +201,13 @@ void check_validation(const ConfigNode& step, const SplitOptions& split) {
   if (step.get<std::string>("keep") == "best") step.at("keep").fail(kNone);
 }
 
+Json trainer_options(const ConfigNode& step, const Host& host) {
+  Json options = step.at("options").json();
+  if (!options.contains("precision"))
+    options["precision"] = host.options().precision == Precision::Bf16 ? "bf16" : "fp32";
+  return options;
+}
+
 BatchShare batch_share(const TrainStep& step) {
   const auto batch = step.node.get<std::uint64_t>("batch");
   const auto processes = static_cast<std::uint64_t>(step.group->size());

@@ -57,6 +57,9 @@ void check_lora(const ConfigNode& step, const ModelPackage& package);
 /// @throws ConfigError for keys that need cases to validate on where there are none.
 void check_validation(const ConfigNode& step, const SplitOptions& split);
 
+/// The step's options for its trainer, with the precision of the run where they name none.
+Json trainer_options(const ConfigNode& step, const Host& host);
+
 /// The rows of every batch that this process computes. @throws ConfigError when there are too few for all.
 BatchShare batch_share(const TrainStep& step);
 

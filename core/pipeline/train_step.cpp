@@ -57,13 +57,6 @@ HostOptions master_options(const Host& host) {
   return options;
 }
 
-Json trainer_options(const TrainStep& step, const Host& host) {
-  Json options = step.node.at("options").json();
-  if (!options.contains("precision"))
-    options["precision"] = host.options().precision == Precision::Bf16 ? "bf16" : "fp32";
-  return options;
-}
-
 class TrainRun {
  public:
   TrainRun(const TrainStep& step, Host& host, const RunObserver& observer)
@@ -90,7 +83,8 @@ class TrainRun {
     patches.multiple_of = granularity();
     check_crop(patches);
     // Before the data: what its trainer refuses is told before hours of reading.
-    Trainer trainer(learner_, peers_, step_.node.at("options").with_value(trainer_options(step_, host_)), step_.seed);
+    Trainer trainer(learner_, peers_, step_.node.at("options").with_value(trainer_options(step_.node, host_)),
+                    step_.seed);
     data_.emplace(step_.data, package_.contract(), patches, data_options(), observer_);
     batches_.emplace(*data_, parts_, batch_options());
     batches_->check_case_conditions(observer_);

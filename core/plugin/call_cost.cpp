@@ -4,6 +4,7 @@
 #include "core/base/error.h"
 #include "core/config/json.h"
 #include "core/config/parse.h"
+#include "core/plugin/training_cost.h"
 
 #include <nlohmann/json.hpp>
 
@@ -71,6 +72,21 @@ CallCost read_call_cost(const std::string& text_of_reply) {
   if (!reply.contains("outputs")) return cost;
   if (!reply.at("outputs").is_object()) throw ConfigError("\"outputs\" is no object");
   for (const auto& [name, value] : reply.at("outputs").json().items()) cost.outputs[name] = shape(name, value);
+  return cost;
+}
+
+std::string training_request(const TrainingShape& shape) {
+  Json request = Json::parse(estimate_request("train", shape.inputs));
+  request["options"] = shape.options_json.empty() ? Json::object() : Json::parse(shape.options_json);
+  request["trained"] = shape.trained;
+  request["accumulate"] = shape.accumulate;
+  return dump_compact(request);
+}
+
+TrainingCost read_training_cost(const std::string& reply) {
+  TrainingCost cost;
+  static_cast<CallCost&>(cost) = read_call_cost(reply);
+  cost.state_bytes = bytes(parse_config(reply, "estimate"), "state_bytes");
   return cost;
 }
 

@@ -2,6 +2,7 @@
 #include "core/plugin/call_cost.h"
 
 #include "core/base/error.h"
+#include "core/plugin/training_cost.h"
 
 #include <catch2/catch.hpp>
 
@@ -28,6 +29,20 @@ TEST_CASE("a reply is read, and what it does not tell is nothing", "[unit][plugi
   CHECK(cost.outputs == ShapeMap{{"x", {1, 2}}});
   CHECK(read_call_cost(R"({"peak_bytes": 1e9})").peak_bytes == 1000000000);
   CHECK(read_call_cost(R"({"peak_bytes": 1})").flops_per_second == 0);
+}
+
+TEST_CASE("a request for a training names its options, and a reply its state", "[unit][plugin]") {
+  const TrainingShape shape{{{"x", {2, 1, 8, 8, 8}}}, R"({"ema": 0.9})", false, 4};
+  CHECK(training_request(shape) ==
+        R"({"function":"train","inputs":{"x":[2,1,8,8,8]},"options":{"ema":0.9},"trained":false,"accumulate":4})");
+  CHECK(training_request({}) == R"({"function":"train","inputs":{},"options":{},"trained":true,"accumulate":1})");
+  const TrainingCost cost = read_training_cost(R"({"peak_bytes": 5, "weights_bytes": 12, "state_bytes": 9})");
+  CHECK(cost.peak_bytes == 5);
+  CHECK(cost.weights_bytes == 12);
+  CHECK(cost.state_bytes == 9);
+  CHECK(read_training_cost(R"({"peak_bytes": 5})").state_bytes == 0);
+  CHECK_THROWS_WITH(read_training_cost(R"({"peak_bytes": 5, "state_bytes": -1})"), Contains("state_bytes"));
+  CHECK_THROWS_WITH(read_training_cost("{}"), Contains("peak_bytes"));
 }
 
 TEST_CASE("a reply that makes no sense is refused with what is wrong", "[unit][plugin]") {

@@ -6,6 +6,7 @@
 #include "core/config/parse.h"
 #include "core/plugin/call_cost.h"
 #include "core/plugin/plugin_call.h"
+#include "core/plugin/training_cost.h"
 #include "core/tensor/finite.h"
 
 #include <medgen/abi/medgen.h>
@@ -72,16 +73,29 @@ std::string PluginComponent::describe() const {
   return text;
 }
 
-std::optional<CallCost> PluginComponent::estimate(std::string_view function, const ShapeMap& inputs) const {
-  if (!MEDGEN_HAS_FN(medgen_component_t, &self().base(), estimate)) return std::nullopt;
-  const std::string request = estimate_request(function, inputs);
+namespace {
+
+/// What `read` makes of the reply to a request; nothing when the component has no estimate.
+template <typename Cost>
+std::optional<Cost> estimated(PluginObject& object, const std::string& request, Cost (*read)(const std::string&)) {
+  if (!MEDGEN_HAS_FN(medgen_component_t, &object.base(), estimate)) return std::nullopt;
   const std::string reply = TextSink::collect(
-      [&](auto* writer) { self().call("estimate", self().base().estimate, self().get(), abi_text(request), writer); });
+      [&](auto* writer) { object.call("estimate", object.base().estimate, object.get(), abi_text(request), writer); });
   try {
-    return read_call_cost(reply);
+    return read(reply);
   } catch (const ConfigError& error) {
-    self().fail_defect("estimate", "gave no cost: {}", error.what());
+    object.fail_defect("estimate", "gave no cost: {}", error.what());
   }
+}
+
+}  // namespace
+
+std::optional<CallCost> PluginComponent::estimate(std::string_view function, const ShapeMap& inputs) const {
+  return estimated(self(), estimate_request(function, inputs), read_call_cost);
+}
+
+std::optional<TrainingCost> estimate_training(const Component& component, const TrainingShape& shape) {
+  return estimated(*plugin_component(component).plugin_object(), training_request(shape), read_training_cost);
 }
 
 TensorMap PluginComponent::call(std::string_view function, const CallContext& context, const Inputs& in) {

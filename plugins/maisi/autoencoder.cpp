@@ -3,6 +3,7 @@
 
 #include "plugins/maisi/cost.h"
 #include "plugins/maisi/networks/limits.h"
+#include "plugins/maisi/training_cost.h"
 #include "plugins/support/bridge.h"
 #include "plugins/support/error.h"
 
@@ -165,12 +166,24 @@ nn::StreamOptions Autoencoder::decode_options(at::IntArrayRef z, const Windows& 
 
 std::string Autoencoder::estimate(std::string_view request_json) const {
   const nlohmann::json request = nlohmann::json::parse(request_json);
+  if (request.at("function") == "train") return estimate_training(request).dump();
   const bool encodes = request.at("function") == "encode";
-  if (!encodes && request.at("function") != "decode") throw sdk::invalid("only encode and decode can be estimated");
+  if (!encodes && request.at("function") != "decode")
+    throw sdk::invalid("only encode, decode and train can be estimated");
   const std::vector<std::int64_t> shape = requested_shape(request, encodes ? "x" : "z");
   // Created without weights, it was not told yet; one that is in use, or trained, keeps what it has.
   if (!network_->parameters().front().parameter->value.defined()) network_->set_compute_dtype(compute_);
   return (encodes ? estimate_encode(shape) : estimate_decode(shape)).dump();
+}
+
+nlohmann::json Autoencoder::estimate_training(const nlohmann::json& request) const {
+  const TrainingSetup setup = TrainingSetup::read(request, compute_);
+  const nlohmann::json options = request.value("options", nlohmann::json::object());
+  double bytes = training_bytes(config_, setup);
+  if (options.value("adversarial_weight", 0.0) > 0) bytes += adversary_bytes(config_.out_channels, setup);
+  if (options.value("perceptual_weight", 0.0) > 0)
+    bytes += perceptual_bytes(options.value("perceptual_slices", 0.2), setup);
+  return training_reply(bytes, network_->parameter_count(), setup);
 }
 
 nlohmann::json Autoencoder::estimate_encode(const std::vector<std::int64_t>& x) const {

@@ -34,7 +34,7 @@ class Autoencoder {
   /// z (N, latent_channels, ...) -> x, or label maps (N, 1, ...) when it has classes
   void decode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out);
   std::string describe() const;
-  /// {"function": "encode" | "decode", "inputs": {"x" | "z": shape}}
+  /// {"function": "encode" | "decode" | "train", "inputs": {"x" | "z": shape}}
   std::string estimate(std::string_view request_json) const;
   AutoencoderTrainer train(const sdk::Context& context, std::string_view options_json,
                            std::span<const sdk::TrainPeer> peers);
@@ -63,6 +63,7 @@ class Autoencoder {
   /// For a call whose tensors take `bytes`.
   nn::StreamOptions stream_options(std::uint64_t bytes) const;
   nn::StreamOptions decode_options(at::IntArrayRef z, const Windows& windows) const;
+  nlohmann::json estimate_training(const nlohmann::json& request) const;
   nlohmann::json estimate_encode(const std::vector<std::int64_t>& x) const;
   nlohmann::json estimate_decode(const std::vector<std::int64_t>& z) const;
   /// Bytes that decoding z at once takes beside the call's result.

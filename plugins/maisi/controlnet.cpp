@@ -3,6 +3,7 @@
 
 #include "plugins/maisi/cost.h"
 #include "plugins/maisi/networks/limits.h"
+#include "plugins/maisi/training_cost.h"
 #include "plugins/support/bridge.h"
 
 #include <ATen/core/grad_mode.h>
@@ -73,7 +74,8 @@ std::string ControlNet::describe() const {
 
 std::string ControlNet::estimate(std::string_view request_json) const {
   const nlohmann::json request = nlohmann::json::parse(request_json);
-  if (request.at("function") != "step") throw sdk::invalid("only step can be estimated");
+  if (request.at("function") == "train") return estimate_training(request);
+  if (request.at("function") != "step") throw sdk::invalid("only step and train can be estimated");
   const std::vector<std::int64_t> x = requested_shape(request, "x");
   PassCost cost = controlnet_cost(network_->config(), {x.begin() + 2, x.end()}, compute_);
   auto outputs = nlohmann::json::object();
@@ -87,6 +89,17 @@ std::string ControlNet::estimate(std::string_view request_json) const {
   nlohmann::json reply = cost_reply(cost, x[0], weight_bytes(*network_, compute_), compute_);
   reply["outputs"] = std::move(outputs);
   return reply.dump();
+}
+
+/// Frozen, it keeps nothing for the way back.
+std::string ControlNet::estimate_training(const nlohmann::json& request) const {
+  const TrainingSetup setup = TrainingSetup::read(request, compute_);
+  const auto batch = static_cast<double>(setup.batch);
+  const double passes = request.value("options", nlohmann::json::object()).contains("contrast") ? 2 : 1;
+  const double bytes =
+      setup.learns ? passes * training_bytes(network_->config(), setup)
+                   : batch * controlnet_cost(network_->config(), setup.spatial, setup.options.compute).peak_bytes;
+  return training_reply(bytes, network_->parameter_count(), setup).dump();
 }
 
 medgen_status_t ControlNet::status_of(const std::exception& error) noexcept {

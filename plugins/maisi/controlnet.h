@@ -6,6 +6,8 @@
 
 #include <medgen/sdk/sdk.hpp>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include <memory>
 #include <string>
 #include <string_view>
@@ -26,7 +28,7 @@ class ControlNet {
   /// x (N, C, X, Y, Z), timesteps (N), controlnet_cond (N, K, X*f, Y*f, Z*f) -> down0 ..., mid
   void step(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out);
   std::string describe() const;
-  /// {"function": "step", "inputs": {"x": shape, ...}}
+  /// {"function": "step" | "train", "inputs": {"x": shape, ...}}
   std::string estimate(std::string_view request_json) const;
   static medgen_status_t status_of(const std::exception& error) noexcept;
   static std::string message_of(const std::exception& error);
@@ -44,6 +46,8 @@ class ControlNet {
   at::ScalarType compute_;
   double conditioning_scale_;
   std::unique_ptr<ControlNetMaisi> network_;
+
+  std::string estimate_training(const nlohmann::json& request) const;
 };
 
 }  // namespace medgen::maisi

@@ -295,6 +295,7 @@ double measured_rate(at::ScalarType compute) {
 }
 
 const char* name_of(at::ScalarType compute) {
+  if (compute == at::kHalf) return "fp16";
   return compute == at::kBFloat16 ? "bf16" : "fp32";
 }
 

@@ -40,7 +40,7 @@ std::uint64_t weight_bytes(nn::Module& network, at::ScalarType compute);
 /// second).
 double measured_rate(at::ScalarType compute);
 
-/// "bf16" or "fp32".
+/// "bf16", "fp16" or "fp32".
 const char* name_of(at::ScalarType compute);
 
 /// The shape of input `name` of an estimate request. @throws sdk::Error when it is not there or has no five axes.

@@ -3,6 +3,7 @@
 
 #include "plugins/maisi/cost.h"
 #include "plugins/maisi/networks/limits.h"
+#include "plugins/maisi/training_cost.h"
 #include "plugins/support/bridge.h"
 
 #include <ATen/core/grad_mode.h>
@@ -75,7 +76,8 @@ std::string UnetComponent::describe() const {
 
 std::string UnetComponent::estimate(std::string_view request_json) const {
   const nlohmann::json request = nlohmann::json::parse(request_json);
-  if (request.at("function") != "predict") throw sdk::invalid("only predict can be estimated");
+  if (request.at("function") == "train") return estimate_training(request);
+  if (request.at("function") != "predict") throw sdk::invalid("only predict and train can be estimated");
   std::vector<std::int64_t> x = requested_shape(request, "x");
   const bool residuals = request.at("inputs").contains("mid");
   PassCost cost = unet_cost(network_->config(), out_channels_, {x.begin() + 2, x.end()}, compute_, residuals);
@@ -85,6 +87,20 @@ std::string UnetComponent::estimate(std::string_view request_json) const {
   nlohmann::json reply = cost_reply(cost, x[0], weight_bytes(*network_, compute_), compute_);
   reply["outputs"] = {{"out", x}};
   return reply.dump();
+}
+
+/// Adapters learn in place of the weights, of which merged ones are made; they themselves are small.
+std::string UnetComponent::estimate_training(const nlohmann::json& request) const {
+  TrainingSetup setup = TrainingSetup::read(request, compute_);
+  const nlohmann::json options = request.value("options", nlohmann::json::object());
+  setup.learns = options.value("train_denoiser", true);
+  const double passes = options.contains("contrast") ? 2 : 1;
+  double bytes = passes * training_bytes(network_->config(), out_channels_, setup);
+  if (options.contains("lora")) {
+    bytes += static_cast<double>(weight_bytes(*network_, at::kFloat));
+    setup.learns = false;
+  }
+  return training_reply(bytes, network_->parameter_count(), setup).dump();
 }
 
 medgen_status_t UnetComponent::status_of(const std::exception& error) noexcept {

@@ -8,6 +8,8 @@
 
 #include <medgen/sdk/sdk.hpp>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include <memory>
 #include <string>
 #include <string_view>
@@ -24,7 +26,7 @@ class UnetComponent {
   /// joined to x along the channels (label-conditioned models without a ControlNet).
   void predict(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out);
   std::string describe() const;
-  /// {"function": "predict", "inputs": {"x": shape, ...}}
+  /// {"function": "predict" | "train", "inputs": {"x": shape, ...}}
   std::string estimate(std::string_view request_json) const;
   UnetTrainer train(const sdk::Context& context, std::string_view options_json, std::span<const sdk::TrainPeer> peers);
   static medgen_status_t status_of(const std::exception& error) noexcept;
@@ -47,6 +49,8 @@ class UnetComponent {
   at::ScalarType compute_;
   std::unique_ptr<DiffusionUnet> network_;
   std::int64_t out_channels_;
+
+  std::string estimate_training(const nlohmann::json& request) const;
 };
 
 /// maisi.unet: the image denoiser, ddpm and rflow.

@@ -302,6 +302,30 @@ class Memory(Faults):
         super().setUp()
         self.add_cases("d", "e", "f")
 
+    def planned(self, document, *arguments):
+        result = tool.run("plan", self.write_pipeline(document), "--json", *arguments)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return json.loads(result.stdout)
+
+    def test_it_is_planned(self):
+        plan = self.planned(self.document("out"))
+        self.assertTrue(plan["complete"])
+        self.assertTrue(all(step["memory_bytes"] > 0 and not step["unknown"] for step in plan["steps"]))
+        many = {"batch": 4000}
+        full, bf16, again = (self.planned(self.short(**many, options=options))["memory_bytes"] for options in
+                             ({}, {"precision": "bf16"}, {"checkpoint_activations": True}))
+        self.assertLess(bf16, full)
+        self.assertLess(again, full)
+        self.assertLess(self.planned(self.short(batch=8))["memory_bytes"], 0.5 * full)
+        self.assertFalse((self.folder / "out").exists())
+
+    def test_what_cannot_fit_is_refused_before_the_data_is_read(self):
+        (self.folder / "data" / "images" / "b.nii").write_bytes(b"nothing")
+        document = self.short(batch=4000)
+        document["runtime"]["memory"] = "700MiB"
+        self.fails(document, 6, "steps.vae needs about", "steps.vae.accumulate=4000", "runtime.memory=")
+        self.assertFalse((self.folder / "out").exists())
+
     def test_on_more_threads_losses_differ_by_rounding_alone(self):
         for seed in range(1, SEEDS + 1):
             for threads in ("1", "2"):

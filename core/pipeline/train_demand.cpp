@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/pipeline/train_demand.h"
+
+#include "core/augment/crop.h"
+#include "core/config/json.h"
+#include "core/io/dataset.h"
+#include "core/io/volume_file.h"
+#include "core/pipeline/patch_options.h"
+#include "core/pipeline/train_options.h"
+#include "core/plugin/training_cost.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+namespace medgen {
+namespace {
+
+constexpr std::uint64_t kVoxel = sizeof(float) + sizeof(std::int32_t);  // of image and label map
+
+class Training {
+ public:
+  Training(const TrainStep& step, Host& planner, const CaseSizes& cases, const TrainWhatIf& what_if)
+      : step_(step),
+        planner_(planner),
+        cases_(cases),
+        what_if_(what_if),
+        package_(ModelPackage::load(step.model, planner.registry())),
+        parts_(package_.without_weights()),
+        role_(step.node.get<std::string>("component")) {}
+
+  Demand run() {
+    options_ = trainer_options(step_.node, planner_);
+    if (what_if_.recompute) options_["checkpoint_activations"] = true;
+    rows_ = what_if_.one_at_a_time ? 1 : static_cast<std::int64_t>(batch_share(step_).rows);
+    auto learner = create_component(planner_, *parts_.part(role_));
+    role_ == "compressor" ? add_compressor(*learner) : add_denoiser(*learner);
+    return total();
+  }
+
+ private:
+  /// The patch that the networks see, in voxels.
+  Shape patch(std::int64_t multiple_of) const {
+    const PatchOptions options = PatchOptions::read(step_.node, package_.contract().labels, step_.seed);
+    const Size3 size = crop_size(options.crop, cases_.largest);
+    Shape patch;
+    for (const std::int64_t axis : size) {
+      const std::int64_t whole = std::max<std::int64_t>(axis, multiple_of);
+      patch.push_back(scaled_axis(whole, what_if_.scale, multiple_of));
+    }
+    return patch;
+  }
+
+  Shape batch_of(std::int64_t channels, const Shape& spatial, std::int64_t divisor = 1) const {
+    Shape shape{rows_, channels};
+    for (const std::int64_t axis : spatial) shape.push_back(axis / divisor);
+    return shape;
+  }
+
+  void add_compressor(const Component& learner) {
+    const Shape image = patch(component_fact(learner, "compression", 1));
+    const Shape x = batch_of(1, image);
+    add_patches(image);
+    batch_ = bytes_of(x);
+    learn(learner, {{"x", x}}, true);
+  }
+
+  void add_denoiser(const Component& learner) {
+    std::int64_t compression = 1, channels = component_fact(learner, "out_channels", 1);
+    std::shared_ptr<Component> compressor;
+    if (const auto& spec = parts_.part("compressor")) {
+      compressor = create_component(planner_, *spec);
+      compression = component_fact(*compressor, "compression", 1);
+      channels = component_fact(*compressor, "latent_channels", 1);
+    }
+    const Shape image = patch(compression * component_fact(learner, "multiple_of", 1));
+    const Shape latent = batch_of(channels, image, compression);
+    add_patches(image);
+    if (compressor) pass_by(*compressor, "encode", {{"x", batch_of(1, image)}});
+    constexpr std::uint64_t kOfLatents = 5;  // mean, deviation, noise, noisy, target
+    batch_ += kOfLatents * bytes_of(latent);
+    for (const ComponentSpec& spec : parts_.conditioners()) add_conditioner(spec, image, latent);
+    learn(learner, {{"x", latent}, {"target", latent}}, true);
+  }
+
+  void add_conditioner(const ComponentSpec& spec, const Shape& image, const Shape& latent) {
+    const auto conditioner = std::dynamic_pointer_cast<Conditioner>(create_component(planner_, spec));
+    if (conditioner->has_encode()) batch_ += pass_by(*conditioner, "encode", {{"mask", batch_of(1, image)}});
+    if (!conditioner->has_step()) return;
+    const auto with = step_.node.get<std::vector<std::string>>("with");
+    learn(*conditioner, {{"x", latent}}, std::find(with.begin(), with.end(), spec.role) != with.end());
+  }
+
+  /// Cases, and patches that are prepared ahead: cut out, changed, and in a batch.
+  void add_patches(const Shape& image) {
+    std::uint64_t voxels = 1;
+    for (const std::int64_t axis : image) voxels *= static_cast<std::uint64_t>(axis);
+    const ConfigNode loader = step_.node.at("loader");
+    const auto threads = loader.get<std::uint64_t>("threads");
+    const std::uint64_t ahead = threads > 0 ? loader.get<std::uint64_t>("ahead") : 0;
+    const std::uint64_t patches = 2 * threads + (ahead + 1) * static_cast<std::uint64_t>(rows_);
+    const auto most = static_cast<double>(case_bytes(step_.node, planner_));
+    data_ = static_cast<std::uint64_t>(std::min(cases_.bytes, most)) + patches * voxels * kVoxel;
+  }
+
+  /// A network of the graph that gradients pass through.
+  void learn(const Component& component, const ShapeMap& inputs, bool trained) {
+    const auto accumulate = step_.node.get<std::uint64_t>("accumulate");
+    try {
+      if (const auto cost = estimate_training(component, {inputs, dump_compact(options_), trained, accumulate})) {
+        held_ += cost->weights_bytes;
+        step_peak_ += cost->peak_bytes;
+        state_ += cost->state_bytes;
+        if (trained) demand_.precision = cost->precision;
+        return;
+      }
+    } catch (const Error& error) {
+      demand_.complaints.emplace_back(error.what());
+    }
+    demand_.unknown.insert(component.id());
+  }
+
+  /// A call that makes the batch, before the step. @return bytes of its outputs
+  std::uint64_t pass_by(const Component& component, std::string_view function, const ShapeMap& inputs) {
+    try {
+      if (const auto cost = component.estimate(function, inputs)) {
+        held_ += cost->weights_bytes;
+        std::uint64_t outputs = 0;
+        for (const auto& [name, shape] : cost->outputs) outputs += bytes_of(shape);
+        making_ = std::max(making_, cost->peak_bytes + outputs + bytes_of(inputs.begin()->second));
+        return outputs;
+      }
+    } catch (const Error& error) {
+      demand_.complaints.emplace_back(error.what());
+    }
+    demand_.unknown.insert(component.id());
+    return 0;
+  }
+
+  Demand total() {
+    demand_.timed = false;
+    const std::uint64_t computing = held_ + std::max(step_peak_, making_);
+    std::uint64_t files = 0;
+    for (const ComponentSpec& spec : package_.all()) {
+      std::error_code error;
+      const auto bytes = spec.weights.empty() ? 0 : std::filesystem::file_size(spec.weights, error);
+      if (!error) files = std::max<std::uint64_t>(files, bytes);
+    }
+    if (on_device(planner_)) {
+      demand_.device_working = computing + batch_;
+      demand_.loading = files + held_ / 4;
+      demand_.working = data_ + batch_ + state_;
+    } else {
+      demand_.loading = files + held_;
+      demand_.working = data_ + std::max(computing + batch_, held_ + state_);
+    }
+    return demand_;
+  }
+
+  const TrainStep& step_;
+  Host& planner_;
+  const CaseSizes& cases_;
+  TrainWhatIf what_if_;
+  ModelPackage package_, parts_;
+  std::string role_;
+  Json options_;
+  std::int64_t rows_ = 1;
+  std::uint64_t data_ = 0;       ///< cases and patches
+  std::uint64_t batch_ = 0;      ///< what a step is given
+  std::uint64_t held_ = 0;       ///< networks, from the first step to the last
+  std::uint64_t step_peak_ = 0;  ///< of a step, beside them
+  std::uint64_t making_ = 0;     ///< of a batch, before it
+  std::uint64_t state_ = 0;      ///< of a checkpoint
+  Demand demand_;
+};
+
+}  // namespace
+
+CaseSizes CaseSizes::of(const std::filesystem::path& data) {
+  constexpr std::size_t kMost = 32;
+  CaseSizes sizes;
+  if (!std::filesystem::exists(data)) return sizes;
+  const std::vector<Case> cases = open_dataset(data).cases;
+  const std::size_t step = std::max<std::size_t>(cases.size() / kMost, 1);
+  double seen = 0;
+  for (std::size_t i = 0; i < cases.size(); i += step) {
+    const auto& file = cases[i].images.empty() ? cases[i].label.value() : cases[i].images.front();
+    try {
+      const Geometry grid = read_volume_info(file).geometry;
+      sizes.bytes += static_cast<double>(voxels_of(grid) * kVoxel);
+      for (std::size_t axis = 0; axis < 3; ++axis) sizes.largest[axis] = std::max(sizes.largest[axis], grid.size[axis]);
+      ++seen;
+    } catch (const DataError&) {
+      continue;
+    }
+  }
+  if (seen > 0) sizes.bytes *= static_cast<double>(cases.size()) / seen;
+  return sizes;
+}
+
+Demand demand_to_train(const TrainStep& step, Host& planner, const CaseSizes& cases, const TrainWhatIf& what_if) {
+  return Training(step, planner, cases, what_if).run();
+}
+
+}  // namespace medgen
