@@ -34,7 +34,7 @@ DiffusionModelUNetMaisiConfig unet() {
 }
 
 TrainingSetup setup(const json& options = json::object(), std::int64_t edge = 16, std::int64_t batch = 1) {
-  const json request = {{"inputs", {{"x", {batch, 1, edge, edge, edge}}}}, {"options", options}};
+  const json request = {{"inputs", {{"x", {batch, 1, edge, edge, edge}}}}, {"options", options.is_null() ? json::object() : options}};
   return TrainingSetup::read(request, at::kFloat);
 }
 
