@@ -383,7 +383,7 @@ double perceptual_bytes(double part, const TrainingSetup& setup) {
 nlohmann::json training_reply(double pass, std::int64_t numel, const TrainingSetup& setup) {
   const double weights = sizeof(float) * static_cast<double>(numel);
   const double copies = setup.learns ? (setup.options.ema > 0 ? 4 : 3) : 1;  // with both moments, and the average
-  return {{"peak_bytes", static_cast<std::uint64_t>(pass)},
+  return {{"peak_bytes", static_cast<std::uint64_t>(pass) + kTrainingScratch},
           {"weights_bytes", static_cast<std::uint64_t>(copies * weights)},
           {"state_bytes", static_cast<std::uint64_t>(setup.learns ? copies * weights : 0)},
           {"precision", name_of(setup.options.compute)}};

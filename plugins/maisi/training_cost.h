@@ -37,6 +37,10 @@ double adversary_bytes(std::int64_t channels, const TrainingSetup& setup);
 /// Of a feature network on `part` of the slices along each axis, and of them again.
 double perceptual_bytes(double part, const TrainingSetup& setup);
 
+/// Bytes that a training has beside its arrays, whatever their size: scratch and packed weights of the operators'
+/// library, gaps between arrays. Measured (tests/bench/training_plan.py).
+inline constexpr std::uint64_t kTrainingScratch = std::uint64_t{144} << 20;
+
 /// A reply of the keys that all trained networks give. @param pass  as `training_bytes`; @param numel  of the network's
 /// weights
 nlohmann::json training_reply(double pass, std::int64_t numel, const TrainingSetup& setup);
