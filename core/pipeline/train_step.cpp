@@ -12,6 +12,7 @@
 #include "core/pipeline/train_options.h"
 #include "core/pipeline/training_batches.h"
 #include "core/pipeline/training_data.h"
+#include "core/pipeline/training_record.h"
 #include "core/pipeline/training_samples.h"
 #include "core/run/resources.h"
 #include "core/train/loop.h"
@@ -286,7 +287,7 @@ class TrainRun {
       for (auto& [name, tensor] : tensors) tensor = tensor.to(type);
     }
     write_model_package(package_, resolve_path(step_.node.at("to")), weights, latent_scale_, step_.name,
-                        record(result));
+                        training_record(step_, *data_, conditions_, result));
   }
 
   /// The adapters alone: the weights that they were trained on stay where they are, and are named by their hash.
@@ -298,45 +299,8 @@ class TrainRun {
     adapter.facts = {role_, base.sha256.empty() ? sha256_file(base.weights) : base.sha256,
                      lora.get<double>("alpha", static_cast<double>(rank)), rank};
     adapter.tensors = learnt(trainer).at(role_);
-    write_adapter_package(package_, resolve_path(step_.node.at("to")), adapter, record(result));
-  }
-
-  /// What the package says of its training.
-  Json record(const LoopResult& result) const {
-    Json training = step_.node.json();
-    for (const char* key : {"train", "to", "cache", "split", "validation"}) training.erase(key);
-    training["data"] = step_.data.filename().string();
-    if (const auto features = perceptual_network(step_))
-      training["perceptual"]["weights"] = features->weights.filename().string();
-    if (const TargetSpacing spacing = TargetSpacing::read(step_.resample); !spacing.empty())
-      training["resample_mm"] = spacing.json();
-    if (conditions_.has_table())
-      training["case_conditions"] = resolve_path(step_.node.at("case_conditions")).filename().string();
-    training["cases"] = data_->training().size();
-    training["seed"] = step_.seed;
-    training["medgen_version"] = MEDGEN_VERSION;
-    // No times: a later step's checkpoint belongs to this record to the letter, also when the step is run again.
-    training["done"] = {{"iterations", result.state.iteration}, {"kept", result.kept}};
-    if (result.state.best)
-      training["best"] = {{"iteration", result.state.best->iteration}, {"validation_loss", result.state.best->loss}};
-    if (!data_->validation().empty() || !data_->test().empty()) training["held_out"] = held_out();
-    for (const TrainingData::Skipped& each : data_->skipped())
-      training["skipped"].push_back({{"case", each.name}, {"reason", without_folder(each.reason)}});
-    return training;
-  }
-
-  /// The package goes to others, whom folders of this machine tell nothing.
-  std::string without_folder(std::string text) const {
-    const std::string folder = step_.data.string() + "/";
-    for (auto at = text.find(folder); at != std::string::npos; at = text.find(folder)) text.erase(at, folder.size());
-    return text;
-  }
-
-  /// Names of the cases that were not learnt from.
-  Json held_out() const {
-    Json names = {{"validation", Json::array()}, {"test", data_->test()}};
-    for (const std::size_t number : data_->validation()) names["validation"].push_back(data_->name(number));
-    return names;
+    write_adapter_package(package_, resolve_path(step_.node.at("to")), adapter,
+                          training_record(step_, *data_, conditions_, result));
   }
 
   const TrainStep& step_;
