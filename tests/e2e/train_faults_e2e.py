@@ -191,6 +191,12 @@ class Wrong(Faults):
         self.refused("unet", {"crop": [4, 4, 4], "crop_at": {"thong": 1}}, "did you mean 'thing'")
         self.refused("unet", {"loss_weights": {"thong": 2}}, "did you mean 'thing'")
 
+    def test_a_body_that_cannot_be_made(self):
+        self.refused("vae", {"body": {}}, "Hounsfield units")
+        ct = {**MODEL, "data": {**MODEL["data"], "modality": "ct"}}
+        self.refused("vae", {"train": ct, "body": {}}, "there is no label 'body'")
+        self.refused("vae", {"train": ct, "body": {"label": "thong"}}, "did you mean 'thing'")
+
     def test_keys_of_a_denoiser_for_a_compressor(self):
         for keys in ({"loss_weights": {"thing": 2}}, {"latent_scale": 0.5}, {"with": ["labels"]}):
             self.refused("vae", keys, "is for a denoiser")
