@@ -45,6 +45,7 @@ void CaseConditions::read_table(const std::filesystem::path& path) {
                       cell->empty() ? "a column has no name" : fmt::format("the column '{}' comes twice", *cell));
     columns_.push_back(*cell);
   }
+  const Json common = Json::parse(common_);
   for (auto line = lines.begin() + 1; line != lines.end(); ++line) {
     if (line->cells.size() != heading.cells.size() || line->cells.front().empty())
       throw DataError("{}:{}: must be {}, not '{}'", path.string(), line->number, heading.text(), line->text());
@@ -52,7 +53,7 @@ void CaseConditions::read_table(const std::filesystem::path& path) {
     if (!is_new)
       throw DataError("{}:{}: the case '{}' is in line {} already", path.string(), line->number, known->first,
                       known->second.number);
-    Json conditions = Json::object();
+    Json conditions = common;
     for (std::size_t i = 0; i < columns_.size(); ++i) {
       const std::string& cell = line->cells[i + 1];
       if (!cell.empty()) conditions[columns_[i]] = value_of(cell);
@@ -82,12 +83,9 @@ void CaseConditions::check_cases(const std::vector<std::string>& names) const {
                   fmt::join(missing, ", "), count > kShown ? " ..." : "");
 }
 
-std::string CaseConditions::of(const std::string& name) const {
+const std::string& CaseConditions::of(const std::string& name) const {
   const auto line = lines_.find(name);
-  if (line == lines_.end()) return common_;
-  Json conditions = Json::parse(common_);
-  conditions.update(Json::parse(line->second.conditions));
-  return dump_compact(conditions);
+  return line == lines_.end() ? common_ : line->second.conditions;
 }
 
 std::string CaseConditions::fingerprint(const std::vector<std::string>& names) const {

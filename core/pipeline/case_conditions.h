@@ -29,7 +29,7 @@ class CaseConditions {
   void check_cases(const std::vector<std::string>& names) const;
 
   /// A JSON object. What the table says goes before what the step says.
-  std::string of(const std::string& name) const;
+  const std::string& of(const std::string& name) const;
 
   /// Of what these cases have.
   std::string fingerprint(const std::vector<std::string>& names) const;
@@ -40,7 +40,7 @@ class CaseConditions {
  private:
   struct Line {
     std::size_t number = 0;
-    std::string conditions;  ///< a JSON object
+    std::string conditions;  ///< a JSON object, with those of the step that the line leaves alone
   };
 
   void read_table(const std::filesystem::path& path);

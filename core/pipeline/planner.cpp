@@ -203,22 +203,6 @@ void Planner::fill(const Prediction& prediction, Plan& plan) const {
   plan.disk += scratch;
 }
 
-namespace {
-
-TrainWhatIf one_at_a_time() {
-  TrainWhatIf what_if;
-  what_if.one_at_a_time = true;
-  return what_if;
-}
-
-TrainWhatIf recomputed() {
-  TrainWhatIf what_if;
-  what_if.recompute = true;
-  return what_if;
-}
-
-}  // namespace
-
 void Planner::refuse(const Prediction& least, const HostOptions& options, const Plan& plan) {
   const std::uint64_t needed = std::max(least.memory, device_counts(host_) ? least.device_memory : 0);
   std::string text = fmt::format("steps.{} needs about {} of memory, {}; ", least.largest, size_text(needed),
@@ -235,17 +219,19 @@ std::vector<std::string> Planner::alternatives(std::uint64_t allowed, const Host
   const auto fits_with = [&](const HostOptions& tried, const TrainWhatIf& what_if) {
     return fits(predict(tried, what_if), allowed, device_too);
   };
+  const TrainWhatIf one_at_a_time{{.one_at_a_time = true}};
+  const TrainWhatIf recomputed{{}, true};
   std::vector<std::string> found;
   const ConfigNode largest = document_.at("steps").at(least.largest);
   const bool trains = verb_of(largest) == "train";
   const int batch = largest.get<int>("batch", 1);
-  if (batch > 1 && fits_with(options, one_at_a_time())) {
+  if (batch > 1 && fits_with(options, one_at_a_time)) {
     found.push_back(trains
                         ? fmt::format("batches of 1, gathered: --set steps.{0}.batch=1 --set steps.{0}.accumulate={1}",
                                       least.largest, batch * largest.get<int>("accumulate"))
                         : fmt::format("--set steps.{}.batch=1 (the samples stay the same)", least.largest));
   }
-  if (trains && fits_with(options, recomputed()))
+  if (trains && fits_with(options, recomputed))
     found.push_back(fmt::format(
         "\"checkpoint_activations\": true in the options of steps.{} (the same gradients, later)", least.largest));
   HostOptions half = options;
@@ -258,7 +244,7 @@ std::vector<std::string> Planner::alternatives(std::uint64_t allowed, const Host
       (needed + needed / 50) / kMiB + 1;  // a process is not of one size to the byte, nor is a search to be finer
   if (host_.options().memory_budget > 0 && needed <= machine)
     found.push_back(fmt::format("a larger budget: --set runtime.memory={}MiB", budget));
-  TrainWhatIf smaller = one_at_a_time();
+  TrainWhatIf smaller = one_at_a_time;
   for (const double scale : {0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125}) {
     smaller.scale = scale;
     if (!fits_with(options, smaller)) continue;
