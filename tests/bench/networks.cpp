@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times MAISI's full-size networks and, in the same run, the bare convolutions and products they are made of: the
 // arithmetic limit of this machine. One line of JSON for each run; weights are random, which changes no time.
-//   bench_networks decode|encode|unet|control SIZE fp32|bf16 [REPEATS [THREADS]]
-// control is one step of the U-Net under its ControlNet, after the first of a run.
+//   bench_networks decode|encode|unet|control|train-vae|train-unet SIZE fp32|bf16 [REPEATS [THREADS]]
+// control is one step of the U-Net under its ControlNet, after the first of a run; the last two are a step of training
+// with Adam on one image or latent of SIZE^3.
 #include "plugins/maisi/networks/autoencoder_kl_maisi.h"
 #include "plugins/maisi/networks/controlnet_maisi.h"
 #include "plugins/maisi/networks/diffusion_model_unet.h"
+#include "plugins/support/training/training.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/randn_like.h>
 #include <ATen/Parallel.h>
 #include <ATen/record_function.h>
+#include <ATen/TensorOperators.h>
 #include <nlohmann/json.hpp>
 
 #include <sys/resource.h>
@@ -111,7 +115,7 @@ class Arithmetic {
 
   /// The operators that a pass spends its multiplications in, none of which calls another one of them.
   static bool is_arithmetic(const std::string& name) {
-    return name == "aten::convolution" || name.starts_with("mkldnn::_convolution") || name == "aten::linear" ||
+    return name == "aten::convolution" || name == "aten::convolution_backward" || name.starts_with("mkldnn::_convolution") || name == "aten::linear" ||
            name == "aten::scaled_dot_product_attention";
   }
 
@@ -121,17 +125,22 @@ class Arithmetic {
   std::vector<std::function<void()>> replayed_;
 };
 
+maisi::UnetInputs unet_inputs(std::int64_t size) {
+  maisi::UnetInputs in;
+  in.x = at::randn({1, 4, size, size, size});
+  in.timesteps = at::ones({1}).mul(500);
+  in.class_labels = at::ones({1});
+  in.spacing_tensor = at::ones({1, 3}).mul(100);
+  return in;
+}
+
 /// One prediction of the U-Net, with the residuals of a ControlNet or without.
 std::function<void(const maisi::ControlNetResiduals&)> work_of_unet(std::int64_t size, at::ScalarType precision) {
   const auto network =
       std::make_shared<maisi::DiffusionModelUNetMaisi>(maisi::DiffusionModelUNetMaisiConfig::from_json(kUnet));
   network->initialize(1);
   network->set_precision(precision);
-  maisi::UnetInputs in;
-  in.x = at::randn({1, 4, size, size, size});
-  in.timesteps = at::ones({1}).mul(500);
-  in.class_labels = at::ones({1});
-  in.spacing_tensor = at::ones({1, 3}).mul(100);
+  const maisi::UnetInputs in = unet_inputs(size);
   return [network, in](const maisi::ControlNetResiduals& residuals) {
     maisi::UnetInputs all = in;
     all.down_block_additional_residuals = residuals.down;
@@ -140,8 +149,45 @@ std::function<void(const maisi::ControlNetResiduals&)> work_of_unet(std::int64_t
   };
 }
 
+/// A step of training: prediction, L1, gradients, Adam.
+std::function<void()> training_of(nn::Module& network, at::ScalarType precision,
+                                  const std::function<at::Tensor()>& loss) {
+  support::TrainingOptions options;
+  options.compute = precision;
+  const auto trained =
+      std::make_shared<support::TrainedModules>(std::vector<support::TrainedModules::Member>{{"", &network}}, options, 1);
+  return [trained, loss] {
+    const at::AutoGradMode with_gradients(true);
+    trained->backward(loss());
+    trained->apply(1e-4);
+  };
+}
+
+std::function<void()> training_of_unet(std::int64_t size, at::ScalarType precision) {
+  const auto network =
+      std::make_shared<maisi::DiffusionModelUNetMaisi>(maisi::DiffusionModelUNetMaisiConfig::from_json(kUnet));
+  const maisi::UnetInputs in = unet_inputs(size);
+  const at::Tensor target = at::randn_like(in.x);
+  return training_of(*network, precision, [network, in, target] { return (network->forward(in) - target).abs().mean(); });
+}
+
+std::function<void()> training_of_vae(std::int64_t size, at::ScalarType precision) {
+  const auto network =
+      std::make_shared<maisi::AutoencoderKlMaisi>(maisi::AutoencoderKlMaisiConfig::from_json(kAutoencoder));
+  const at::Tensor x = at::randn({1, 1, size, size, size});
+  return training_of(*network, precision, [network, x] {
+    const auto posterior = network->encode(x);
+    const at::Tensor variance = posterior.sigma.square();
+    const at::Tensor kl = 0.5 * (posterior.mean.square() + variance - (variance + 1e-10).log() - 1).sum();
+    const at::Tensor z = posterior.mean + posterior.sigma * at::randn_like(posterior.sigma);
+    return (network->decode(z) - x).abs().mean() + 1e-7 * kl;
+  });
+}
+
 /// What is timed; keeps its network alive.
 std::function<void()> work_of(const std::string& what, std::int64_t size, at::ScalarType precision) {
+  if (what == "train-unet") return training_of_unet(size, precision);
+  if (what == "train-vae") return training_of_vae(size, precision);
   if (what == "control") {
     const auto unet = work_of_unet(size, precision);
     const auto network = std::make_shared<maisi::ControlNetMaisi>(maisi::ControlNetMaisiConfig::from_json(kControlNet));
@@ -182,7 +228,7 @@ std::int64_t peak_memory() {
 
 int main(int argc, char** argv) {
   if (argc < 4) {
-    std::fputs("usage: bench_networks decode|encode|unet|control SIZE fp32|bf16 [REPEATS [THREADS]]\n", stderr);
+    std::fputs("usage: bench_networks decode|encode|unet|control|train-vae|train-unet SIZE fp32|bf16 [REPEATS [THREADS]]\n", stderr);
     return 2;
   }
   const std::string what = argv[1], precision = argv[3];

@@ -2,6 +2,7 @@
 #include "plugins/support/nn/layers.h"
 
 #include "plugins/support/error.h"
+#include "plugins/support/nn/differentiable_conv.h"
 #include "plugins/support/nn/group_norm.h"
 #include "plugins/support/nn/ops.h"
 #include "plugins/support/nn/planes.h"
@@ -27,6 +28,10 @@ constexpr double kMomentum = 0.1;  // of running statistics
 /// A weight is packed at each call, which costs as much as to convolve some hundred voxels, unless there are fewer than
 /// these: then a packed copy is kept.
 constexpr int64_t kFewVoxels = 8192;
+
+/// A doubling convolution makes its larger kernel at each step of training, which saves as much as it costs at about
+/// half of these.
+constexpr int64_t kDoubledVoxels = 128;
 
 /// PyTorch's start of convolutions and linear layers: U(-b, b), b = 1 / sqrt(fan in), for weight and bias alike.
 Init uniform_by_fan_in(int64_t fan_in) {
@@ -67,13 +72,6 @@ at::Tensor or_undefined(const std::optional<at::Tensor>& tensor) {
   return tensor.value_or(at::Tensor());
 }
 
-/// Along `axis`, the kernel of 3 of a convolution on voxels that each occur twice, as one of 4 of a transposed
-/// convolution of stride 2: its ends meet one of the two, its middle both.
-at::Tensor doubled_kernel(const at::Tensor& weight, int64_t axis) {
-  const at::Tensor a = weight.narrow(axis, 0, 1), b = weight.narrow(axis, 1, 1), c = weight.narrow(axis, 2, 1);
-  return at::cat({c, b.add(c), a.add(b), a}, axis);
-}
-
 /// Norms on the CPU mix float32 gains with half-width activations; the CUDA operators want one type.
 at::Tensor gain_for(const at::Tensor& gain, const at::Tensor& x) {
   return x.is_cpu() ? gain : like(gain, x);
@@ -105,6 +103,8 @@ at::Tensor Conv::convolve(const at::Tensor& x, const Shape& padding, const Shape
   // Of single voxels, LibTorch convolves with another library when it has one thread, which rounds differently.
   const bool pointwise = options_.kernel == 1 && options_.stride == 1 && options_.padding == 0 && !options_.transposed;
   if (pointwise) return at::linear(in.movedim(1, -1), like(weight_, in).flatten(1), like(bias_, in)).movedim(-1, 1);
+  if (has_own_gradient(in) && padding == Shape(padding.size(), 1))
+    return differentiable_conv(in, weight_, bias_ == nullptr ? at::Tensor() : *bias_);
   if (!options_.transposed && can_fuse_conv(in))
     return fused_conv(in, weight_for(in, padding), or_undefined(like(bias_, in)), padding, strides());
   if (loses_weight_gradient(in)) return convolve(in.to(at::kFloat), padding, output_padding).to(in.scalar_type());
@@ -142,15 +142,23 @@ void Conv::add_slab(const at::Tensor& x, const at::Tensor& y) const {
 }
 
 at::Tensor Conv::forward_upsampled(const at::Tensor& x) const {
+  if (has_own_gradient(x) && x.numel() >= kDoubledVoxels * x.size(1)) {
+    const sdk::Range range = this->range();
+    return differentiable_doubling_conv(x, weight_, bias_ == nullptr ? at::Tensor() : *bias_);
+  }
   if (!can_fuse_conv(x) || options_.role == Role::Exact) return forward(upsample_nearest_2x(x));
   const auto axes = static_cast<size_t>(options_.rank);
   const Shape padding(axes, 1), stride(axes, 2);
   const at::Tensor weight = upsampled_.of(weight_, x.scalar_type(), [&] {
-    at::Tensor kernel = weight_.to(at::kFloat);
-    for (int64_t axis = 2; axis < kernel.dim(); ++axis) kernel = doubled_kernel(kernel, axis);
-    return packed_transposed_weight(channels_last(kernel.transpose(0, 1).to(x.scalar_type())), padding, stride, x);
+    const at::Tensor kernel = doubling_kernel(weight_.to(at::kFloat)).to(x.scalar_type());
+    return packed_transposed_weight(channels_last(kernel), padding, stride, x);
   });
   return fused_conv_transpose(x, weight, or_undefined(like(bias_, x)), padding, stride);
+}
+
+bool Conv::has_own_gradient(const at::Tensor& x) const {
+  return options_.kernel == 3 && options_.stride == 1 && options_.padding == 1 && !options_.transposed &&
+         weight_.scalar_type() == at::kFloat && can_differentiate_conv(x);
 }
 
 bool Conv::loses_weight_gradient(const at::Tensor& x) const {

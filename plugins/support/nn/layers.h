@@ -35,7 +35,7 @@ class Conv : public Module {
   /// y + forward(x), without gradients in the memory of y and rounded once: give it a tensor nobody else holds.
   at::Tensor forward_add(const at::Tensor& x, at::Tensor y) const;
 
-  /// forward(upsample_nearest_2x(x)), for kernels of 3 with padding 1. Without gradients it is one transposed
+  /// forward(upsample_nearest_2x(x)), for kernels of 3 with padding 1. Where that is faster, it is one transposed
   /// convolution of kernel 4: of the 27 products a voxel of the larger map has, all but 8 share their voxel of x.
   at::Tensor forward_upsampled(const at::Tensor& x) const;
 
@@ -60,6 +60,9 @@ class Conv : public Module {
   at::Tensor weight_for(const at::Tensor& x, const Shape& padding) const;
 
   Shape strides() const { return Shape(static_cast<size_t>(options_.rank), options_.stride); }
+
+  /// Whether gradients go through differentiable_conv.
+  bool has_own_gradient(const at::Tensor& x) const;
 
   /// On the CPU, LibTorch 2.15's bfloat16 gradient of the weights reads and writes beyond its arrays where an axis of
   /// a volume is shorter than the kernel: NaN now and then, or a crash. Those few voxels are computed in float32.

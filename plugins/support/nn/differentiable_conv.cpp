@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/support/nn/differentiable_conv.h"
+
+#include "plugins/support/nn/conv_gradient.h"
+#include "plugins/support/nn/ops.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/convolution.h>
+#include <ATen/ops/convolution_backward.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <numeric>
+#include <tuple>
+#include <vector>
+
+namespace medgen::nn {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::tensor_list;
+using OptionalTensor = std::optional<at::Tensor>;
+
+std::vector<int64_t> along_axes(const at::Tensor& x, int64_t value) {
+  return std::vector<int64_t>(static_cast<size_t>(x.dim() - 2), value);
+}
+
+/// Along `axis`, the kernel of 3 of a convolution on voxels that each occur twice, as one of 4 of a transposed
+/// convolution of stride 2: its ends meet one of the two, its middle both.
+at::Tensor doubled(const at::Tensor& weight, int64_t axis) {
+  const at::Tensor a = weight.narrow(axis, 0, 1), b = weight.narrow(axis, 1, 1), c = weight.narrow(axis, 2, 1);
+  return at::cat({c, b.add(c), a.add(b), a}, axis);
+}
+
+/// What the gradient of a doubled kernel is to the kernel itself.
+at::Tensor halved(const at::Tensor& gradient, int64_t axis) {
+  const auto at = [&](int64_t i) { return gradient.narrow(axis, i, 1); };
+  return at::cat({at(2).add(at(3)), at(1).add(at(2)), at(0).add(at(1))}, axis);
+}
+
+at::Tensor bias_gradient(const at::Tensor& dy) {
+  std::vector<int64_t> axes(static_cast<size_t>(dy.dim()));
+  std::iota(axes.begin(), axes.end(), 0);
+  axes.erase(axes.begin() + 1);
+  return dy.sum(axes, false, at::kFloat);
+}
+
+/// One convolution, plain or doubling; on the way back what is wanted of the gradients of x, weight and bias.
+template <bool kDoubling>
+class Convolution : public torch::autograd::Function<Convolution<kDoubling>> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            const OptionalTensor& bias) {
+    const at::Tensor kernel = (kDoubling ? doubling_kernel(weight) : weight).to(x.scalar_type());
+    const OptionalTensor offset = bias ? OptionalTensor(bias->to(x.scalar_type())) : std::nullopt;
+    context->save_for_backward({x, kernel});
+    context->saved_data["bias"] = bias.has_value();
+    return channels_last(at::convolution(x, kernel, offset, stride(x), along_axes(x, 1), along_axes(x, 1), kDoubling,
+                                         along_axes(x, 0), 1));
+  }
+
+  static tensor_list backward(AutogradContext* context, const tensor_list& gradients) {
+    const tensor_list saved = context->get_saved_variables();
+    const at::Tensor &x = saved[0], &kernel = saved[1];
+    const at::Tensor dy = channels_last(gradients[0].to(x.scalar_type()));
+    tensor_list result(3);
+    if (context->needs_input_grad(0)) {
+      result[0] = std::get<0>(at::convolution_backward(dy, x, kernel, std::nullopt, stride(x), along_axes(x, 1),
+                                                       along_axes(x, 1), kDoubling, along_axes(x, 0), 1,
+                                                       {true, false, false}));
+    }
+    if (context->needs_input_grad(1)) result[1] = weight_gradient(x, dy);
+    if (context->saved_data["bias"].toBool() && context->needs_input_grad(2)) result[2] = bias_gradient(dy);
+    return result;
+  }
+
+ private:
+  static std::vector<int64_t> stride(const at::Tensor& x) { return along_axes(x, kDoubling ? 2 : 1); }
+
+  static at::Tensor weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
+    if (!kDoubling) return conv_weight_gradient(x, dy);
+    at::Tensor gradient = doubling_weight_gradient(x, dy);
+    for (int64_t axis = 2; axis < gradient.dim(); ++axis) gradient = halved(gradient, axis);
+    return gradient;
+  }
+};
+
+OptionalTensor given(const at::Tensor& bias) {
+  return bias.defined() ? OptionalTensor(bias) : std::nullopt;
+}
+
+}  // namespace
+
+bool can_differentiate_conv(const at::Tensor& x) {
+  return at::GradMode::is_enabled() && has_conv_gradient(x);
+}
+
+at::Tensor differentiable_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  return Convolution<false>::apply(channels_last(x), weight, given(bias));
+}
+
+at::Tensor differentiable_doubling_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  return Convolution<true>::apply(channels_last(x), weight, given(bias));
+}
+
+at::Tensor doubling_kernel(const at::Tensor& weight) {
+  at::Tensor kernel = weight;
+  for (int64_t axis = 2; axis < kernel.dim(); ++axis) kernel = doubled(kernel, axis);
+  return kernel.transpose(0, 1);
+}
+
+}  // namespace medgen::nn

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/support/nn/conv_gradient.h"
+#include "plugins/support/nn/layers.h"
+#include "plugins/support/nn/ops.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/randn.h>
+#include <ATen/TensorOperators.h>
+#include <catch2/catch.hpp>
+
+using namespace medgen;
+using nn::Conv;
+using nn::ConvOptions;
+
+namespace {
+
+struct Gradients {
+  at::Tensor y, x, weight, bias;
+};
+
+double relative(const at::Tensor& a, const at::Tensor& b) {
+  return (a - b).to(at::kDouble).norm().item<double>() / b.to(at::kDouble).norm().item<double>();
+}
+
+struct Layer : Conv {
+  Layer(const ConvOptions& options, at::ScalarType compute) : Conv(options) {
+    initialize(3);
+    set_compute_dtype(compute);
+    for (const nn::NamedParameter& each : parameters()) each.parameter->value.requires_grad_(true);
+  }
+
+  at::Tensor gradient(size_t i) { return parameters()[i].parameter->value.grad(); }
+
+  /// Of the sum of y times dy, for x as activations have it here.
+  Gradients run(const at::Tensor& input, const at::Tensor& dy, bool upsampled) {
+    const at::AutoGradMode with_gradients(true);
+    at::Tensor x = input.to(compute_dtype()).clone();
+    x.requires_grad_(true);
+    const at::Tensor y = upsampled ? forward_upsampled(x) : forward(x);
+    (y.to(at::kFloat) * dy).sum().backward();
+    return {y.detach().to(at::kFloat), x.grad().to(at::kFloat), gradient(0),
+            options().bias ? gradient(1) : at::Tensor()};
+  }
+};
+
+}  // namespace
+
+TEST_CASE("conv: gradients in bfloat16 are those in float32, rounded", "[unit][nn]") {
+  const bool upsampled = GENERATE(false, true), bias = GENERATE(true, false);
+  const int64_t rank = GENERATE(2, 3), samples = GENERATE(1, 2);
+  const ConvOptions options{.rank = rank, .in = 24, .out = 40, .bias = bias};
+  std::vector<int64_t> shape{samples, 24, 12, 10, 9};
+  shape.resize(static_cast<size_t>(2 + rank));
+  const at::Tensor x = nn::channels_last(at::randn(shape).to(at::kBFloat16).to(at::kFloat));
+  Layer exact(options, at::kFloat), narrow(options, at::kBFloat16);
+  shape[1] = 40;
+  for (size_t axis = 2; axis < shape.size() && upsampled; ++axis) shape[axis] *= 2;
+  const at::Tensor dy = nn::channels_last(at::randn(shape).to(at::kBFloat16).to(at::kFloat));
+  const Gradients wanted = exact.run(x, dy, upsampled), got = narrow.run(x, dy, upsampled);
+  CHECK(relative(got.y, wanted.y) < 5e-3);
+  CHECK(relative(got.x, wanted.x) < 5e-3);
+  CHECK(got.weight.scalar_type() == at::kFloat);
+  // Both factors are exact here; LibTorch's own gradients would be rounded, 2e-3.
+  CHECK(relative(got.weight, wanted.weight) < (nn::has_conv_gradient(at::empty({1, 1, 1, 1}, at::kBFloat16)) ? 1e-6 : 5e-3));
+  if (bias) CHECK(relative(got.bias, wanted.bias) < 5e-3);
+}
+
+TEST_CASE("conv: nothing is computed for what wants no gradient", "[unit][nn]") {
+  Layer conv({.in = 4, .out = 4}, at::kBFloat16);
+  const at::AutoGradMode with_gradients(true);
+  const at::Tensor x = nn::channels_last(at::randn({1, 4, 5, 5, 5}).to(at::kBFloat16));
+  SECTION("input") {
+    conv.forward(x).sum().backward();
+    CHECK_FALSE(x.grad().defined());
+    CHECK(conv.gradient(0).defined());
+  }
+  SECTION("frozen weights") {
+    for (const nn::NamedParameter& each : conv.parameters()) each.parameter->value.requires_grad_(false);
+    at::Tensor learns = x.clone();
+    learns.requires_grad_(true);
+    conv.forward(learns).sum().backward();
+    CHECK(learns.grad().defined());
+    CHECK_FALSE(conv.gradient(0).defined());
+  }
+}
