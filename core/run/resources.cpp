@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <fstream>
 #include <limits>
@@ -95,12 +96,29 @@ bool same_disk(const fs::path& a, const fs::path& b) {
   return of_a.st_dev == of_b.st_dev;
 }
 
+namespace {
+
+constexpr int kLargeBlock = 32 << 20;
+std::atomic<bool> returns_freed_memory = false;
+
+}  // namespace
+
 void return_freed_memory() {
-  constexpr int kLargeBlock = 32 << 20;
   constexpr int kArenas = 2;
   ::mallopt(M_MMAP_THRESHOLD, kLargeBlock);
   ::mallopt(M_TRIM_THRESHOLD, 2 * kLargeBlock);
   ::mallopt(M_ARENA_MAX, kArenas);
+  returns_freed_memory = true;
+}
+
+FreedMemoryKept::FreedMemoryKept() {
+  if (returns_freed_memory) ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+}
+
+FreedMemoryKept::~FreedMemoryKept() {
+  if (!returns_freed_memory) return;
+  ::mallopt(M_TRIM_THRESHOLD, 2 * kLargeBlock);
+  ::malloc_trim(0);
 }
 
 void yield_idle_cores() {

@@ -29,6 +29,17 @@ bool same_disk(const std::filesystem::path& a, const std::filesystem::path& b);
 /// before threads start.
 void return_freed_memory();
 
+/// For as long as it lives, in a program that returns freed memory: blocks of up to 32 MiB stay with the process when
+/// they are freed. A training frees in each step what it takes again in the next, and the kernel would clear every page
+/// of it in between.
+class FreedMemoryKept {
+ public:
+  FreedMemoryKept();
+  ~FreedMemoryKept();
+  FreedMemoryKept(const FreedMemoryKept&) = delete;
+  FreedMemoryKept& operator=(const FreedMemoryKept&) = delete;
+};
+
 /// Lets idle threads of GNU OpenMP wait actively for microseconds instead of milliseconds, which is as fast on a quiet
 /// machine, and on a busy one does not keep the cores from those that work. What the user says by OMP_WAIT_POLICY or
 /// GOMP_SPINCOUNT stays. For programs, once, before threads start and plugins are loaded.

@@ -4,7 +4,10 @@
 #include <catch2/catch.hpp>
 
 #include <cstdlib>
+#include <cstring>
+#include <memory>
 #include <string>
+#include <vector>
 
 namespace medgen {
 namespace {
@@ -23,6 +26,24 @@ TEST_CASE("free disk is that of the part of a path that exists", "[unit][run]") 
   CHECK(same_disk("/no/such/folder", "/"));
   CHECK(free_disk(std::filesystem::temp_directory_path() / "not" / "there") > 0);
   CHECK_FALSE(same_disk("/proc/self", "/"));
+}
+
+TEST_CASE("freed memory is kept for as long as that is asked for", "[unit][run]") {
+  // Blocks below the size that has pages of its own, of which the last lies at the heap's end.
+  const auto take_and_free = [] {
+    constexpr std::size_t kBlock = 16 << 20;
+    std::vector<std::unique_ptr<char[]>> blocks;
+    for (int i = 0; i < 16; ++i) std::memset(blocks.emplace_back(new char[kBlock]).get(), 1, kBlock);
+  };
+  return_freed_memory();
+  take_and_free();
+  const std::uint64_t before = resident_memory();
+  {
+    const FreedMemoryKept kept;
+    take_and_free();
+    CHECK(resident_memory() > before + (128u << 20));
+  }
+  CHECK(resident_memory() < before + (64u << 20));
 }
 
 TEST_CASE("idle cores are yielded unless the user says otherwise", "[unit][run]") {

@@ -115,7 +115,8 @@ class Arithmetic {
 
   /// The operators that a pass spends its multiplications in, none of which calls another one of them.
   static bool is_arithmetic(const std::string& name) {
-    return name == "aten::convolution" || name == "aten::convolution_backward" || name.starts_with("mkldnn::_convolution") || name == "aten::linear" ||
+    return name == "aten::convolution" || name == "aten::convolution_backward" ||
+           name.starts_with("mkldnn::_convolution") || name == "aten::linear" ||
            name == "aten::scaled_dot_product_attention";
   }
 
@@ -154,8 +155,8 @@ std::function<void()> training_of(nn::Module& network, at::ScalarType precision,
                                   const std::function<at::Tensor()>& loss) {
   support::TrainingOptions options;
   options.compute = precision;
-  const auto trained =
-      std::make_shared<support::TrainedModules>(std::vector<support::TrainedModules::Member>{{"", &network}}, options, 1);
+  const auto trained = std::make_shared<support::TrainedModules>(
+      std::vector<support::TrainedModules::Member>{{"", &network}}, options, 1);
   return [trained, loss] {
     const at::AutoGradMode with_gradients(true);
     trained->backward(loss());
@@ -168,7 +169,8 @@ std::function<void()> training_of_unet(std::int64_t size, at::ScalarType precisi
       std::make_shared<maisi::DiffusionModelUNetMaisi>(maisi::DiffusionModelUNetMaisiConfig::from_json(kUnet));
   const maisi::UnetInputs in = unet_inputs(size);
   const at::Tensor target = at::randn_like(in.x);
-  return training_of(*network, precision, [network, in, target] { return (network->forward(in) - target).abs().mean(); });
+  return training_of(*network, precision,
+                     [network, in, target] { return (network->forward(in) - target).abs().mean(); });
 }
 
 std::function<void()> training_of_vae(std::int64_t size, at::ScalarType precision) {
@@ -228,7 +230,9 @@ std::int64_t peak_memory() {
 
 int main(int argc, char** argv) {
   if (argc < 4) {
-    std::fputs("usage: bench_networks decode|encode|unet|control|train-vae|train-unet SIZE fp32|bf16 [REPEATS [THREADS]]\n", stderr);
+    std::fputs(
+        "usage: bench_networks decode|encode|unet|control|train-vae|train-unet SIZE fp32|bf16 [REPEATS [THREADS]]\n",
+        stderr);
     return 2;
   }
   const std::string what = argv[1], precision = argv[3];

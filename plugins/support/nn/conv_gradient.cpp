@@ -18,7 +18,7 @@ using at::BFloat16;
 
 constexpr int64_t kOut = 32, kIn = 64;  ///< rows and columns of one product: they stay in the first cache
 constexpr int64_t kRun = 1024;          ///< voxels of one product
-constexpr int64_t kUnits = 16;          ///< as many independent pieces of work are wanted
+constexpr int64_t kUnits = 8;           ///< as many independent pieces of work are wanted
 
 /// How voxels lie in one line: a zero behind each row and a row of zeros behind each plane, so that the neighbours of
 /// all voxels are equally far away, and those outside are zeros. (N, C, D, H, W); maps of two axes have one plane.
@@ -61,14 +61,14 @@ class Pairs {
       : channels_(x.size(1)),
         length_(line.length()),
         values_(at::zeros({x.size(0), channels_ * length_}, x.options().memory_format(std::nullopt))) {
-    auto* const values = values_.mutable_data_ptr<BFloat16>();
-    const int64_t step = x.stride(4);
     for_each_row(x, line, [&](int64_t n, int64_t first, const BFloat16* voxel) {
-      for (int64_t w = 0; w < line.columns; ++w, voxel += step) {
-        for (int64_t c = 0; c < channels_; c += kIn) {
-          BFloat16* const to = values + offset(n, c, first + w) + (first + w) % 2;
-          for (int64_t i = 0; i < width(c); ++i) to[2 * i] = voxel[c + i];
-        }
+      // The row with the zeros behind it may begin and end amid a pair.
+      const int64_t step = x.stride(4);
+      for (int64_t c = 0; c < channels_; c += kIn) {
+        int64_t w = 0;
+        if (first % 2 == 1) put(n, c, first + w++, voxel);
+        for (; w + 1 < line.columns; w += 2) put_pair(n, c, first + w, voxel + w * step, voxel + (w + 1) * step);
+        if (w < line.columns) put(n, c, first + w, voxel + w * step);
       }
     });
   }
@@ -81,6 +81,20 @@ class Pairs {
   }
 
  private:
+  void put(int64_t n, int64_t channel, int64_t voxel, const BFloat16* from) {
+    BFloat16* const to = values_.mutable_data_ptr<BFloat16>() + offset(n, channel, voxel) + voxel % 2;
+    for (int64_t i = 0; i < width(channel); ++i) to[2 * i] = from[channel + i];
+  }
+
+  void put_pair(int64_t n, int64_t channel, int64_t voxel, const BFloat16* first, const BFloat16* second) {
+    BFloat16* const to = values_.mutable_data_ptr<BFloat16>() + offset(n, channel, voxel);
+    const int64_t count = width(channel);
+    for (int64_t i = 0; i < count; ++i) {
+      to[2 * i] = first[channel + i];
+      to[2 * i + 1] = second[channel + i];
+    }
+  }
+
   /// Of the pair that `voxel` belongs to.
   int64_t offset(int64_t n, int64_t channel, int64_t voxel) const {
     return n * channels_ * length_ + channel * length_ + voxel / 2 * 2 * width(channel);
@@ -113,6 +127,7 @@ class Lines {
   }
 
   int64_t channels() const { return channels_; }
+
   int64_t stride() const { return stride_; }
 
  private:
@@ -150,8 +165,9 @@ class Correlation {
     at::parallel_for(0, blocks_ * parts_, 1, [&](int64_t begin, int64_t end) {
       std::vector<float> own(static_cast<size_t>(parts_ > 1 ? 0 : size()));
       for (int64_t unit = begin; unit < end; ++unit) {
+        // Blocks differ in width: each thread gets some of all.
         float* const to = parts_ > 1 ? partial.mutable_data_ptr<float>() + unit * size() : own.data();
-        add_up(unit / parts_, unit % parts_, to);
+        add_up(unit % blocks_, unit / blocks_, to);
         if (parts_ == 1) put(unit, to, result.mutable_data_ptr<float>());
       }
       at::native::cpublas::brgemm_release();
@@ -159,8 +175,8 @@ class Correlation {
     if (parts_ == 1) return result;
     at::parallel_for(0, blocks_, 1, [&](int64_t begin, int64_t end) {
       for (int64_t block = begin; block < end; ++block) {
-        float* const sums = partial.mutable_data_ptr<float>() + block * parts_ * size();
-        for (int64_t i = size(); i < parts_ * size(); ++i) sums[i % size()] += sums[i];
+        float* const sums = partial.mutable_data_ptr<float>() + block * size();
+        for (int64_t part = 1; part < parts_; ++part) add(sums + part * blocks_ * size(), size(), sums);
         put(block, sums, result.mutable_data_ptr<float>());
       }
     });
@@ -169,11 +185,20 @@ class Correlation {
 
  private:
   int64_t taps() const { return static_cast<int64_t>(taps_.size()); }
+
   int64_t runs() const { return samples_ * ((length_ + kRun - 1) / kRun); }
-  int64_t size() const { return taps() * kOut * kIn; }
+
+  int64_t size() const { return taps() * std::min(kOut, out_) * std::min(kIn, in_); }
+
   int64_t first_out(int64_t block) const { return block % out_blocks_ * kOut; }
+
   int64_t first_in(int64_t block) const { return block / out_blocks_ * kIn; }
+
   int64_t height(int64_t block) const { return std::min(kOut, out_ - first_out(block)); }
+
+  static void add(const float* from, int64_t count, float* to) {
+    for (int64_t i = 0; i < count; ++i) to[i] += from[i];
+  }
 
   /// sums [tap][out][in] of one block, over one part of the runs.
   void add_up(int64_t block, int64_t part, float* sums) const {
@@ -187,7 +212,7 @@ class Correlation {
         const Tap& tap = taps_[static_cast<size_t>(t)];
         at::native::cpublas::brgemm(height(block), width, std::min(kRun, length_ - voxel), tap.dy->stride(), width,
                                     width, run > first, tap.dy->at(n, o, voxel + tap.shift), right,
-                                    sums + t * kOut * kIn);
+                                    sums + t * height(block) * width);
       }
     }
   }
@@ -198,7 +223,7 @@ class Correlation {
     for (int64_t o = 0; o < height(block); ++o) {
       float* const to = result + ((first_out(block) + o) * in_ + c) * taps();
       for (int64_t t = 0; t < taps(); ++t) {
-        const float* const from = sums + t * kOut * kIn + o * width;
+        const float* const from = sums + (t * height(block) + o) * width;
         for (int64_t i = 0; i < width; ++i) to[i * taps() + t] = from[i];
       }
     }
@@ -249,8 +274,9 @@ at::Tensor doubling_weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
   std::vector<Lines> lines;
   lines.reserve(8);
   for (int64_t part = 0; part < 4 * deep; ++part) {
-    lines.emplace_back(fine.slice(2, part / 4, std::nullopt, deep).slice(3, part / 2 % 2, std::nullopt, 2).slice(
-                           4, part % 2, std::nullopt, 2),
+    lines.emplace_back(fine.slice(2, part / 4, std::nullopt, deep)
+                           .slice(3, part / 2 % 2, std::nullopt, 2)
+                           .slice(4, part % 2, std::nullopt, 2),
                        line);
   }
   // Voxel v leads to 2 v + t - 1: of the odd ones that before and its own, of the even ones its own and the next.

@@ -15,8 +15,8 @@ bool has_conv_gradient(const at::Tensor& x);
 /// ...) float32. The same to the bit for any number of threads.
 at::Tensor conv_weight_gradient(const at::Tensor& x, const at::Tensor& dy);
 
-/// Of y = transposed convolution of x with a kernel of 4, stride 2 and padding 1: dy (N, out, ...) has twice the lengths
-/// of x (N, in, ...) -> (out, in, 4, ...) float32.
+/// Of y = transposed convolution of x with a kernel of 4, stride 2 and padding 1: dy (N, out, ...) has twice the
+/// lengths of x (N, in, ...) -> (out, in, 4, ...) float32.
 at::Tensor doubling_weight_gradient(const at::Tensor& x, const at::Tensor& dy);
 
 }  // namespace medgen::nn

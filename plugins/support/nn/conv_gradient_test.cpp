@@ -33,9 +33,10 @@ at::Tensor expected(const at::Tensor& x, const at::Tensor& dy, int64_t kernel) {
   if (transposed) std::swap(shape[0], shape[1]);
   shape.insert(shape.end(), axes, kernel);
   const at::Tensor weight = at::empty(shape, at::kDouble);
-  const at::Tensor gradient = std::get<1>(at::convolution_backward(
-      dy.to(at::kDouble).contiguous(), x.to(at::kDouble).contiguous(), weight, std::nullopt,
-      Sizes(axes, transposed ? 2 : 1), Sizes(axes, 1), Sizes(axes, 1), transposed, Sizes(axes, 0), 1, {false, true, false}));
+  const at::Tensor gradient =
+      std::get<1>(at::convolution_backward(dy.to(at::kDouble).contiguous(), x.to(at::kDouble).contiguous(), weight,
+                                           std::nullopt, Sizes(axes, transposed ? 2 : 1), Sizes(axes, 1),
+                                           Sizes(axes, 1), transposed, Sizes(axes, 0), 1, {false, true, false}));
   return transposed ? gradient.transpose(0, 1) : gradient;
 }
 

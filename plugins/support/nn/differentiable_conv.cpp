@@ -65,9 +65,9 @@ class Convolution : public torch::autograd::Function<Convolution<kDoubling>> {
     const at::Tensor dy = channels_last(gradients[0].to(x.scalar_type()));
     tensor_list result(3);
     if (context->needs_input_grad(0)) {
-      result[0] = std::get<0>(at::convolution_backward(dy, x, kernel, std::nullopt, stride(x), along_axes(x, 1),
-                                                       along_axes(x, 1), kDoubling, along_axes(x, 0), 1,
-                                                       {true, false, false}));
+      result[0] =
+          std::get<0>(at::convolution_backward(dy, x, kernel, std::nullopt, stride(x), along_axes(x, 1),
+                                               along_axes(x, 1), kDoubling, along_axes(x, 0), 1, {true, false, false}));
     }
     if (context->needs_input_grad(1)) result[1] = weight_gradient(x, dy);
     if (context->saved_data["bias"].toBool() && context->needs_input_grad(2)) result[2] = bias_gradient(dy);

@@ -62,7 +62,8 @@ TEST_CASE("conv: gradients in bfloat16 are those in float32, rounded", "[unit][n
   CHECK(relative(got.x, wanted.x) < 5e-3);
   CHECK(got.weight.scalar_type() == at::kFloat);
   // Both factors are exact here; LibTorch's own gradients would be rounded, 2e-3.
-  CHECK(relative(got.weight, wanted.weight) < (nn::has_conv_gradient(at::empty({1, 1, 1, 1}, at::kBFloat16)) ? 1e-6 : 5e-3));
+  CHECK(relative(got.weight, wanted.weight) <
+        (nn::has_conv_gradient(at::empty({1, 1, 1, 1}, at::kBFloat16)) ? 1e-6 : 5e-3));
   if (bias) CHECK(relative(got.bias, wanted.bias) < 5e-3);
 }
 
