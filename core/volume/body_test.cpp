@@ -174,6 +174,25 @@ TEST_CASE("body: the element type grows where the label does not fit", "[unit][v
   CHECK(with_body(Scan().ct, Scan().labels, {.label = 500}).dtype() == DType::U16);
 }
 
+TEST_CASE("body: maps of every type get the same", "[unit][volume]") {
+  const auto made = [](DType type) {
+    Scan scan(type);
+    Tensor ids = scan.labels.voxels().to(DType::I64);
+    if (ids.data() == scan.labels.voxels().data()) ids = ids.clone();
+    ids.values<std::int64_t>()[Scan::index(20, 20, 20)] = 7;
+    const Tensor before = ids.to(type);
+    const Volume result = with_body(scan.ct, scan.labels.with_voxels(before), {.label = 100});
+    CHECK(before.to(DType::I64).values<std::int64_t>()[Scan::index(21, 20, 20)] == 0);  // what it was made from stays
+    if (type != DType::F32) CHECK(result.dtype() == type);
+    return result.voxels().to(DType::I64);
+  };
+  const Tensor wide = made(DType::I64);
+  for (const DType type : {DType::U8, DType::I8, DType::U16, DType::I16, DType::U32, DType::I32, DType::F32}) {
+    const Tensor same = made(type);
+    CHECK(std::ranges::equal(same.values<std::int64_t>(), wide.values<std::int64_t>()));
+  }
+}
+
 TEST_CASE("body: an image without air is all body, one of air has none", "[unit][volume]") {
   Scan scan;
   scan.ct.voxels() = Tensor::zeros(DType::F32, {40, 40, 40});
