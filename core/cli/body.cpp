@@ -7,7 +7,6 @@
 #include "core/cli/console.h"
 #include "core/io/volume_file.h"
 #include "core/volume/grid_difference.h"
-#include "core/volume/labels.h"
 
 #include <nlohmann/json.hpp>
 
@@ -24,12 +23,15 @@ struct BodyArguments {
   bool overwrite = false;
 };
 
-Volume read_labels(const BodyArguments& arguments, const Volume& ct) {
+Volume read_labels(const BodyArguments& arguments, const Volume& ct, const Invocation& call) {
   if (arguments.labels.empty()) return ct.with_voxels(Tensor::zeros(DType::U8, ct.voxels().shape()));
-  const Volume labels = reorient(as_labels(read_volume(arguments.labels)), ct.orientation());
-  const auto difference = grid_difference(ct.geometry(), labels.geometry(), arguments.labels.string());
-  if (difference && !difference->usable) throw DataError("{}", difference->message);
-  return labels;
+  const std::string name = arguments.labels.string();
+  const MatchedLabels matched = match_labels(ct.geometry(), read_volume(arguments.labels), name);
+  if (matched.warning) {
+    Reporter(ProgressStyle::None, call.log_level())
+        .log(LogLevel::Warning, fmt::format("{}: {}; its voxels are taken as the CT's", name, *matched.warning));
+  }
+  return ct.with_voxels(matched.labels.voxels());
 }
 
 std::int64_t count(const Volume& labels, std::int64_t label) {
@@ -41,7 +43,7 @@ void add_body(const BodyArguments& arguments, Invocation& call) {
   if (!arguments.overwrite && fs::exists(arguments.to))
     throw DataError("{} exists already; --overwrite replaces it", arguments.to.string());
   const Volume ct = read_volume(arguments.image);
-  const Volume result = with_body(ct, read_labels(arguments, ct), arguments.rule);
+  const Volume result = with_body(ct, read_labels(arguments, ct, call), arguments.rule);
   const std::int64_t voxels = count(result, arguments.rule.label);
   if (voxels == 0)
     throw DataError("{} shows no body: all of it is below {} HU", arguments.image.string(), arguments.rule.air_below);

@@ -103,7 +103,9 @@ TrainingCase CaseReader::read_files(const Case& entry) const {
 
 /// For a model that makes label maps: the map is what it sees, and the image is not read.
 TrainingCase CaseReader::read_map(const Case& entry) const {
-  const Volume file = reorient(as_labels(read_volume(*entry.label)), options_.contract.orientation);
+  const Volume map = read_volume(*entry.label);
+  const Volume file =
+      reorient(match_labels(map.geometry(), map, entry.name).labels, options_.contract.orientation);  // its own grid
   const Volume label = options_.spacing.label(file, entry.name);
   options_.contract.check_spacing(label.geometry(), entry.name);
   options_.contract.check_labels(file, entry.name);
@@ -113,11 +115,9 @@ TrainingCase CaseReader::read_map(const Case& entry) const {
 
 /// On the image's grid, and then at the voxel size that all are brought to.
 Volume CaseReader::read_label(const Case& entry, const Volume& image, TrainingCase& loaded) const {
-  Volume label = reorient(as_labels(read_volume(*entry.label)), options_.contract.orientation);
-  if (const auto difference = grid_difference(image.geometry(), label.geometry(), "the label map")) {
-    if (!difference->usable) throw DataError("{}: {}", entry.name, difference->message);
-    loaded.warnings.push_back(difference->message);
-  }
+  const MatchedLabels matched = match_labels(image.geometry(), read_volume(*entry.label), entry.name);
+  if (matched.warning) loaded.warnings.push_back(*matched.warning);
+  Volume label = matched.labels;
   options_.contract.check_labels(label, entry.name);
   if (options_.body) label = with_body(image, label, *options_.body);
   Volume fitted = options_.spacing.label(image.with_voxels(label.voxels().to(DType::I32)), entry.name);

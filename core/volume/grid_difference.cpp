@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/volume/grid_difference.h"
 
+#include "core/base/error.h"
+#include "core/volume/labels.h"
+
 #include <fmt/ranges.h>
 
 #include <algorithm>
@@ -20,6 +23,25 @@ std::optional<GridDifference> grid_difference(const Geometry& image, const Geome
   if (apart <= kNotice * side) return std::nullopt;
   return GridDifference{apart <= kRefuse * side,
                         fmt::format("{} lies up to {:.3g} mm away from the image", what, apart)};
+}
+
+namespace {
+
+Volume integers(const Volume& map, std::string_view name) {
+  try {
+    return as_labels(map);
+  } catch (const DataError& error) {
+    throw DataError("{}: {}", name, error.what());
+  }
+}
+
+}  // namespace
+
+MatchedLabels match_labels(const Geometry& image, const Volume& map, std::string_view name) {
+  const auto difference = grid_difference(image, map.geometry(), "the label map");
+  if (difference && !difference->usable) throw DataError("{}: {}", name, difference->message);
+  const Volume labels = reorient(integers(map, name), image.affine.orientation());
+  return {labels, difference ? std::optional(difference->message) : std::nullopt};
 }
 
 }  // namespace medgen

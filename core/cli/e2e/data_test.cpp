@@ -91,6 +91,23 @@ TEST_CASE("body gives a label map the body's label, on the CT's grid", "[e2e][cl
   CHECK_FALSE(fs::exists(folder / "no.nii.gz"));
 }
 
+TEST_CASE("body tells of a label map that lies a little off, and refuses one that lies beside", "[e2e][cli]") {
+  using namespace medgen;
+  const Folder folder;
+  const auto at = [](double mm) { return Affine<Ras>::from_spacing({1, 1, 1}, {mm, 0, 0}); };
+  write_volume(folder.path() / "ct.nii.gz", Volume(Tensor::zeros(DType::I16, {6, 5, 4}), at(0)));
+  for (const double mm : {0.0, 0.4, 0.6}) {
+    const std::string labels = folder / fmt::format("{}.nii.gz", mm);
+    write_volume(labels, Volume(Tensor::zeros(DType::U8, {6, 5, 4}), at(mm)));
+    const std::string made = folder / fmt::format("made-{}.nii.gz", mm);
+    const Result result = tool({"body", folder / "ct.nii.gz", labels, "--to", made});
+    CHECK(result.code == (mm > 0.5 ? 4 : 0));
+    CHECK((result.err.find("0.4.nii.gz: the label map lies up to 0.4 mm") != std::string::npos) == (mm == 0.4));
+    CHECK((result.err.find("0.6.nii.gz: the label map lies up to 0.6 mm") != std::string::npos) == (mm == 0.6));
+    if (result.code == 0) CHECK(read_volume(made).affine() == at(0));
+  }
+}
+
 TEST_CASE("what inspect suggests is a valid data contract", "[e2e][cli]") {
   const Folder folder;
   write_cases(folder);
