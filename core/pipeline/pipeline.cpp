@@ -133,7 +133,7 @@ void Pipeline::check_models(const Registry& registry) const {
     const ModelPackage package = ModelPackage::load(model, registry);
     const auto masks = mask_maker(step, package, registry);
     check_conditions(step, package, registry, masks ? &*masks : nullptr);
-    if (verb == "train") check_train_keys(step, package, registry);
+    if (verb == "train") check_train_keys(step, Preparation(data_line(steps, step)), package, registry);
   }
 }
 

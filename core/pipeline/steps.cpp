@@ -31,6 +31,18 @@ bool has_split(const ConfigNode& step) {
   return step.contains("split") || step.contains("validation");
 }
 
+/// The step that says so, of those whose data is the same; the first where none does.
+const ConfigNode& split_of(const std::vector<ConfigNode>& line) {
+  const ConfigNode* found = nullptr;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    if (!has_split(line[i])) continue;
+    if (found != nullptr)
+      found->fail("has a split of its own, but {} brings one along", excerpt(line[i - 1].at("data").json()));
+    found = &line[i];
+  }
+  return found != nullptr ? *found : line.front();
+}
+
 /// One reference: it must name a step before this one, of one of these verbs.
 void check_reference(const ConfigNode& node, const std::vector<std::pair<std::string, std::string>>& earlier,
                      const std::set<std::string_view>& verbs) {
@@ -198,22 +210,12 @@ ModelPackage StepGraph::package(const ConfigNode& node) {
 
 TrainStep StepGraph::train_step(const std::string& name) const {
   const ConfigNode node = step(name);
-  ConfigNode data = node.at("data");
-  ConfigNode split = node;
-  ConfigNode resample = node;
-  while (is_reference(data)) {
-    const ConfigNode maker = step(referenced(data));
-    if (has_split(maker)) {
-      if (has_split(split)) split.fail("has a split of its own, but {} brings one along", excerpt(data.json()));
-      split = maker;
-    }
-    if (!resample.contains("resample_mm")) resample = maker;
-    data = maker.at("data");
-  }
+  const std::vector<ConfigNode> line = data_line(document_.at("steps"), node);
   const bool is_made = !model_is_made_here(node.at("train"));
   ConfigNode model =
       is_made ? model_reference(node.at("train")) : described_model(document_.at("steps"), node.at("train"));
-  return {name, node, std::move(model), is_made, resolve_path(data), split, resample, seed(), job_.group};
+  const std::filesystem::path data = resolve_path(line.back().at("data"));
+  return {name, node, std::move(model), is_made, data, Preparation(line), split_of(line), seed(), job_.group};
 }
 
 std::optional<std::filesystem::path> StepGraph::run(const std::string& name, const RunObserver& observer) {

@@ -20,9 +20,7 @@ std::optional<double> millimetres(const ConfigNode& node) {
 
 }  // namespace
 
-TargetSpacing TargetSpacing::read(const ConfigNode& step) {
-  if (!step.contains("resample_mm")) return {};
-  const ConfigNode node = step.at("resample_mm");
+TargetSpacing TargetSpacing::read(const ConfigNode& node) {
   if (node.is_number()) return TargetSpacing({node.as<double>(), node.as<double>(), node.as<double>()});
   const auto axes = node.items();
   return TargetSpacing({millimetres(axes.at(0)), millimetres(axes.at(1)), millimetres(axes.at(2))});

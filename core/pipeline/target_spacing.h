@@ -21,8 +21,8 @@ class TargetSpacing {
 
   explicit TargetSpacing(const std::array<std::optional<double>, 3>& mm) : mm_(mm) {}
 
-  /// "resample_mm" of a train step, validated.
-  static TargetSpacing read(const ConfigNode& step);
+  /// The value of "resample_mm", validated.
+  static TargetSpacing read(const ConfigNode& node);
 
   bool empty() const { return !mm_[0] && !mm_[1] && !mm_[2]; }
 

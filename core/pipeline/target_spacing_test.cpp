@@ -28,7 +28,7 @@ TargetSpacing spacing_of(const std::string& value) {
   const std::string step =
       R"({"train": "m", "component": "compressor", "data": "d", "iterations": 1, "to": "o", "resample_mm": )" + value +
       "}";
-  return TargetSpacing::read(verb_schema("train").resolve(parse_config(step, "p.json")));
+  return TargetSpacing::read(verb_schema("train").resolve(parse_config(step, "p.json")).at("resample_mm"));
 }
 
 /// A bright ball of 16 mm in a field of view of 40 mm, whatever the voxels.

@@ -8,7 +8,6 @@
 #include "core/pipeline/loss_weights.h"
 #include "core/pipeline/patch_options.h"
 #include "core/pipeline/read_component.h"
-#include "core/pipeline/target_spacing.h"
 #include "core/run/resources.h"
 
 #include <fmt/ranges.h>
@@ -43,7 +42,7 @@ Json deciding(const ConfigNode& step) {
   Json options = step.json();
   for (const char* key :
        {"to", "data", "train", "loader", "checkpoint_every", "log_every", "minutes", "weights_type", "cache", "split",
-        "validation", "samples", "skip_bad", "keep", "watch", "resample_mm", "case_conditions"})
+        "validation", "samples", "skip_bad", "keep", "watch", "resample_mm", "body", "case_conditions"})
     options.erase(key);
   if (options.contains("perceptual")) options["perceptual"].erase("weights");  // what they hold is in the identity
   if (options.contains("validate")) options["validate"].erase("patience");
@@ -69,19 +68,6 @@ ValidateOptions ValidateOptions::read(const ConfigNode& step) {
   options.times = node.get<std::size_t>("times");
   options.patience = node.get<std::uint64_t>("patience", std::uint64_t{0});
   return options;
-}
-
-std::optional<BodyRule> body_rule(const ConfigNode& step, const DataContract& contract) {
-  if (!step.contains("body")) return std::nullopt;
-  const ConfigNode node = step.at("body");
-  if (contract.modality != "ct")
-    node.fail("is made of Hounsfield units, but the images of this model are \"{}\", not \"ct\"", contract.modality);
-  try {
-    return BodyRule{contract.labels.id_of(node.get<std::string>("label")), node.get<double>("air_below"),
-                    node.get<double>("least_part")};
-  } catch (const DataError& error) {
-    node.fail("cannot be made: {}", error.what());
-  }
 }
 
 std::optional<ComponentSpec> perceptual_network(const TrainStep& step) {
@@ -166,7 +152,8 @@ std::vector<std::string> train_warnings(const ConfigNode& step) {
                   warmup, iterations)};
 }
 
-void check_train_keys(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
+void check_train_keys(const ConfigNode& step, const Preparation& preparation, const ModelPackage& package,
+                      const Registry& registry) {
   const auto role = step.get<std::string>("component");
   const auto& learner = package.part(role);
   if (!learner) step.at("component").fail("is \"{}\", but the model has no {}", role, role);
@@ -174,16 +161,10 @@ void check_train_keys(const ConfigNode& step, const ModelPackage& package, const
   if (role == "compressor") check_compressor_keys(step);
   check_with(step, package, registry);
   check_lora_keys(step);
-  check_target_spacing(step, package.contract());
   check_loss_keys(step);
   PatchOptions::read(step, package.contract().labels, 0);
   LossWeights::read(step, package.contract().labels);
-  body_rule(step, package.contract());
-}
-
-void check_target_spacing(const ConfigNode& step, const DataContract& contract) {
-  if (const auto problem = TargetSpacing::read(step).problem(contract.limits))
-    step.at("resample_mm").fail("is outside what the model's \"data\" allows: {}", *problem);
+  preparation.check(package.contract());
 }
 
 void check_lora(const ConfigNode& step, const ModelPackage& package) {

@@ -6,7 +6,6 @@
 #include "core/pipeline/model.h"
 #include "core/pipeline/train_step.h"
 #include "core/train/loop.h"
-#include "core/volume/body.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -35,18 +34,13 @@ struct ValidateOptions {
   static ValidateOptions read(const ConfigNode& step);
 };
 
-/// "body" of a train step. @throws ConfigError for a label that the model lacks, or a model of other images than CTs.
-std::optional<BodyRule> body_rule(const ConfigNode& step, const DataContract& contract);
-
 /// The feature network of a compressor's perceptual loss. @throws ConfigError for a step that trains another part.
 std::optional<ComponentSpec> perceptual_network(const TrainStep& step);
 
 /// Whether the part's trainer knows the step's options, and everything that the step says means something for that
 /// part: as far as the pipeline tells, without weights and data. @throws ConfigError
-void check_train_keys(const ConfigNode& step, const ModelPackage& package, const Registry& registry);
-
-/// Whether the voxel size that cases are brought to is one of the model's. @throws ConfigError
-void check_target_spacing(const ConfigNode& step, const DataContract& contract);
+void check_train_keys(const ConfigNode& step, const Preparation& preparation, const ModelPackage& package,
+                      const Registry& registry);
 
 /// What is likely not meant, though it means something.
 std::vector<std::string> train_warnings(const ConfigNode& step);

@@ -72,10 +72,9 @@ class TrainRun {
 
   std::filesystem::path run() {
     check_conditions(step_.node, package_, host_.registry());
-    check_train_keys(step_.node, package_, host_.registry());
+    check_train_keys(step_.node, step_.preparation, package_, host_.registry());
     check_lora(step_.node, package_);
     PatchOptions patches = PatchOptions::read(step_.node, package_.contract().labels, step_.seed);
-    check_target_spacing(step_.resample, package_.contract());
     conditions_ = CaseConditions::read(step_.node);
     conditions_.check_columns(package_, host_.registry());
     loss_weights_ = LossWeights::read(step_.node, package_.contract().labels);
@@ -140,8 +139,8 @@ class TrainRun {
     options.skip_bad = step_.node.get<bool>("skip_bad");
     options.most_bytes = case_bytes(step_.node, host_, step_.group->local_size());
     options.cache = cache_;
-    options.body = body_rule(step_.node, package_.contract());
-    options.spacing = TargetSpacing::read(step_.resample);
+    options.body = step_.preparation.body(package_.contract());
+    options.spacing = step_.preparation.spacing();
     options.contract_text = dump_compact(package_.json().value("data", Json::object()));
     return options;
   }
@@ -321,37 +320,6 @@ class TrainRun {
   std::optional<TrainingBatches> batches_;  ///< of the data and parts, which outlive it
   double latent_scale_ = 1.0;
 };
-
-}  // namespace
-
-void check_training_data(const TrainStep& step) {
-  CacheOptions::read(step.node);
-  const SplitOptions split = SplitOptions::read(step.split, step.seed);
-  check_validation(step.node, split);
-  if (!std::filesystem::exists(step.data)) return;
-  const Dataset dataset = open_dataset(step.data);
-  const Split parts = split_cases(dataset.cases, split);
-  std::vector<std::string> names;
-  for (const auto* part : {&parts.train, &parts.validation}) {
-    for (const std::size_t index : *part) names.push_back(dataset.cases[index].name);
-  }
-  CaseConditions::read(step.node).check_cases(names);
-}
-
-void check_train_step(const TrainStep& step, Host& host) {
-  const ModelPackage package = ModelPackage::load(step.model, host.registry());
-  for (const ComponentSpec& spec : package.all()) host.registry().component(spec.component);
-  check_conditions(step.node, package, host.registry());
-  check_train_keys(step.node, package, host.registry());
-  check_target_spacing(step.resample, package.contract());
-  CaseConditions::read(step.node).check_columns(package, host.registry());
-  if (const auto features = perceptual_network(step)) host.registry().component(features->component);
-  if (step.model_is_made) check_lora(step.node, package);
-  case_bytes(step.node, host);
-  open_dataset(step.data);
-}
-
-namespace {
 
 /// The training is worth more than its self-test.
 void prove(const std::filesystem::path& package, const std::string& step, Host& host, const RunObserver& observer) {

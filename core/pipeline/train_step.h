@@ -3,6 +3,7 @@
 
 #include "core/config/node.h"
 #include "core/parallel/group.h"
+#include "core/pipeline/preparation.h"
 #include "core/plugin/host.h"
 #include "core/run/observer.h"
 
@@ -22,8 +23,8 @@ struct TrainStep {
   ConfigNode model;  ///< the model to train: node's "train", with "@step" replaced by that step's package folder
   bool model_is_made = true;   ///< else an earlier step will make it, and `model` is what the pipeline tells of it
   std::filesystem::path data;  ///< the folder, with "@step" replaced by that step's
+  Preparation preparation;     ///< of the cases
   ConfigNode split;            ///< the step whose "split" or "validation" counts: that of "data": "@step", or this one
-  ConfigNode resample;         ///< the same of "resample_mm"
   std::uint64_t seed = 0;
   Group* group = &Alone::instance();  ///< the processes that train together
 };

@@ -2,7 +2,6 @@
 #include "core/pipeline/training_record.h"
 
 #include "core/config/paths.h"
-#include "core/pipeline/target_spacing.h"
 #include "core/pipeline/train_options.h"
 
 #include <medgen/abi/version.h>
@@ -33,8 +32,7 @@ Json keys_of(const TrainStep& step, const CaseConditions& conditions) {
   keys["data"] = step.data.filename().string();
   if (const auto features = perceptual_network(step))
     keys["perceptual"]["weights"] = features->weights.filename().string();
-  if (const TargetSpacing spacing = TargetSpacing::read(step.resample); !spacing.empty())
-    keys["resample_mm"] = spacing.json();
+  keys.update(step.preparation.json());
   if (conditions.has_table())
     keys["case_conditions"] = resolve_path(step.node.at("case_conditions")).filename().string();
   return keys;

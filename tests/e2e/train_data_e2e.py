@@ -8,7 +8,7 @@ import unittest
 
 import nifti
 import tool
-from training import MODEL, SIZE, WITH_MODALITY, TrainingCase
+from training import LABELS, MODEL, SIZE, UNET, WITH_MODALITY, TrainingCase
 
 
 class Data(TrainingCase):
@@ -93,6 +93,38 @@ class VoxelSizes(Data):
         self.assertEqual(found["suggested"]["resample_mm"], [1, 1, 1])
         self.assertIn('"resample_mm"', " ".join(each["text"] for each in found["findings"]))
         self.run_pipeline(self.only_vae(resample_mm=found["suggested"]["resample_mm"]))
+
+
+class Bodies(Data):
+    """Images that are all body."""
+
+    def document(self, to, **unet):
+        document = super().document(to, **{"iterations": 4, "data": "@vae", "crop": [8, 8, 8], **unet})
+        labels = {"component": "maisi.labels", "config": {**LABELS["config"], "classes": [1, 2]}}
+        components = {**MODEL["components"], "conditioners": {"labels": labels},
+                      "denoiser": {"component": "maisi.unet", "config": {**UNET, "in_channels": 18}}}
+        data = {**MODEL["data"], "modality": "ct", "labels": {"thing": 1, "body": 2}}
+        document["steps"]["vae"].update(train={"components": components, "data": data}, body={})
+        return document
+
+    def test_a_step_with_the_same_data_makes_it_too(self):
+        self.run_pipeline(self.document("taken"))
+        self.run_pipeline(self.document("own", data="data", body={}))
+        self.run_pipeline(self.document("without", body=False))
+        self.assertEqual(self.weights("taken"), self.weights("own"))
+        self.assertNotEqual(self.weights("taken"), self.weights("without"))
+        self.assertEqual(self.record("taken/model", "unet")["body"], self.record("own/model", "unet")["body"])
+        self.assertEqual(self.record("without/model", "unet")["body"], False)
+        self.run_pipeline(self.document("taken", body={}))  # is the same training
+        self.fails(self.document("taken", body=False), 4, "another training")
+
+    def test_a_model_that_cannot_have_it(self):
+        document = self.document("out")
+        document["steps"]["unet"]["train"] = {**document["steps"]["vae"]["train"], "data": MODEL["data"]}
+        for command in ("validate", "plan", "run"):
+            self.fails(document, 3, "steps.vae.body", "steps.unet takes it over", command=command)
+        document["steps"]["unet"]["body"] = False
+        self.assertEqual(tool.run("validate", self.write_pipeline(document)).returncode, 0)
 
 
 class Modalities(Data):

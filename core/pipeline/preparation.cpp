@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/pipeline/preparation.h"
+
+#include "core/base/error.h"
+#include "core/config/json.h"
+#include "core/pipeline/reference.h"
+
+#include <nlohmann/json.hpp>
+
+namespace medgen {
+namespace {
+
+std::optional<ConfigNode> first(const std::vector<ConfigNode>& line, const char* key) {
+  for (const ConfigNode& step : line) {
+    if (step.contains(key)) return step.at(key);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::vector<ConfigNode> data_line(const ConfigNode& steps, const ConfigNode& step) {
+  std::vector<ConfigNode> line = {step};
+  while (is_reference(line.back().at("data"))) line.push_back(steps.at(referenced(line.back().at("data"))));
+  return line;
+}
+
+Preparation::Preparation(const std::vector<ConfigNode>& line)
+    : step_(line.front()), resample_mm_(first(line, "resample_mm")), body_(first(line, "body")) {}
+
+/// For messages about a key that another step has.
+std::string Preparation::inherited(const ConfigNode& key) const {
+  if (key.path().starts_with(step_.path() + '.')) return "";
+  return fmt::format("; {} takes it over with its \"data\"", step_.path());
+}
+
+TargetSpacing Preparation::spacing() const {
+  return resample_mm_ ? TargetSpacing::read(*resample_mm_) : TargetSpacing();
+}
+
+std::optional<BodyRule> Preparation::body(const DataContract& contract) const {
+  if (!body_ || !body_->is_object()) return std::nullopt;
+  const auto refuse = [&](const std::string& problem) {
+    const std::string by = inherited(*body_);
+    body_->fail("{}{}", problem, by.empty() ? "" : by + ", unless that says \"body\": false");
+  };
+  if (contract.modality != "ct") {
+    refuse(fmt::format("is made of Hounsfield units, but the images of the model are \"{}\", not \"ct\"",
+                       contract.modality));
+  }
+  try {
+    return BodyRule{contract.labels.id_of(body_->get<std::string>("label")), body_->get<double>("air_below"),
+                    body_->get<double>("least_part")};
+  } catch (const DataError& error) {
+    refuse(fmt::format("cannot be made: {}", error.what()));
+  }
+  return std::nullopt;
+}
+
+void Preparation::check(const DataContract& contract) const {
+  body(contract);
+  if (const auto problem = spacing().problem(contract.limits)) {
+    resample_mm_->fail("is outside what the model's \"data\" allows: {}{}", *problem, inherited(*resample_mm_));
+  }
+}
+
+Json Preparation::json() const {
+  Json keys = Json::object();
+  if (const TargetSpacing to = spacing(); !to.empty()) keys["resample_mm"] = to.json();
+  if (body_) keys["body"] = body_->json();
+  return keys;
+}
+
+}  // namespace medgen
