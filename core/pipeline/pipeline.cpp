@@ -6,7 +6,10 @@
 #include "core/config/json.h"
 #include "core/config/override.h"
 #include "core/config/parse.h"
+#include "core/data/split.h"
+#include "core/pipeline/case_conditions.h"
 #include "core/pipeline/conditions.h"
+#include "core/pipeline/data_split.h"
 #include "core/pipeline/planner.h"
 #include "core/pipeline/schema.h"
 #include "core/pipeline/steps.h"
@@ -48,6 +51,13 @@ void check_part(const ConfigNode& steps, const Job& job) {
                        name, verb);
     }
   }
+}
+
+/// What a train step says in tables beside the pipeline. @throws DataError with the line
+CaseConditions read_tables(const ConfigNode& step) {
+  const SplitOptions split = SplitOptions::read(step, 0);
+  if (!split.subjects.empty()) read_subject_table(split.subjects);
+  return CaseConditions::read(step);
 }
 
 /// The document with every step checked against its verb's schema and completed.
@@ -128,12 +138,15 @@ void Pipeline::check_models(const Registry& registry) const {
   const ConfigNode steps = impl_->document.at("steps");
   for (const auto& [name, step] : steps.members()) {
     const std::string verb(verb_of(step));
+    const CaseConditions conditions = verb == "train" ? read_tables(step) : CaseConditions();
     const ConfigNode model = verb == "train" ? described_model(steps, step.at(verb)) : step.at(verb);
     if (!model.is_object() || verb == "import") continue;
     const ModelPackage package = ModelPackage::load(model, registry);
     const auto masks = mask_maker(step, package, registry);
     check_conditions(step, package, registry, masks ? &*masks : nullptr);
-    if (verb == "train") check_train_keys(step, Preparation(data_line(steps, step)), package, registry);
+    if (verb != "train") continue;
+    check_train_keys(step, Preparation(data_line(steps, step)), package, registry);
+    conditions.check_columns(package, registry);
   }
 }
 

@@ -195,11 +195,35 @@ class Modalities(Data):
             self.table(*lines)
             for command in ("plan", "run"):
                 self.fails(self.document("out"), 4, *texts, command=command)
+            if texts[0].removeprefix("cases.csv:")[0].isdigit():  # the table alone tells
+                self.fails(self.without_data(), 4, *texts, command="validate")
         self.table("a,1", "b,1", "c,1", heading="case,modalty")
-        self.fails(self.document("out"), 4, "cases.csv:1: the column 'modalty' is no condition", "did you mean 'modality'")
+        for command in ("validate", "run"):
+            self.fails(self.document("out"), 4, "cases.csv:1: the column 'modalty' is no condition",
+                       "did you mean 'modality'", command=command)
         self.table("a,1", "b,1", "c,1", heading="case,spacing_mm")
         self.fails(self.document("out"), 4, "cases.csv:1", "is not yours to give", command="plan")
         self.assertFalse((self.folder / "out").exists())
+
+    def without_data(self):
+        document = self.document("out")
+        for step in document["steps"].values():
+            step["data"] = "elsewhere"
+        return document
+
+    def test_tables_are_validated_without_the_data(self):
+        self.fails(self.without_data(), 4, "cases.csv", command="validate")  # is not there
+        self.table("x,mri")
+        result = tool.run("validate", self.write_pipeline(self.without_data()))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        trained_before = self.without_data()
+        trained_before["steps"] = {"unet": {**trained_before["steps"]["unet"], "train": "models/unet"}}
+        self.assertEqual(tool.run("validate", self.write_pipeline(trained_before)).returncode, 0)
+        self.table("x,mri", "x,mri")
+        self.fails(trained_before, 4, "cases.csv:3: the case 'x' is in line 2", command="validate")
+        split = self.without_table("out", split={"validation": 0.1, "subjects": "cases.csv"}, data="elsewhere")
+        self.table("x", heading="case,subject")
+        self.fails(split, 4, "cases.csv:2", command="validate")
 
     def test_values_that_the_model_does_not_know(self):
         for value, text in (("mri_t9", "'mri_t9' is unknown"), ("ct", "CT"), ("99", "99 is no code")):
