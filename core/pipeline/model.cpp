@@ -287,6 +287,11 @@ std::shared_ptr<Component> create_component(Host& host, const ComponentSpec& spe
   });
 }
 
+std::int64_t volume_multiple(const Component* compressor, const Component* denoiser) {
+  const std::int64_t compression = compressor != nullptr ? component_fact(*compressor, "compression", 1) : 1;
+  return denoiser != nullptr ? compression * component_fact(*denoiser, "multiple_of", 1) : compression;
+}
+
 void require_weights(Host& host, const ModelPackage& package, std::string_view role) {
   for (const ComponentSpec& spec : package.all()) {
     if (!spec.weights.empty() || (!role.empty() && spec.role != role) || !needs_weights(host, spec)) continue;
@@ -305,16 +310,15 @@ Model Model::open(const ModelPackage& package, Host& host) {
     });
     model.compression = component_fact(*model.compressor, "compression", 1);
     model.latent_channels = component_fact(*model.compressor, "latent_channels", 1);
-    model.multiple_of = model.compression;
   }
   if (const auto& spec = package.part("denoiser")) {
     model.parts.denoiser =
         created(host, *spec, [&](const ConfigNode& config, std::shared_ptr<const WeightStore> weights) {
           return host.create_denoiser(spec->component, config, std::move(weights));
         });
-    model.multiple_of = model.compression * component_fact(*model.parts.denoiser, "multiple_of", 1);
     if (!model.compressor) model.latent_channels = component_fact(*model.parts.denoiser, "out_channels", 1);
   }
+  model.multiple_of = volume_multiple(model.compressor.get(), model.parts.denoiser.get());
   if (const auto& spec = package.part("scheduler")) {
     model.parts.scheduler = host.create_scheduler(spec->component, config_of(*spec));
   }

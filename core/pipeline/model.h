@@ -40,6 +40,9 @@ struct ComponentSpec {
 /// An integer of at least 1 that a component tells of itself. @throws PluginError for one that it cannot be.
 std::int64_t component_fact(const Component& component, const char* key, std::int64_t fallback);
 
+/// What the axes of a volume have to be multiples of for these parts of a model; null for one that it lacks.
+std::int64_t volume_multiple(const Component* compressor, const Component* denoiser);
+
 /// What a model consists of, before anything is loaded: a package's model.json, or the same object in line in a
 /// pipeline, laid over the defaults of its method (docs/model.md).
 class ModelPackage {

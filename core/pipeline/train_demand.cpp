@@ -58,7 +58,7 @@ class Training {
   }
 
   void add_compressor(const Component& learner) {
-    const Shape image = patch(component_fact(learner, "compression", 1));
+    const Shape image = patch(volume_multiple(&learner, nullptr));
     const Shape x = batch_of(1, image);
     add_patches(image);
     batch_ = bytes_of(x);
@@ -73,7 +73,7 @@ class Training {
       compression = component_fact(*compressor, "compression", 1);
       channels = component_fact(*compressor, "latent_channels", 1);
     }
-    const Shape image = patch(compression * component_fact(learner, "multiple_of", 1));
+    const Shape image = patch(volume_multiple(compressor.get(), &learner));
     const Shape latent = batch_of(channels, image, compression);
     add_patches(image);
     if (compressor) pass_by(*compressor, "encode", {{"x", batch_of(1, image)}});

@@ -110,9 +110,8 @@ class TrainRun {
 
   /// What the axes of a patch have to be multiples of.
   std::int64_t granularity() const {
-    if (role_ == "compressor") return component_fact(*learner_, "compression", 1);
-    const std::int64_t compression = parts_.compressor ? component_fact(*parts_.compressor, "compression", 1) : 1;
-    return compression * component_fact(*learner_, "multiple_of", 1);
+    return role_ == "compressor" ? volume_multiple(learner_.get(), nullptr)
+                                 : volume_multiple(parts_.compressor.get(), learner_.get());
   }
 
   void check_crop(const PatchOptions& patches) const {
