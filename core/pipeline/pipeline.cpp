@@ -150,13 +150,13 @@ void Pipeline::check_models(const Registry& registry) const {
   }
 }
 
-Plan Pipeline::plan(Host& host) const {
-  return Planner(impl_->document, host).plan();
+Plan Pipeline::plan(Host& host, const Job& job) const {
+  return Planner(impl_->document, host, job).plan();
 }
 
 std::vector<std::filesystem::path> Pipeline::run(Host& host, const RunObserver& observer, const Job& job) const {
   check_part(impl_->document.at("steps"), job);
-  const Plan plan = this->plan(host);
+  const Plan plan = this->plan(host, job);
   for (const StepPlan& step : plan.steps) {
     for (const std::string& warning : step.warnings) observer.say(LogLevel::Warning, warning);
   }

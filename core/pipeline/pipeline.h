@@ -47,7 +47,8 @@ class Pipeline {
   /// What a run would do and take. Everything that can be checked without computing is, the memory and the disk
   /// included. @throws the first problem found; OutOfMemoryError for a run that needs more memory than `runtime.memory`
   /// allows, or than there is.
-  Plan plan(Host& host) const;
+  /// @param job  see `run`: what is planned is this process's part.
+  Plan plan(Host& host, const Job& job = {}) const;
 
   /// Plans, then runs all steps, with components kept to what the plan gives them; returns the folders that were
   /// written. Finished samples of an earlier, interrupted run of the same pipeline are kept and not computed again.

@@ -3,6 +3,8 @@
 
 #include "core/base/error.h"
 #include "core/config/json.h"
+#include "core/parallel/group.h"
+#include "core/run/resources.h"
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
@@ -46,6 +48,38 @@ TEST_CASE("models stay, work does not, and samples that several steps read are k
   CHECK(two.steps[1].memory == 187);
   CHECK(two.memory == 617);
   CHECK(two.largest == "a");
+}
+
+/// So many processes on this machine, of which this is one.
+class Together : public Alone {
+ public:
+  explicit Together(int processes) : processes_(processes) {}
+
+  int size() const override { return processes_; }
+
+  int local_size() const override { return processes_; }
+
+ private:
+  int processes_;
+};
+
+TEST_CASE("processes on one machine share the budget, or what is free", "[unit][pipeline]") {
+  const Registry registry = Registry::scan_only({});
+  const ConfigNode nothing = ConfigNode::make(Json::parse(R"({"steps": {}})"), "p.json");
+  for (const int processes : {1, 2, 4}) {
+    Together group(processes);
+    const Job job{&group, group.part()};
+    const auto part = static_cast<std::uint64_t>(processes);
+    HostOptions options;
+    Host free(registry, options);
+    CHECK(Planner(nothing, free, job).plan().allowed < machine_memory().total / part + resident_memory());
+    options.memory_budget = std::uint64_t{64} << 30;
+    Host budgeted(registry, options);
+    const Plan plan = Planner(nothing, budgeted, job).plan();
+    CHECK(plan.allowed == options.memory_budget / part);
+    CHECK(plan.component_budget == options.memory_budget / part);
+    CHECK(plan.budget == options.memory_budget);
+  }
 }
 
 TEST_CASE("the GPU's memory is counted by itself", "[unit][pipeline]") {

@@ -105,8 +105,17 @@ Prediction add_up(std::uint64_t process, const std::vector<std::pair<std::string
   return all;
 }
 
-Planner::Planner(ConfigNode document, Host& host)
-    : document_(std::move(document)), host_(host), graph_(document_, host) {}
+Planner::Planner(ConfigNode document, Host& host, const Job& job)
+    : document_(std::move(document)), host_(host), job_(job), graph_(document_, host, job) {}
+
+std::uint64_t Planner::processes() const {
+  return static_cast<std::uint64_t>(job_.group->local_size());
+}
+
+/// Most memory that this process could have.
+std::uint64_t Planner::available() const {
+  return machine_memory().available / processes() + resident_memory();
+}
 
 Prediction Planner::predict(const HostOptions& options, const TrainWhatIf& what_if) {
   HostOptions silent = options;
@@ -163,7 +172,8 @@ Plan Planner::plan() {
 
   HostOptions options = host_.options();
   if (options.memory_budget > 0) plan.budget = options.memory_budget;
-  plan.allowed = plan.budget.value_or(machine_memory().available + resident_memory());
+  options.memory_budget /= processes();
+  plan.allowed = plan.budget ? options.memory_budget : available();
   const Prediction prediction = fitted(options, plan.allowed);
   plan.component_budget = options.memory_budget;
   plan.memory = prediction.memory;
@@ -205,10 +215,12 @@ void Planner::fill(const Prediction& prediction, Plan& plan) const {
 
 void Planner::refuse(const Prediction& least, const HostOptions& options, const Plan& plan) {
   const std::uint64_t needed = std::max(least.memory, device_counts(host_) ? least.device_memory : 0);
-  std::string text = fmt::format("steps.{} needs about {} of memory, {}; ", least.largest, size_text(needed),
-                                 plan.budget ? fmt::format("the budget (runtime.memory) is {}", size_text(*plan.budget))
-                                             : fmt::format("this machine has {} available", size_text(plan.allowed)));
-  text += "nothing was computed. What would fit:";
+  std::string text =
+      fmt::format("steps.{} needs about {} of memory, {}", least.largest, size_text(needed),
+                  plan.budget ? fmt::format("the budget (runtime.memory) is {}", size_text(*plan.budget))
+                              : fmt::format("this machine has {} available", size_text(plan.allowed * processes())));
+  if (processes() > 1) text += fmt::format(" for {} processes, {} each", processes(), size_text(plan.allowed));
+  text += "; nothing was computed. What would fit:";
   for (const std::string& alternative : alternatives(plan.allowed, options, least)) text += "\n  - " + alternative;
   throw OutOfMemoryError("{}", text);
 }
@@ -225,11 +237,12 @@ std::vector<std::string> Planner::alternatives(std::uint64_t allowed, const Host
   const ConfigNode largest = document_.at("steps").at(least.largest);
   const bool trains = verb_of(largest) == "train";
   const int batch = largest.get<int>("batch", 1);
-  if (batch > 1 && fits_with(options, one_at_a_time)) {
-    found.push_back(trains
-                        ? fmt::format("batches of 1, gathered: --set steps.{0}.batch=1 --set steps.{0}.accumulate={1}",
-                                      least.largest, batch * largest.get<int>("accumulate"))
-                        : fmt::format("--set steps.{}.batch=1 (the samples stay the same)", least.largest));
+  const int smallest = trains ? job_.group->size() : 1;  // a row for each process
+  if (batch > smallest && batch % smallest == 0 && fits_with(options, one_at_a_time)) {
+    found.push_back(
+        trains ? fmt::format("batches of {1}, gathered: --set steps.{0}.batch={1} --set steps.{0}.accumulate={2}",
+                             least.largest, smallest, batch / smallest * largest.get<int>("accumulate"))
+               : fmt::format("--set steps.{}.batch=1 (the samples stay the same)", least.largest));
   }
   if (trains && fits_with(options, recomputed))
     found.push_back(fmt::format(
@@ -237,12 +250,11 @@ std::vector<std::string> Planner::alternatives(std::uint64_t allowed, const Host
   HostOptions half = options;
   half.precision = Precision::Bf16;
   if (options.precision == Precision::Fp32 && fits_with(half, {})) found.emplace_back("--precision bf16");
-  const std::uint64_t machine = machine_memory().available + resident_memory();
   const std::uint64_t needed = std::max(least.memory, device_too ? least.device_memory : 0);
   constexpr std::uint64_t kMiB = 1 << 20;
-  const std::uint64_t budget =
-      (needed + needed / 50) / kMiB + 1;  // a process is not of one size to the byte, nor is a search to be finer
-  if (host_.options().memory_budget > 0 && needed <= machine)
+  // A process is not of one size to the byte, nor is a search to be finer.
+  const std::uint64_t budget = processes() * ((needed + needed / 50) / kMiB + 1);
+  if (host_.options().memory_budget > 0 && needed <= available())
     found.push_back(fmt::format("a larger budget: --set runtime.memory={}MiB", budget));
   TrainWhatIf smaller = one_at_a_time;
   for (const double scale : {0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125}) {

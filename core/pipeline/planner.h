@@ -42,13 +42,16 @@ std::string disk_warning(const DiskUse& use, std::uint64_t free, const std::stri
 /// Plans a pipeline: what it does, takes, and how little memory components must be given so that it fits.
 class Planner {
  public:
-  Planner(ConfigNode document, Host& host);
+  /// @param job  of several processes: each plans its part, in its part of the memory of the machine.
+  Planner(ConfigNode document, Host& host, const Job& job = {});
 
   /// @throws the first problem that can be found without computing; OutOfMemoryError for a run that does not fit in
   /// memory, RuntimeError for one that does not fit on the disk, both with what would fit.
   Plan plan();
 
  private:
+  std::uint64_t processes() const;
+  std::uint64_t available() const;
   /// What would fit instead, as sentences.
   std::vector<std::string> alternatives(std::uint64_t allowed, const HostOptions& options, const Prediction& least);
   Prediction predict(const HostOptions& options, const TrainWhatIf& what_if = {});
@@ -58,6 +61,7 @@ class Planner {
 
   ConfigNode document_;
   Host& host_;
+  Job job_;
   StepGraph graph_;
   std::uint64_t kept_ = 0;
 };

@@ -64,7 +64,11 @@ void StepGraph::plan_samples(const ConfigNode& node, StepPlan& plan) {
 Demand StepGraph::training_demand(const std::string& name, Host& planner, const TrainWhatIf& what_if) {
   const TrainStep train = train_step(name);
   auto found = case_sizes_.find(name);
-  if (found == case_sizes_.end()) found = case_sizes_.emplace(name, CaseSizes::of(train.data)).first;
+  if (found == case_sizes_.end()) {
+    const DataContract contract = ModelPackage::load(train.model, host_.registry()).contract();
+    const CaseSizes sizes = CaseSizes::of(train.data, contract, train.preparation.spacing());
+    found = case_sizes_.emplace(name, sizes).first;
+  }
   return demand_to_train(train, planner, found->second, what_if);
 }
 

@@ -47,11 +47,11 @@ std::optional<std::string> TargetSpacing::problem(const GridLimits& limits) cons
   return limits.spacing_problem({{1, 1, 1}, Affine<Ras>::from_spacing(spacing)});
 }
 
-Vec3 TargetSpacing::of(const Volume& volume, const std::string& name) const {
-  Vec3 spacing = volume.spacing_mm();
+Vec3 TargetSpacing::of(const Geometry& grid, const std::string& name) const {
+  Vec3 spacing = grid.affine.spacing_mm();
   double voxels = 1;
   for (std::size_t d = 0; d < 3; ++d) {
-    const double extent = static_cast<double>(volume.size()[d]) * spacing[d];
+    const double extent = static_cast<double>(grid.size[d]) * spacing[d];
     if (mm_[d] && std::fabs(*mm_[d] - spacing[d]) > kSame * *mm_[d]) spacing[d] = *mm_[d];
     if (extent < (1 - kSame) * spacing[d])
       throw DataError("{}: \"resample_mm\" is {:g} along {}, where the case is {:.3g} mm, less than one voxel", name,
@@ -64,15 +64,21 @@ Vec3 TargetSpacing::of(const Volume& volume, const std::string& name) const {
   return spacing;
 }
 
+Geometry TargetSpacing::grid(const Geometry& grid, const std::string& name) const {
+  if (empty()) return grid;
+  const Vec3 spacing = of(grid, name);
+  return spacing == grid.affine.spacing_mm() ? grid : with_spacing(grid, spacing);
+}
+
 Volume TargetSpacing::image(const Volume& volume, const std::string& name) const {
   if (empty()) return volume;
-  const Vec3 spacing = of(volume, name);
+  const Vec3 spacing = of(volume.geometry(), name);
   return spacing == volume.spacing_mm() ? volume : rescale(volume, spacing);
 }
 
 Volume TargetSpacing::label(const Volume& volume, const std::string& name) const {
   if (empty()) return volume;
-  const Vec3 spacing = of(volume, name);
+  const Vec3 spacing = of(volume.geometry(), name);
   return spacing == volume.spacing_mm() ? volume : resample_to_spacing(volume, spacing, Interpolation::Nearest);
 }
 

@@ -34,6 +34,8 @@ class TargetSpacing {
   /// What of it the model was not trained on.
   std::optional<std::string> problem(const GridLimits& limits) const;
 
+  /// Where the voxels of a case on this grid then lie. @param name  of the case. @throws DataError as `image`.
+  Geometry grid(const Geometry& grid, const std::string& name) const;
   /// Volumes of a case over the same field of view: the image smoothed where its voxels become larger, the label map by
   /// the nearest voxel. What has this voxel size already stays as it is. @param name  of the case.
   /// @throws DataError when too many voxels would come of it, or less than one. @{
@@ -42,7 +44,7 @@ class TargetSpacing {
   /// @}
 
  private:
-  Vec3 of(const Volume& volume, const std::string& name) const;
+  Vec3 of(const Geometry& grid, const std::string& name) const;
 
   std::array<std::optional<double>, 3> mm_;
 };

@@ -31,7 +31,7 @@ void check_train_step(const TrainStep& step, Host& host) {
   CaseConditions::read(step.node).check_columns(package, host.registry());
   if (const auto features = perceptual_network(step)) host.registry().component(features->component);
   if (step.model_is_made) check_lora(step.node, package);
-  case_bytes(step.node, host);
+  case_bytes(step, host);
   open_dataset(step.data);
 }
 

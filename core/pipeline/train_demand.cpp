@@ -3,8 +3,6 @@
 
 #include "core/augment/crop.h"
 #include "core/config/json.h"
-#include "core/io/dataset.h"
-#include "core/io/volume_file.h"
 #include "core/pipeline/patch_options.h"
 #include "core/pipeline/train_options.h"
 #include "core/plugin/training_cost.h"
@@ -12,11 +10,10 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cmath>
 
 namespace medgen {
 namespace {
-
-constexpr std::uint64_t kVoxel = sizeof(float) + sizeof(std::int32_t);  // of image and label map
 
 class Training {
  public:
@@ -27,7 +24,8 @@ class Training {
         what_if_(what_if),
         package_(ModelPackage::load(step.model, planner.registry())),
         parts_(package_.without_weights()),
-        role_(step.node.get<std::string>("component")) {}
+        role_(step.node.get<std::string>("component")),
+        patches_(PatchOptions::read(step.node, package_.contract().labels, step.seed)) {}
 
   Demand run() {
     options_ = trainer_options(step_.node, planner_);
@@ -41,8 +39,7 @@ class Training {
  private:
   /// The patch that the networks see, in voxels.
   Shape patch(std::int64_t multiple_of) const {
-    const PatchOptions options = PatchOptions::read(step_.node, package_.contract().labels, step_.seed);
-    const Size3 size = crop_size(options.crop, cases_.largest);
+    const Size3 size = crop_size(patches_.crop, cases_.largest);
     Shape patch;
     for (const std::int64_t axis : size) {
       const std::int64_t whole = std::max<std::int64_t>(axis, multiple_of);
@@ -78,14 +75,17 @@ class Training {
     add_patches(image);
     if (compressor) pass_by(*compressor, "encode", {{"x", batch_of(1, image)}});
     constexpr std::uint64_t kOfLatents = 5;  // mean, deviation, noise, noisy, target
-    batch_ += kOfLatents * bytes_of(latent);
     for (const ComponentSpec& spec : parts_.conditioners()) add_conditioner(spec, image, latent);
+    if (step_.node.at("options").contains("contrast")) conditions_ *= 2;  // those of the null condition
+    if (step_.node.contains("loss_weights")) conditions_ += bytes_of(latent) / static_cast<std::uint64_t>(channels);
+    batch_ += kOfLatents * bytes_of(latent) + conditions_;
+    data_ += kept_latents((compressor ? 2 : 1) * bytes_of(latent) + conditions_);  // mean, deviation
     learn(learner, {{"x", latent}, {"target", latent}}, true);
   }
 
   void add_conditioner(const ComponentSpec& spec, const Shape& image, const Shape& latent) {
     const auto conditioner = std::dynamic_pointer_cast<Conditioner>(create_component(planner_, spec));
-    if (conditioner->has_encode()) batch_ += pass_by(*conditioner, "encode", {{"mask", batch_of(1, image)}});
+    if (conditioner->has_encode()) conditions_ += pass_by(*conditioner, "encode", {{"mask", batch_of(1, image)}});
     if (!conditioner->has_step()) return;
     const auto with = step_.node.get<std::vector<std::string>>("with");
     learn(*conditioner, {{"x", latent}}, std::find(with.begin(), with.end(), spec.role) != with.end());
@@ -99,8 +99,17 @@ class Training {
     const auto threads = loader.get<std::uint64_t>("threads");
     const std::uint64_t ahead = threads > 0 ? loader.get<std::uint64_t>("ahead") : 0;
     const std::uint64_t patches = 2 * threads + (ahead + 1) * static_cast<std::uint64_t>(rows_);
-    const auto most = static_cast<double>(case_bytes(step_.node, planner_));
-    data_ = static_cast<std::uint64_t>(std::min(cases_.bytes, most)) + patches * voxels * kVoxel;
+    const auto most = static_cast<double>(case_bytes(step_, planner_));
+    data_ = static_cast<std::uint64_t>(std::min(cases_.bytes, most)) + patches * voxels * CaseSizes::kVoxel;
+  }
+
+  /// What is encoded once: patches that lie still, and cases to validate on. @param batch  bytes of a batch of them
+  std::uint64_t kept_latents(std::uint64_t batch) const {
+    const double held_out = SplitOptions::read(step_.split, step_.seed).fractions.validation;
+    const auto validated = static_cast<std::uint64_t>(std::ceil(held_out * static_cast<double>(cases_.count)));
+    const std::uint64_t most = ValidateOptions::read(step_.node).cases;
+    const std::uint64_t cases = patches_.lie_still() ? cases_.count : std::min(validated, most);
+    return std::min(encoded_bytes(step_, planner_), cases * (batch / static_cast<std::uint64_t>(rows_)));
   }
 
   /// A network of the graph that gradients pass through.
@@ -163,40 +172,20 @@ class Training {
   TrainWhatIf what_if_;
   ModelPackage package_, parts_;
   std::string role_;
+  PatchOptions patches_;
   Json options_;
   std::int64_t rows_ = 1;
-  std::uint64_t data_ = 0;       ///< cases and patches
-  std::uint64_t batch_ = 0;      ///< what a step is given
-  std::uint64_t held_ = 0;       ///< networks, from the first step to the last
-  std::uint64_t step_peak_ = 0;  ///< of a step, beside them
-  std::uint64_t making_ = 0;     ///< of a batch, before it
-  std::uint64_t state_ = 0;      ///< of a checkpoint
+  std::uint64_t data_ = 0;        ///< cases, patches and latents
+  std::uint64_t conditions_ = 0;  ///< of a batch
+  std::uint64_t batch_ = 0;       ///< what a step is given
+  std::uint64_t held_ = 0;        ///< networks, from the first step to the last
+  std::uint64_t step_peak_ = 0;   ///< of a step, beside them
+  std::uint64_t making_ = 0;      ///< of a batch, before it
+  std::uint64_t state_ = 0;       ///< of a checkpoint
   Demand demand_;
 };
 
 }  // namespace
-
-CaseSizes CaseSizes::of(const std::filesystem::path& data) {
-  constexpr std::size_t kMost = 32;
-  CaseSizes sizes;
-  if (!std::filesystem::exists(data)) return sizes;
-  const std::vector<Case> cases = open_dataset(data).cases;
-  const std::size_t step = std::max<std::size_t>(cases.size() / kMost, 1);
-  double seen = 0;
-  for (std::size_t i = 0; i < cases.size(); i += step) {
-    const auto& file = cases[i].images.empty() ? cases[i].label.value() : cases[i].images.front();
-    try {
-      const Geometry grid = read_volume_info(file).geometry;
-      sizes.bytes += static_cast<double>(voxels_of(grid) * kVoxel);
-      for (std::size_t axis = 0; axis < 3; ++axis) sizes.largest[axis] = std::max(sizes.largest[axis], grid.size[axis]);
-      ++seen;
-    } catch (const DataError&) {
-      continue;
-    }
-  }
-  if (seen > 0) sizes.bytes *= static_cast<double>(cases.size()) / seen;
-  return sizes;
-}
 
 Demand demand_to_train(const TrainStep& step, Host& planner, const CaseSizes& cases, const TrainWhatIf& what_if) {
   return Training(step, planner, cases, what_if).run();

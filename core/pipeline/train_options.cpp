@@ -21,9 +21,10 @@ namespace {
 constexpr std::uint64_t kEncodedBytes = std::uint64_t{4} << 30;
 constexpr std::uint64_t kCacheBytes = std::uint64_t{100} << 30;
 
-std::uint64_t memory_of(const Host& host) {
+/// The budget that the plan gives a process, or its part of the machine.
+std::uint64_t memory_for(const TrainStep& step, const Host& host) {
   const std::uint64_t budget = host.options().memory_budget;
-  return budget > 0 ? budget : machine_memory().available;
+  return budget > 0 ? budget : machine_memory().available / static_cast<std::uint64_t>(step.group->local_size());
 }
 
 LearningRate schedule_of(const std::string& name) {
@@ -201,14 +202,13 @@ BatchShare batch_share(const TrainStep& step) {
   return BatchShare::of(batch, step.group->part());
 }
 
-std::uint64_t case_bytes(const ConfigNode& step, const Host& host, int processes) {
-  const ConfigNode loader = step.at("loader");
-  return loader.contains("memory") ? loader.at("memory").as_bytes()
-                                   : memory_of(host) / 2 / static_cast<std::uint64_t>(processes);
+std::uint64_t case_bytes(const TrainStep& step, const Host& host) {
+  const ConfigNode loader = step.node.at("loader");
+  return loader.contains("memory") ? loader.at("memory").as_bytes() : memory_for(step, host) / 2;
 }
 
-std::uint64_t encoded_bytes(const Host& host, int processes) {
-  return std::min(kEncodedBytes, memory_of(host) / 4) / static_cast<std::uint64_t>(processes);
+std::uint64_t encoded_bytes(const TrainStep& step, const Host& host) {
+  return std::min(kEncodedBytes, memory_for(step, host) / 4);
 }
 
 std::filesystem::path training_folder(const TrainStep& step) {

@@ -57,12 +57,11 @@ Json trainer_options(const ConfigNode& step, const Host& host);
 /// The rows of every batch that this process computes. @throws ConfigError when there are too few for all.
 BatchShare batch_share(const TrainStep& step);
 
-/// Bytes of cases that stay in memory: what "loader" says, or half of the budget or of what there is.
-/// @param processes  that share the machine
-std::uint64_t case_bytes(const ConfigNode& step, const Host& host, int processes = 1);
+/// Bytes of cases that stay in memory: what "loader" says, or half of this process's budget or part of what there is.
+std::uint64_t case_bytes(const TrainStep& step, const Host& host);
 
 /// Bytes of latents and conditions that stay in memory: a quarter of the same.
-std::uint64_t encoded_bytes(const Host& host, int processes = 1);
+std::uint64_t encoded_bytes(const TrainStep& step, const Host& host);
 
 /// Where checkpoints, log and samples of a training are: TO/training/STEP.
 std::filesystem::path training_folder(const TrainStep& step);

@@ -136,7 +136,7 @@ class TrainRun {
     options.needs_labels = role_ == "denoiser" && needs_labels();
     options.split = SplitOptions::read(step_.split, step_.seed);
     options.skip_bad = step_.node.get<bool>("skip_bad");
-    options.most_bytes = case_bytes(step_.node, host_, step_.group->local_size());
+    options.most_bytes = case_bytes(step_, host_);
     options.cache = cache_;
     options.body = step_.preparation.body(package_.contract());
     options.spacing = step_.preparation.spacing();
@@ -155,7 +155,7 @@ class TrainRun {
     options.null_conditions = node.at("options").contains("contrast");  // the trainer compares label maps with them
     options.loader.threads = node.at("loader").get<unsigned>("threads");
     options.loader.ahead = node.at("loader").get<std::size_t>("ahead") * share_.rows;
-    options.encoded_bytes = encoded_bytes(host_, step_.group->local_size());
+    options.encoded_bytes = encoded_bytes(step_, host_);
     options.cache = cache_;
     if (cache_) options.encoding = encoding();
     options.validation_cases = validate.cases;

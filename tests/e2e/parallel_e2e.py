@@ -340,6 +340,21 @@ class Training(TrainingCase):
         self.assertEqual(errors.count("medgen: error"), 1, errors)
         self.assertIn("4 processes cannot share", errors)
 
+    def test_processes_share_the_memory_of_their_machine(self):
+        document = self.document("out")
+        planned = tool.run("plan", self.write_pipeline(document), "--json")
+        self.assertEqual(planned.returncode, 0, planned.stderr)
+        document["runtime"]["memory"] = json.loads(planned.stdout)["memory_bytes"] * 3 // 2  # of one, not of two
+        process = self.start_ranks(2, document, "p.json")
+        _, errors = process.communicate(timeout=120)
+        self.assertEqual(process.returncode, 6, errors)
+        self.assertEqual(errors.count("medgen: error"), 1, errors)
+        self.assertIn("for 2 processes", errors)
+        enough = int(errors.split("runtime.memory=")[1].split("MiB")[0])
+        self.assertGreater(enough << 20, document["runtime"]["memory"])
+        document["runtime"]["memory"] = f"{enough + 64}MiB"
+        self.train(2, document)
+
     def test_a_shard_does_not_train(self):
         result = tool.run("run", self.write_pipeline(self.document("out")), "--shard", "1/2")
         self.assertEqual(result.returncode, 2, result.stderr)

@@ -73,6 +73,35 @@ class VoxelSizes(Data):
         self.run_pipeline(self.only_vae(resample_mm=[1, 1, 1]))
         self.fails(self.only_vae(resample_mm=2), 4, "another training")
 
+    def test_the_plan_goes_by_the_voxels_that_cases_get(self):
+        def planned(crop=None, **vae):
+            document = self.only_vae(**vae)
+            document["steps"]["vae"].update({"crop": crop} if crop else {})
+            result = tool.run("plan", self.write_pipeline(document), "--json")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            return json.loads(result.stdout)["steps"][0]["memory_bytes"]
+
+        as_they_are, fine = planned(), planned(resample_mm=0.1)
+        self.assertGreater(fine, as_they_are + (200 << 20))
+        small_patches = planned(resample_mm=0.1, crop=[8, 8, 8])
+        self.assertGreater(small_patches, as_they_are + (10 << 20))  # three cases of 6 MB
+        self.assertLess(small_patches, as_they_are + (100 << 20))
+
+    def test_the_plan_counts_latents_that_are_kept(self):
+        def planned(**unet):
+            document = self.whole(resample_mm=0.05)
+            document["steps"]["unet"].update(data="@vae", batch=1, **unet)
+            document["steps"]["unet"]["train"] = MODEL
+            result = tool.run("plan", self.write_pipeline(document), "--json")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            return json.loads(result.stdout)["steps"][1]["memory_bytes"]
+
+        still = {"crop": [160, 240, 160], "crop_at": "center"}
+        kept = planned(**still)
+        anew = planned(**{**still, "crop_at": "random"})
+        self.assertGreater(kept, anew + (90 << 20))  # three times mean, deviation and eight planes of labels
+        self.assertLess(kept, anew + (200 << 20))
+
     def test_sizes_that_make_no_sense(self):
         for value in (0, -1, [1, 1], [1, 0, 1], "1"):
             for command in ("validate", "run"):
