@@ -35,7 +35,6 @@ Rows facts(const StepPlan& step) {
   if (step.scratch > 0) rows.push_back({"temporary", size_text(step.scratch) + " of files"});
   if (!step.files.empty()) rows.push_back({"files", files_text(step)});
   if (step.output > 0) rows.push_back({"disk", "at most " + size_text(step.output)});
-  if (step.verb == "train") rows.push_back({"takes", "unknown"});
   for (const std::string& warning : step.warnings) rows.push_back({"warning:", warning});
   return rows;
 }

@@ -2,7 +2,7 @@
 #include "core/survey/survey.h"
 
 #include "core/io/volume_file.h"
-#include "core/survey/case_reader.h"
+#include "core/survey/case_examiner.h"
 
 #include <fmt/ranges.h>
 
@@ -127,7 +127,7 @@ Survey survey(FoundCases found, const LabelTable& table, const RunObserver& obse
   for (const std::string& problem : found.problems) survey.findings.push_back({Severity::Error, "", problem});
   for (const std::string& warning : found.dataset.warnings) survey.findings.push_back({Severity::Warning, "", warning});
   const std::vector<Case>& cases = found.dataset.cases;
-  CaseReader reader(survey.table, survey.findings);
+  CaseExaminer reader(survey.table, survey.findings);
   for (std::size_t i = 0; i < cases.size(); ++i) {
     observer.check_cancelled();
     survey.cases.push_back(reader.read(cases[i], i, viewer));

@@ -6,9 +6,9 @@
 namespace medgen {
 
 /// Reads one case and tells what is wrong with it.
-class CaseReader {
+class CaseExaminer {
  public:
-  CaseReader(const LabelTable& table, std::vector<Finding>& findings) : table_(table), findings_(findings) {}
+  CaseExaminer(const LabelTable& table, std::vector<Finding>& findings) : table_(table), findings_(findings) {}
 
   /// The volumes are shown to `viewer` when they can be.
   CaseFacts read(const Case& one, std::size_t number, const CaseViewer& viewer);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/survey/case_reader.h"
+#include "core/survey/case_examiner.h"
 
 #include "core/base/error.h"
 #include "core/io/volume_file.h"
@@ -32,17 +32,17 @@ bool is_there(const std::filesystem::path& path) {
 }  // namespace
 
 template <typename... Args>
-void CaseReader::warn(fmt::format_string<Args...> format, Args&&... args) {
+void CaseExaminer::warn(fmt::format_string<Args...> format, Args&&... args) {
   findings_.push_back({Finding::Severity::Warning, facts_.name, fmt::format(format, std::forward<Args>(args)...)});
 }
 
 template <typename... Args>
-void CaseReader::refuse(fmt::format_string<Args...> format, Args&&... args) {
+void CaseExaminer::refuse(fmt::format_string<Args...> format, Args&&... args) {
   findings_.push_back({Finding::Severity::Error, facts_.name, fmt::format(format, std::forward<Args>(args)...)});
   facts_.usable = false;
 }
 
-CaseFacts CaseReader::read(const Case& one, std::size_t number, const CaseViewer& viewer) {
+CaseFacts CaseExaminer::read(const Case& one, std::size_t number, const CaseViewer& viewer) {
   facts_ = {};
   facts_.name = one.name;
   if (one.images.size() > 1) refuse("has {} images, one a channel; a training takes one", one.images.size());
@@ -59,7 +59,7 @@ CaseFacts CaseReader::read(const Case& one, std::size_t number, const CaseViewer
 }
 
 /// Nothing when it cannot be read.
-std::optional<Volume> CaseReader::open(const std::filesystem::path& file) {
+std::optional<Volume> CaseExaminer::open(const std::filesystem::path& file) {
   if (!is_there(file)) {  // the search for cases has told so
     facts_.usable = false;
     return std::nullopt;
@@ -77,7 +77,7 @@ std::optional<Volume> CaseReader::open(const std::filesystem::path& file) {
   return std::nullopt;
 }
 
-void CaseReader::look_at_image(const Volume& image, const std::filesystem::path& file) {
+void CaseExaminer::look_at_image(const Volume& image, const std::filesystem::path& file) {
   VolumeFacts facts = facts_of(image, file);
   if (image.has_channels()) warn("the image is 4D, with {} channels; a training takes 3D images", image.channels());
   if (!facts_.images.empty()) compare_grids(facts_.images.front().geometry, facts, file.filename().string());
@@ -88,7 +88,7 @@ void CaseReader::look_at_image(const Volume& image, const std::filesystem::path&
   facts_.images.push_back(std::move(facts));
 }
 
-void CaseReader::look_at_channel(const Tensor& voxels, const std::string& what) {
+void CaseExaminer::look_at_channel(const Tensor& voxels, const std::string& what) {
   const auto facts = intensity_facts(voxels);
   if (!facts) return refuse("no voxel of {} is a finite number", what);
   facts_.intensities.push_back(*facts);
@@ -97,7 +97,7 @@ void CaseReader::look_at_channel(const Tensor& voxels, const std::string& what) 
 }
 
 /// The map as integers; nothing when it is none.
-std::optional<Volume> CaseReader::look_at_label(const std::filesystem::path& file) {
+std::optional<Volume> CaseExaminer::look_at_label(const std::filesystem::path& file) {
   const std::optional<Volume> read = open(file);
   if (!read) return std::nullopt;
   facts_.label = facts_of(*read, file);
@@ -117,7 +117,7 @@ std::optional<Volume> CaseReader::look_at_label(const std::filesystem::path& fil
   }
 }
 
-void CaseReader::look_at_ids() {
+void CaseExaminer::look_at_ids() {
   std::vector<std::int64_t> unknown, negative;
   for (const auto& [id, voxels] : facts_.labels) {
     if (id < 0) negative.push_back(id);
@@ -128,7 +128,7 @@ void CaseReader::look_at_ids() {
   if (facts_.labels.size() == 1 && facts_.labels.contains(0)) warn("the label map is empty: every voxel is 0");
 }
 
-void CaseReader::compare_grids(const Geometry& image, const VolumeFacts& other, const std::string& what) {
+void CaseExaminer::compare_grids(const Geometry& image, const VolumeFacts& other, const std::string& what) {
   const auto difference = grid_difference(image, other.geometry, what);
   if (!difference) return;
   if (difference->usable) return warn("{}", difference->message);
