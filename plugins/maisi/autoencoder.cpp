@@ -116,23 +116,22 @@ void Autoencoder::decode(const sdk::Context& context, const sdk::Binds& in, sdk:
   check_feature_map(id, "z", z, 3, config_.latent_channels);
   const Windows windows = windows_over(z.sizes(), windows_);
   const at::Tensor x = support::output(out, "x", decoded_shape(z.sizes()));
+  const nn::FinishPlanes finish = finishing();
   nn::StreamOptions options = decode_options(z.sizes(), windows);
   for (std::int64_t n = 0; n < z.size(0); ++n) {
     const at::Tensor row = support::row_of(z, n);
     const at::Tensor image = x.narrow(0, n, 1);
     options.progress = progress_of_row(context, "decode", n, z.size(0));
-    if (labels_) {
-      image.copy_(labels_->labels(decode_row(row, windows, options).to(at::kCPU)));
-    } else if (windows.count() > 1) {
-      image.copy_(decode_row(row, windows, options));
+    if (windows.count() > 1) {
+      finish(blended_row(row, windows, options), image);
     } else {
-      network_->decode_into(row, image, options);
+      network_->decode_into(row, image, options, finish);
     }
   }
 }
 
-at::Tensor Autoencoder::decode_row(const at::Tensor& z, const Windows& windows,
-                                   const nn::StreamOptions& options) const {
+at::Tensor Autoencoder::blended_row(const at::Tensor& z, const Windows& windows,
+                                    const nn::StreamOptions& options) const {
   const auto count = static_cast<double>(windows.count());
   double finished = 0;
   return decode_in_windows(z, windows, config_.compression(), [&](const at::Tensor& latent) {
@@ -143,6 +142,11 @@ at::Tensor Autoencoder::decode_row(const at::Tensor& z, const Windows& windows,
     ++finished;
     return image;
   });
+}
+
+nn::FinishPlanes Autoencoder::finishing() const {
+  if (!labels_) return nn::copy_planes;
+  return [this](const at::Tensor& logits, const at::Tensor& out) { labels_->labels_into(logits, out); };
 }
 
 std::vector<std::int64_t> Autoencoder::decoded_shape(at::IntArrayRef z) const {
@@ -197,23 +201,23 @@ nlohmann::json Autoencoder::estimate_encode(const std::vector<std::int64_t>& x) 
 nlohmann::json Autoencoder::estimate_decode(const std::vector<std::int64_t>& z) const {
   const Windows windows = windows_over(z, windows_);
   const nn::StreamOptions options = decode_options(z, windows);
-  nn::StreamCost cost = network_->decode_cost(shape_of(windows, z), options);
+  const bool whole = windows.count() == 1;
+  const std::vector<std::int64_t> window = shape_of(windows, z);
+  nn::StreamCost cost =
+      network_->decode_cost(window, whole ? decoded_shape(window) : network_->image_shape(window), options);
   cost.flops *= static_cast<double>(windows.count());
-  const std::uint64_t peak = windows.count() == 1 ? peak_of_whole(cost, z) : peak_of(cost) + beside_decode(z, windows);
+  const std::uint64_t peak = whole ? peak_of_whole(cost, window) : peak_of(cost) + beside_decode(z, windows);
   nlohmann::json reply = reply_for(cost, peak, z[0]);
   reply["note"] = slab_note(options);
-  if (windows.count() > 1) reply["note"] = std::to_string(windows.count()) + " windows, " + slab_note(options);
+  if (!whole) reply["note"] = std::to_string(windows.count()) + " windows, " + slab_note(options);
   reply["outputs"] = {{"x", decoded_shape(z)}};
   return reply;
 }
 
-/// Beside the result, which the host counts whole: the pass has counted what it fills of an image, and labels are made
-/// when the pass has filled the logits.
-std::uint64_t Autoencoder::peak_of_whole(const nn::StreamCost& cost, at::IntArrayRef z) const {
-  const std::uint64_t row = bytes_of(voxels_of(network_->image_shape(z)), at::kFloat);
-  const auto channels = static_cast<std::uint64_t>(config_.out_channels);
-  if (labels_) return std::max(peak_of(cost) - std::min(peak_of(cost), row), (channels + 1) * row);
-  return peak_of(cost) - std::min(peak_of(cost), channels * row);
+/// The host counts the result whole; the pass has counted what it fills of it.
+std::uint64_t Autoencoder::peak_of_whole(const nn::StreamCost& cost, at::IntArrayRef row) const {
+  const std::uint64_t filled = bytes_of(c10::multiply_integers(decoded_shape(row)), at::kFloat);
+  return peak_of(cost) - std::min(peak_of(cost), filled);
 }
 
 nlohmann::json Autoencoder::reply_for(const nn::StreamCost& cost, std::uint64_t peak, std::int64_t rows) const {

@@ -54,8 +54,10 @@ class Autoencoder {
   at::ScalarType compute() const { return compute_; }
 
  private:
-  /// (1, latent_channels, ...) -> (1, out_channels, ...), whole or in windows
-  at::Tensor decode_row(const at::Tensor& z, const Windows& windows, const nn::StreamOptions& options) const;
+  /// (1, latent_channels, ...) -> (1, out_channels, ...), in windows
+  at::Tensor blended_row(const at::Tensor& z, const Windows& windows, const nn::StreamOptions& options) const;
+  /// What becomes of the network's planes: an image, or labels.
+  nn::FinishPlanes finishing() const;
   /// One channel where it makes labels.
   std::vector<std::int64_t> decoded_shape(at::IntArrayRef z) const;
   /// Bytes of what decoding a row of z has beside the network's work and its result.
@@ -66,8 +68,8 @@ class Autoencoder {
   nlohmann::json estimate_training(const nlohmann::json& request) const;
   nlohmann::json estimate_encode(const std::vector<std::int64_t>& x) const;
   nlohmann::json estimate_decode(const std::vector<std::int64_t>& z) const;
-  /// Bytes that decoding z at once takes beside the call's result.
-  std::uint64_t peak_of_whole(const nn::StreamCost& cost, at::IntArrayRef z) const;
+  /// Bytes that decoding a row of z at once takes beside the call's result.
+  std::uint64_t peak_of_whole(const nn::StreamCost& cost, at::IntArrayRef row) const;
   nlohmann::json reply_for(const nn::StreamCost& cost, std::uint64_t peak, std::int64_t rows) const;
 
   AutoencoderKlMaisiConfig config_;

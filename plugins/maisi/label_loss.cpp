@@ -4,10 +4,10 @@
 #include "plugins/support/error.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/TensorOperators.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -99,18 +99,12 @@ at::Tensor LabelCoding::classes(const at::Tensor& mask) const {
   return indices;
 }
 
-at::Tensor LabelCoding::labels(const at::Tensor& logits) const {
-  at::Tensor table = at::empty({static_cast<std::int64_t>(classes_.size())});
-  for (std::size_t i = 0; i < classes_.size(); ++i) table[static_cast<std::int64_t>(i)].fill_(classes_[i]);
-  table = table.to(logits.device());
-  std::vector<std::int64_t> shape = logits.sizes().vec();
-  shape[1] = 1;
-  at::Tensor labels = at::empty(shape, logits.options());
-  for (std::int64_t x = 0; x < shape[2]; ++x) {  // indices are twice as wide as labels
+void LabelCoding::labels_into(const at::Tensor& logits, const at::Tensor& out) const {
+  const at::Tensor table = at::tensor(classes_, at::kFloat).to(logits.device());
+  for (std::int64_t x = 0; x < logits.size(2); ++x) {  // indices are twice as wide as labels
     const at::Tensor indices = logits.select(2, x).argmax(1, /*keepdim=*/true);
-    labels.select(2, x).copy_(table.index_select(0, indices.flatten()).reshape(indices.sizes()));
+    out.select(2, x).copy_(table.index_select(0, indices.flatten()).reshape(indices.sizes()));
   }
-  return labels;
 }
 
 at::Tensor label_cross_entropy(const at::Tensor& logits, const at::Tensor& classes) {

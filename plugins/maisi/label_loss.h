@@ -21,8 +21,9 @@ class LabelCoding {
   /// -> index of its class, (N, X, Y, Z) int64. @throws InvalidInput for a label that is no class
   at::Tensor classes(const at::Tensor& mask) const;
 
-  /// logits (N, classes, X, Y, Z) -> the label of the largest, (N, 1, X, Y, Z) float32
-  at::Tensor labels(const at::Tensor& logits) const;
+  /// logits (N, classes, X, Y, Z) -> the label of the largest, the first of equal ones, into `out` (N, 1, X, Y, Z).
+  /// Thread: any.
+  void labels_into(const at::Tensor& logits, const at::Tensor& out) const;
 
  private:
   std::int64_t planes_;

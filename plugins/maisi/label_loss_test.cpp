@@ -6,6 +6,7 @@
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <ATen/TensorOperators.h>
 #include <catch2/catch.hpp>
 
@@ -73,11 +74,20 @@ TEST_CASE("label coding: planes are the label's bits and classes its place in th
   CHECK(classes[0][0][0][2].item<std::int64_t>() == 0);
 }
 
-TEST_CASE("label coding: the label of the largest logit comes back", "[unit][maisi]") {
+TEST_CASE("label coding: the label of the largest logit comes back, whatever the memory format", "[unit][maisi]") {
   const LabelCoding coding(8, {200, 0, 3});
-  const at::Tensor logits = at::zeros({2, 3, 2, 3, 4});
+  at::Tensor logits = at::zeros({2, 3, 2, 3, 4});
   logits.scatter_(1, coding.classes(mask()).unsqueeze(1), 1.0);
-  CHECK(coding.labels(logits).equal(mask()));
+  logits = logits.contiguous(GENERATE(at::MemoryFormat::Contiguous, at::MemoryFormat::ChannelsLast3d));
+  const at::Tensor labels = at::zeros_like(mask());
+  coding.labels_into(logits, labels);
+  CHECK(labels.equal(mask()));
+}
+
+TEST_CASE("label coding: of equal logits the first decides", "[unit][maisi]") {
+  const at::Tensor labels = at::zeros({1, 1, 2, 3, 4});
+  LabelCoding(8, {200, 0, 3}).labels_into(at::zeros({1, 3, 2, 3, 4}), labels);
+  CHECK((labels == 200).all().item<bool>());
 }
 
 TEST_CASE("label coding: labels that are no class, and classes that the planes cannot hold, are refused",

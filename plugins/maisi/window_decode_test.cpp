@@ -53,6 +53,13 @@ at::Tensor decoded(TestHost& host, Autoencoder& vae, const at::Tensor& z) {
       .at("x");
 }
 
+/// logits (1, classes, ...) -> labels (1, 1, ...)
+at::Tensor labels_of(const Autoencoder& vae, const at::Tensor& logits) {
+  const at::Tensor labels = at::zeros_like(logits.narrow(1, 0, 1));
+  vae.labels()->labels_into(logits, labels);
+  return labels;
+}
+
 double number(const json& reply, const char* key) {
   return reply.at(key).get<double>();
 }
@@ -119,8 +126,32 @@ TEST_CASE("windowed decode: labels are those of the blended logits", "[unit][mai
   const auto whole = [&](const at::Tensor& window) { return vae.network().decode(window); };
   for (std::int64_t n = 0; n < 2; ++n) {
     const at::Tensor logits = decode_in_windows(z.narrow(0, n, 1), windows_over(z.sizes(), kOptions), 2, whole);
-    CHECK(labels.narrow(0, n, 1).equal(vae.labels()->labels(logits)));
+    CHECK(labels.narrow(0, n, 1).equal(labels_of(vae, logits)));
   }
+}
+
+TEST_CASE("decode: labels are those of the whole logits", "[unit][maisi]") {
+  const at::NoGradGuard no_grad;
+  TestHost host;
+  Autoencoder vae = autoencoder(false, true);
+  const at::Tensor z = at::randn({2, 2, 7, 6, 8});
+  const at::Tensor labels = decoded(host, vae, z);
+  for (std::int64_t n = 0; n < 2; ++n)
+    CHECK(labels.narrow(0, n, 1).equal(labels_of(vae, vae.network().decode(z.narrow(0, n, 1)))));
+}
+
+TEST_CASE("decode: the estimate of label maps does not hold the logits", "[unit][maisi]") {
+  json many = config(false, true);
+  many["out_channels"] = 125;
+  many["classes"] = Shape(125);
+  std::iota(many["classes"].begin(), many["classes"].end(), 0);
+  const Shape z{1, 2, 64, 64, 64};
+  const json request = {{"function", "decode"}, {"inputs", {{"z", z}}}};
+  const json reply = json::parse(made<Autoencoder>(many.dump()).estimate(request.dump()));
+  const double voxels = 128 * 128 * 128;
+  CHECK(number(reply, "peak_bytes") < 4 * 125 * voxels / 4);
+  CHECK(number(reply, "peak_bytes") > number(estimate(false, true, z), "peak_bytes"));  // a slab of them
+  CHECK(reply.at("outputs").at("x") == json({1, 1, 128, 128, 128}));
 }
 
 TEST_CASE("decoding tells how far it is, through all windows and rows", "[unit][maisi]") {

@@ -237,10 +237,11 @@ at::Tensor Coder::forward(const at::Tensor& x, at::ScalarType compute) const {
   return conv_out_->forward(norm_->forward(h));
 }
 
-void Coder::stream(nn::Stream& stream, const at::Tensor& x, at::ScalarType compute, const at::Tensor& out) const {
+void Coder::stream(nn::Stream& stream, const at::Tensor& x, at::ScalarType compute, const at::Tensor& out,
+                   const nn::FinishPlanes& finish) const {
   nn::FeatureMap h = stream.conv(*conv_in_, stream.input(x, at::kFloat), compute, {.last_reader = true});
   for (const AutoencoderBlock* block : blocks_) h = block->stream(stream, h);
-  stream.conv_into(*conv_out_, h, out, {.norm = norm_, .with_silu = false, .last_reader = true});
+  stream.conv_into(*conv_out_, h, out, {.norm = norm_, .with_silu = false, .last_reader = true}, finish);
 }
 
 AutoencoderKlMaisi::AutoencoderKlMaisi(const AutoencoderKlMaisiConfig& config)
@@ -293,7 +294,7 @@ AutoencoderKlMaisi::Posterior AutoencoderKlMaisi::encode(const at::Tensor& x, co
   at::Tensor h;
   if (streams(x)) {
     h = at::empty(latent_shape(x.sizes()), at::TensorOptions().dtype(at::kFloat));
-    run(encoder_, x, h, options);
+    run(encoder_, x, h, options, nn::copy_planes);
   } else {
     h = encoder_.forward(x, compute_dtype());
   }
@@ -309,14 +310,11 @@ at::Tensor AutoencoderKlMaisi::decode(const at::Tensor& z, const nn::StreamOptio
   return out;
 }
 
-void AutoencoderKlMaisi::decode_into(const at::Tensor& z, const at::Tensor& out,
-                                     const nn::StreamOptions& options) const {
+void AutoencoderKlMaisi::decode_into(const at::Tensor& z, const at::Tensor& out, const nn::StreamOptions& options,
+                                     const nn::FinishPlanes& finish) const {
   check_feature_map(kName, "z", z, 3, config_.latent_channels);
-  if (!streams(z)) {
-    out.copy_(decoder_.forward(post_quant_conv_.forward(z), compute_dtype()));
-    return;
-  }
-  run(decoder_, post_quant_conv_.forward(z), out, options);
+  const at::Tensor latent = post_quant_conv_.forward(z);
+  streams(z) ? run(decoder_, latent, out, options, finish) : finish(decoder_.forward(latent, compute_dtype()), out);
 }
 
 /// Gradients need the tensors of the whole pass; feature maps live on the CPU.
@@ -337,12 +335,12 @@ std::vector<int64_t> AutoencoderKlMaisi::image_shape(at::IntArrayRef z) const {
 }
 
 void AutoencoderKlMaisi::run(const Coder& coder, const at::Tensor& x, const at::Tensor& out,
-                             const nn::StreamOptions& options) const {
+                             const nn::StreamOptions& options, const nn::FinishPlanes& finish) const {
   const double flops = cost(coder, x.sizes(), out.sizes(), options).flops;
   const nn::StreamOptions fitting = for_maps(coder, x.sizes(), out.sizes(), options);
   for (int64_t n = 0; n < x.size(0); ++n) {
     nn::Stream stream(fitting, flops);
-    coder.stream(stream, x.narrow(0, n, 1), compute_dtype(), out.narrow(0, n, 1));
+    coder.stream(stream, x.narrow(0, n, 1), compute_dtype(), out.narrow(0, n, 1), finish);
   }
 }
 
@@ -367,8 +365,9 @@ nn::StreamCost AutoencoderKlMaisi::encode_cost(at::IntArrayRef x, const nn::Stre
   return cost(encoder_, x, latent_shape(x), options);
 }
 
-nn::StreamCost AutoencoderKlMaisi::decode_cost(at::IntArrayRef z, const nn::StreamOptions& options) const {
-  return cost(decoder_, z, image_shape(z), options);
+nn::StreamCost AutoencoderKlMaisi::decode_cost(at::IntArrayRef z, at::IntArrayRef out,
+                                               const nn::StreamOptions& options) const {
+  return cost(decoder_, z, out, options);
 }
 
 }  // namespace medgen::maisi

@@ -69,7 +69,8 @@ class Coder : public nn::Module {
   /// x in any type; float32 comes back.
   at::Tensor forward(const at::Tensor& x, at::ScalarType compute) const;
   /// The same into `out`, in the numbers of the whole volume at once.
-  void stream(nn::Stream& stream, const at::Tensor& x, at::ScalarType compute, const at::Tensor& out) const;
+  void stream(nn::Stream& stream, const at::Tensor& x, at::ScalarType compute, const at::Tensor& out,
+              const nn::FinishPlanes& finish = nn::copy_planes) const;
 
  private:
   std::string next_name(const std::string& suffix) { return "blocks." + std::to_string(count_++) + suffix; }
@@ -101,15 +102,17 @@ class AutoencoderKlMaisi : public nn::Module {
 
   /// Latent to image, or to label logits; float32, no activation at the end. Streamed as `encode`.
   at::Tensor decode(const at::Tensor& z, const nn::StreamOptions& options = {}) const;
-  /// The same into `out` (image_shape(z), float32 on the CPU), plane by plane as they are finished.
-  void decode_into(const at::Tensor& z, const at::Tensor& out, const nn::StreamOptions& options) const;
+  /// The same into `out` (image_shape(z), float32 on the CPU), plane by plane as they are finished; with other channels
+  /// where `finish` makes them of the network's, so that of these no more than a slab is held.
+  void decode_into(const at::Tensor& z, const at::Tensor& out, const nn::StreamOptions& options,
+                   const nn::FinishPlanes& finish = nn::copy_planes) const;
 
   /// Shape of what decode makes of a latent of shape `z`.
   std::vector<int64_t> image_shape(at::IntArrayRef z) const;
 
-  /// What streaming x (N, in_channels, ...) through encode, or z through decode, costs; nothing is computed.
+  /// What streaming x (N, in_channels, ...) through encode, or z through decode into `out`, costs; nothing is computed.
   nn::StreamCost encode_cost(at::IntArrayRef x, const nn::StreamOptions& options) const;
-  nn::StreamCost decode_cost(at::IntArrayRef z, const nn::StreamOptions& options) const;
+  nn::StreamCost decode_cost(at::IntArrayRef z, at::IntArrayRef out, const nn::StreamOptions& options) const;
 
   /// decode(encode(x).mean)
   at::Tensor reconstruct(const at::Tensor& x) const { return decode(encode(x).mean); }
@@ -120,7 +123,8 @@ class AutoencoderKlMaisi : public nn::Module {
   bool ignores(std::string_view name) const override;
   std::vector<int64_t> latent_shape(at::IntArrayRef x) const;
   bool streams(const at::Tensor& x) const;
-  void run(const Coder& coder, const at::Tensor& x, const at::Tensor& out, const nn::StreamOptions& options) const;
+  void run(const Coder& coder, const at::Tensor& x, const at::Tensor& out, const nn::StreamOptions& options,
+           const nn::FinishPlanes& finish) const;
   /// With what is left of the memory for maps.
   nn::StreamOptions for_maps(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape,
                              const nn::StreamOptions& options) const;

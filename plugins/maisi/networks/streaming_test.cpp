@@ -2,6 +2,7 @@
 #include "plugins/maisi/networks/autoencoder_kl_maisi.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/randn.h>
 #include <ATen/TensorOperators.h>
 #include <catch2/catch.hpp>
@@ -81,12 +82,43 @@ TEST_CASE("autoencoder: neither slabs nor files nor devices change the result", 
 
 TEST_CASE("autoencoder: the plan of a decode tells its work, and less memory means more in files", "[unit][maisi]") {
   AutoencoderKlMaisi network(AutoencoderKlMaisiConfig::from_json(config(false, false)));
-  const auto cost = network.decode_cost({1, 3, 8, 8, 8}, slabs(20'000));
-  const auto double_cost = network.decode_cost({1, 3, 16, 8, 8}, slabs(20'000));
+  const std::vector<std::int64_t> image{1, 2, 32, 32, 32};
+  const auto cost = network.decode_cost({1, 3, 8, 8, 8}, image, slabs(20'000));
+  const auto double_cost = network.decode_cost({1, 3, 16, 8, 8}, {1, 2, 64, 32, 32}, slabs(20'000));
   REQUIRE(cost.flops > 0);
   REQUIRE(double_cost.flops == Approx(2 * cost.flops));
   REQUIRE(cost.files == 0);
-  const auto tight = network.decode_cost({1, 3, 8, 8, 8}, slabs(20'000, cost.memory / 4));
+  const auto tight = network.decode_cost({1, 3, 8, 8, 8}, image, slabs(20'000, cost.memory / 4));
   REQUIRE(tight.memory < cost.memory);
   REQUIRE(tight.files > 0);
+}
+
+TEST_CASE("autoencoder: what is made of each plane is what is made of the whole image", "[unit][maisi]") {
+  const bool streamed = GENERATE(false, true);
+  const at::AutoGradMode gradients(!streamed);
+  AutoencoderKlMaisi network(AutoencoderKlMaisiConfig::from_json(config(false, false)));
+  network.initialize(7);
+  const at::Tensor z = at::randn({1, 3, 7, 5, 6});
+  const at::Tensor expected = network.decode(z).detach().argmax(1, /*keepdim=*/true).to(at::kFloat);
+  const auto largest = [](const at::Tensor& planes, const at::Tensor& out) {
+    out.copy_(planes.detach().argmax(1, /*keepdim=*/true));
+  };
+  for (const std::size_t parts : {1, 3}) {
+    const at::Tensor out = at::full({1, 1, 28, 20, 24}, -1.0);
+    network.decode_into(z, out, slabs(10'000, 0, parts), largest);
+    REQUIRE(out.equal(expected));
+  }
+}
+
+TEST_CASE("autoencoder: the plan of a decode counts what is left of its result", "[unit][maisi]") {
+  json wide = config(false, false);
+  wide["out_channels"] = 125;
+  AutoencoderKlMaisi network(AutoencoderKlMaisiConfig::from_json(wide));
+  const std::int64_t voxels = std::int64_t{64} * 64 * 64;
+  const auto memory = [&](std::int64_t channels) {
+    return network.decode_cost({1, 3, 16, 16, 16}, {1, channels, 64, 64, 64}, slabs(20'000)).memory;
+  };
+  REQUIRE(memory(125) >= 4 * 125 * voxels);
+  REQUIRE(memory(1) < memory(125) / 4);
+  REQUIRE(memory(1) >= 4 * voxels);
 }

@@ -279,14 +279,19 @@ std::pair<FeatureMap, FeatureMap> Stream::conv_with_shortcut(const Conv& conv, c
   return {result, beside};
 }
 
-void Stream::conv_into(const Conv& conv, const FeatureMap& x, const at::Tensor& out, const StreamStage& stage) {
+void copy_planes(const at::Tensor& planes, const at::Tensor& out) {
+  out.copy_(planes);
+}
+
+void Stream::conv_into(const Conv& conv, const FeatureMap& x, const at::Tensor& out, const StreamStage& stage,
+                       const FinishPlanes& finish) {
   const Size size = output_size(conv, resampled(x, stage.resample));
   const auto open = [&](std::int64_t from, std::int64_t to) {
     const at::Tensor planes = at::zeros({to - from, size[1], size[2], conv.options().out}, at::kFloat);
     return planes.permute({3, 0, 1, 2}).unsqueeze(0);
   };
   const auto close = [&](std::int64_t from, const at::Tensor& planes) {
-    out.narrow(2, from, planes.size(2)).copy_(planes);
+    finish(planes, out.narrow(2, from, planes.size(2)));
   };
   run({.conv = conv,
        .stage = stage,

@@ -39,6 +39,13 @@ struct StreamStage {
   bool last_reader = false;              ///< planes of x are released as soon as they are not needed any more
 };
 
+/// What becomes of finished planes (1, C, planes, rows, columns) of the last layer: it fills those of the caller's
+/// array, (1, K, planes, rows, columns). Threads: disjoint planes at a time.
+using FinishPlanes = std::function<void(const at::Tensor& planes, const at::Tensor& out)>;
+
+/// They are copied, converted to the array's type.
+void copy_planes(const at::Tensor& planes, const at::Tensor& out);
+
 /// One pass of one network over one volume (batch 1), without gradients.
 class Stream {
  public:
@@ -58,8 +65,9 @@ class Stream {
   std::pair<FeatureMap, FeatureMap> conv_with_shortcut(const Conv& conv, const Conv& shortcut, const FeatureMap& x,
                                                        at::ScalarType dtype, const StreamStage& stage = {});
 
-  /// The last layer: into `out` (1, C, D, H, W), converted to its type.
-  void conv_into(const Conv& conv, const FeatureMap& x, const at::Tensor& out, const StreamStage& stage = {});
+  /// The last layer: into `out` (1, C, D, H, W), or of other channels where `finish` makes them.
+  void conv_into(const Conv& conv, const FeatureMap& x, const at::Tensor& out, const StreamStage& stage = {},
+                 const FinishPlanes& finish = copy_planes);
 
   /// A layer that needs the whole map at once (attention), normalised by itself; into the memory of x.
   FeatureMap whole(FeatureMap x, const std::function<at::Tensor(const at::Tensor&)>& layer);
