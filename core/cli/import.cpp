@@ -8,14 +8,18 @@
 #include "core/cli/signals.h"
 #include "core/config/parse.h"
 #include "core/inspect/failure.h"
+#include "core/pipeline/import_adapter.h"
 
 #include <nlohmann/json.hpp>
+
+#include <algorithm>
 
 namespace medgen::cli {
 namespace {
 
 struct ImportArguments {
   ImportOptions options;
+  std::optional<double> alpha;
   std::vector<std::string> files;     // ROLE=FILE
   std::vector<std::string> configs;   // ROLE=FILE
   std::vector<std::string> keys;      // ROLE=KEY
@@ -48,13 +52,45 @@ ImportOptions complete_options(const ImportArguments& arguments) {
   return options;
 }
 
+/// A folder in place of a method is a model, for which the file is an adapter.
+bool names_model(const std::string& method, const Registry& registry) {
+  const auto offers = [&](const PluginInfo& plugin) { return Json::parse(plugin.methods_json).contains(method); };
+  return std::ranges::none_of(registry.plugins(), offers) && std::filesystem::is_directory(method);
+}
+
+/// @throws UsageError for options that make sense for whole models only
+AdapterImportOptions adapter_options(const ImportOptions& options, std::optional<double> alpha) {
+  if (options.files.size() != 1)
+    throw UsageError("'{}' is a model, and takes one adapter at a time, ROLE=FILE; {} files are given", options.method,
+                     options.files.size());
+  if (!options.configs.empty() || options.latent_scale)
+    throw UsageError("an adapter has no {}; '{}' is a model", options.latent_scale ? "--latent-scale" : "--config",
+                     options.method);
+  const auto& [role, file] = *options.files.begin();
+  AdapterImportOptions adapter{options.method,  role,           file,      {}, alpha, options.name,
+                               options.license, options.credit, options.to};
+  if (const auto key = options.keys.find(role); key != options.keys.end()) adapter.load.key = key->second;
+  if (const auto prefix = options.prefixes.find(role); prefix != options.prefixes.end())
+    adapter.load.strip_prefix = prefix->second;
+  return adapter;
+}
+
+std::string import(Host& host, const ImportOptions& options, std::optional<double> alpha, const RunObserver& observer) {
+  if (names_model(options.method, host.registry()))
+    return import_adapter(host.registry(), adapter_options(options, alpha));
+  if (alpha)
+    throw UsageError("--alpha is for adapters, which are imported for a model: '{}' is no folder", options.method);
+  return import_model(host, options, observer);
+}
+
 void import(const ImportArguments& arguments, const Invocation& call) {
   const ImportOptions options = complete_options(arguments);
   Reporter reporter(call.progress_style(), call.log_level());
   HostOptions host_options;
   host_options.log = [&reporter](int level, std::string_view text) { reporter.log(log_level(level), text); };
   Host host(call.registry(), std::move(host_options));
-  const std::string report = import_model(host, options, reporter.observer(&cancel_on_signals(call.talks())));
+  const std::string report =
+      import(host, options, arguments.alpha, reporter.observer(&cancel_on_signals(call.talks())));
   reporter.clear();
   if (call.json) return print_json({{"status", "done"}, {"model", options.to.string()}, {"report", report}});
   if (!call.quiet) print(printable(report));
@@ -63,7 +99,10 @@ void import(const ImportArguments& arguments, const Invocation& call) {
 void configure(CLI::App& app, Invocation& call) {
   const auto arguments = std::make_shared<ImportArguments>();
   ImportOptions& options = arguments->options;
-  app.add_option("METHOD", options.method, "What the checkpoints are for (medgen describe lists methods)")->required();
+  app.add_option("METHOD", options.method,
+                 "What the checkpoints are for (medgen describe lists methods); a model's folder: the file is a "
+                 "low-rank adapter for it")
+      ->required();
   app.add_option("FILE", arguments->files, "ROLE=FILE: compressor=autoencoder.pt denoiser=unet.pt ...")->required();
   app.add_option("--to", options.to, "Folder of the model package to write")->type_name("DIR")->required();
   app.add_option("--config", arguments->configs, "ROLE=FILE: constructor arguments laid over the method's")
@@ -79,6 +118,9 @@ void configure(CLI::App& app, Invocation& call) {
                  "In place of the scale_factor that the denoiser's file records")
       ->type_name("NUMBER")
       ->check(CLI::PositiveNumber);
+  app.add_option("--alpha", arguments->alpha, "Of an adapter that does not tell it: W becomes W + alpha / rank B A")
+      ->type_name("NUMBER")
+      ->check(CLI::PositiveNumber);
   app.add_option("--name", options.name, "Name of the model")->type_name("NAME");
   app.add_option("--license", options.license, "Licence of the weights, an SPDX expression")->type_name("LICENSE");
   app.add_option("--credit", options.credit, "Whom to name when the weights or samples are used")->type_name("TEXT");
@@ -92,11 +134,14 @@ void configure(CLI::App& app, Invocation& call) {
 
 const Command kImportCommand = {
     "import",
-    "Turn published checkpoints (.pt, .pth, .ckpt, .safetensors) into a model package; nothing in them is executed.",
+    "Turn published checkpoints (.pt, .pth, .ckpt, .safetensors) into a model package, or a low-rank adapter into one "
+    "of "
+    "ours; nothing in them is executed.",
     "% maisi.rflow-ct-from-mask compressor=autoencoder.pt denoiser=unet.pt controlnet=controlnet.pt --to "
     "models/maisi-ct\n"
     "% maisi.rflow-ct-from-mask compressor=last.ckpt --key compressor=model.state_dict --prefix compressor=module. "
-    "--to out",
+    "--to out\n"
+    "% models/maisi-ct denoiser=adapter_model.safetensors --to adapters/mine",
     configure};
 
 }  // namespace medgen::cli
