@@ -41,7 +41,7 @@ double microseconds(Trace::Time::duration duration) {
 
 Trace::Trace(std::filesystem::path file) : file_(std::move(file)), text_("{\"traceEvents\": [") {
   if (std::filesystem::is_directory(file_.path()))
-    throw RuntimeError("'{}' is a folder; --trace wants a file", file_.path().string());
+    throw RuntimeError("'{}' is a folder; a trace is a file", file_.path().string());
 }
 
 void Trace::add(std::string_view name, const char* category, Time begin, Time end) {

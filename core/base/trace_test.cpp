@@ -58,7 +58,7 @@ TEST_CASE("a long trace is written as it grows", "[unit][base]") {
 TEST_CASE("a trace that cannot be written is refused at once, one that is given up leaves nothing", "[unit][base]") {
   const Folder folder;
   CHECK_THROWS_AS(Trace(folder.path / "nowhere" / "t.json"), RuntimeError);
-  CHECK_THROWS_WITH(Trace(folder.path), Contains("is a folder"));
+  CHECK_THROWS_WITH(Trace(folder.path), Contains("is a folder; a trace is a file"));
   { const Trace given_up(folder.path / "t.json"); }
   CHECK(fs::is_empty(folder.path));
 }

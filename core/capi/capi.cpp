@@ -2,6 +2,7 @@
 #include "core/capi/boundary.h"
 #include "core/inspect/inspect.h"
 #include "core/pipeline/pipeline.h"
+#include "core/run/run_trace.h"
 
 #include <medgen/host.h>
 
@@ -135,6 +136,20 @@ HostOptions host_options(const medgen_session& session, const Pipeline& pipeline
   return options;
 }
 
+void run(const medgen_session& session, const Pipeline& pipeline, const medgen_callbacks_t& callbacks,
+         CancelToken* cancel) {
+  Caller caller(session, callbacks);
+  RunTrace trace(callbacks.trace == nullptr ? "" : callbacks.trace,
+                 [&caller](std::string_view text) { caller.log(abi_log_level(LogLevel::Warning), text); });
+  HostOptions options = host_options(session, pipeline, caller);
+  options.trace = trace.get();
+  Host host(session.registry, std::move(options));
+  RunObserver observer = caller.observer(cancel);
+  observer.trace = trace.get();
+  pipeline.run(host, observer);
+  trace.finish();
+}
+
 }  // namespace
 }  // namespace medgen::capi
 
@@ -231,9 +246,8 @@ medgen_status_t medgen_run(medgen_session_t* session, const medgen_pipeline_t* p
   return guarded([&] {
     require(session, "session");
     require(pipeline, "pipeline");
-    medgen::capi::Caller caller(*session, read_struct(callbacks, "callbacks"));
-    medgen::Host host(session->registry, medgen::capi::host_options(*session, pipeline->pipeline, caller));
-    pipeline->pipeline.run(host, caller.observer(cancel == nullptr ? nullptr : &cancel->token));
+    medgen::capi::run(*session, pipeline->pipeline, read_struct(callbacks, "callbacks"),
+                      cancel == nullptr ? nullptr : &cancel->token);
   });
 }
 

@@ -9,6 +9,7 @@
 #include "core/parallel/launch.h"
 #include "core/pipeline/pipeline.h"
 #include "core/plugin/cuda_driver.h"
+#include "core/run/run_trace.h"
 
 #include <nlohmann/json.hpp>
 
@@ -82,39 +83,6 @@ void print_result(const Pipeline& pipeline, const std::vector<std::filesystem::p
               {"seconds", seconds}});
 }
 
-/// The file of --trace, written when the run ends, however it ends.
-class TraceFile {
- public:
-  /// @throws RuntimeError when it cannot be written, before any work is done.
-  TraceFile(const std::string& path, Reporter& reporter) : reporter_(reporter) {
-    if (!path.empty()) trace_.emplace(path);
-  }
-
-  TraceFile(const TraceFile&) = delete;
-  TraceFile& operator=(const TraceFile&) = delete;
-
-  ~TraceFile() {
-    if (!trace_ || written_) return;
-    try {
-      trace_->finish();
-    } catch (const std::exception& error) {  // what ended the run is the message that counts
-      reporter_.log(LogLevel::Warning, error.what());
-    }
-  }
-
-  Trace* get() { return trace_ ? &*trace_ : nullptr; }
-
-  void write() {
-    written_ = true;
-    if (trace_) trace_->finish();
-  }
-
- private:
-  Reporter& reporter_;
-  std::optional<Trace> trace_;
-  bool written_ = false;
-};
-
 /// Finds the processes that were started together with this one. All but the first are silent.
 CancelToken& join(Invocation& call) {
   CancelToken& cancel = cancel_on_signals(call.talks());
@@ -143,7 +111,8 @@ void run(const RunOptions& options, Invocation& call) {
   const Pipeline pipeline = load(options);
   const Job job = job_of(options, call);
   Reporter reporter(call.progress_style(), call.log_level());
-  TraceFile trace(options.dry_run || !call.speaks() ? "" : options.trace, reporter);
+  RunTrace trace(options.dry_run || !call.speaks() ? "" : options.trace,
+                 [&reporter](std::string_view text) { reporter.log(LogLevel::Warning, text); });
   HostOptions for_host = host_options(pipeline, reporter, job.group->local_size());
   for_host.trace = trace.get();
   Host host(call.registry(), for_host);
@@ -155,7 +124,7 @@ void run(const RunOptions& options, Invocation& call) {
   if (call.speaks())
     print_result(pipeline, outputs, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
                  call);
-  trace.write();
+  trace.finish();
 }
 
 void plan(const RunOptions& options, const Invocation& call) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Runs a pipeline through libmedgen, shows its progress, and cancels it after a time.
- * usage: host-c PIPELINE.json [SECONDS] [PLUGIN-DIR] */
+ * Runs a pipeline through libmedgen, shows its progress, cancels it after a time, and says how long what took.
+ * usage: host-c PIPELINE.json [SECONDS] [PLUGIN-DIR] [TRACE.json] */
 #define _POSIX_C_SOURCE 200809L
 
 #include <medgen/host.h>
@@ -51,8 +51,9 @@ static void* wait_and_cancel(void* argument) {
 }
 
 static medgen_status_t run_with_timeout(medgen_session_t* session, const medgen_pipeline_t* pipeline, double seconds,
-                                        medgen_cancel_token_t* token) {
-  const medgen_callbacks_t callbacks = {.struct_size = sizeof callbacks, .progress = on_progress, .log = on_log};
+                                        const char* trace, medgen_cancel_token_t* token) {
+  const medgen_callbacks_t callbacks = {
+      .struct_size = sizeof callbacks, .progress = on_progress, .log = on_log, .trace = trace};
   if (seconds <= 0) return medgen_run(session, pipeline, &callbacks, token);
 
   timeout_t timeout = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, {0, 0}, token};
@@ -74,7 +75,7 @@ static medgen_status_t run_with_timeout(medgen_session_t* session, const medgen_
 }
 
 /* Plans and runs one file in an open session. */
-static int run_file(medgen_session_t* session, const char* file, double seconds) {
+static int run_file(medgen_session_t* session, const char* file, double seconds, const char* trace) {
   medgen_pipeline_t* pipeline = NULL;
   medgen_cancel_token_t* token = NULL;
   const char* plan = NULL;
@@ -88,7 +89,8 @@ static int run_file(medgen_session_t* session, const char* file, double seconds)
   } else {
     printf("%s", plan);
     fflush(stdout);
-    if (run_with_timeout(session, pipeline, seconds, token) != MEDGEN_OK) code = report_failure("the run ended early");
+    if (run_with_timeout(session, pipeline, seconds, trace, token) != MEDGEN_OK)
+      code = report_failure("the run ended early");
   }
   medgen_cancel_token_destroy(token);
   medgen_pipeline_close(pipeline);
@@ -96,8 +98,8 @@ static int run_file(medgen_session_t* session, const char* file, double seconds)
 }
 
 int main(int argc, char** argv) {
-  if (argc < 2 || argc > 4) {
-    fprintf(stderr, "usage: host-c PIPELINE.json [SECONDS] [PLUGIN-DIR]\n");
+  if (argc < 2 || argc > 5) {
+    fprintf(stderr, "usage: host-c PIPELINE.json [SECONDS] [PLUGIN-DIR] [TRACE.json]\n");
     return MEDGEN_KIND_USAGE;
   }
   const char* plugin_dirs[] = {argc > 3 ? argv[3] : NULL};
@@ -105,7 +107,7 @@ int main(int argc, char** argv) {
       .struct_size = sizeof options, .plugin_dirs = plugin_dirs, .plugin_dir_count = argc > 3 ? 1 : 0, .log = on_log};
   medgen_session_t* session = NULL;
   if (medgen_open(&options, &session) != MEDGEN_OK) return report_failure("medgen cannot be opened");
-  const int code = run_file(session, argv[1], argc > 2 ? strtod(argv[2], NULL) : 0);
+  const int code = run_file(session, argv[1], argc > 2 ? strtod(argv[2], NULL) : 0, argc > 4 ? argv[4] : NULL);
   medgen_close(session);
   return code;
 }

@@ -5,6 +5,8 @@
 
 #include "plugin_folder.h"
 
+#include <medgen/abi/version.h>
+
 #include <catch2/catch.hpp>
 
 using namespace medgen;
@@ -16,7 +18,7 @@ namespace {
 /// The manifest that says what `plain_plugin.h` says.
 constexpr const char* kPlainManifest = R"({"medgen_plugin": 1, "id": "plain", "version": "1.0.0",
  "vendor": "medgen tests", "license": "Apache-2.0", "summary": "A plugin for tests.",
- "abi": {"major": 1, "minor": 0}, "library": "LIBRARY.so",
+ "abi": {"major": 1, "minor": MINOR}, "library": "LIBRARY.so",
  "components": [{"id": "plain.nothing", "kind": "medgen.conditioner/1", "summary": "Computes nothing.",
    "config_schema": {"type": "object", "additionalProperties": false}, "io": {}}]})";
 
@@ -25,6 +27,7 @@ std::vector<CheckResult> check_library(const std::string& library) {
   const auto manifest = install(folder.path(), library, "plain", {});
   std::string text = kPlainManifest;
   text.replace(text.find("LIBRARY"), 7, library);
+  text.replace(text.find("MINOR"), 5, std::to_string(MEDGEN_ABI_MINOR));
   std::ofstream(manifest, std::ios::trunc) << text;
   return check_plugin(manifest);
 }

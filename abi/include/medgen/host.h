@@ -118,6 +118,9 @@ typedef struct medgen_callbacks {
   /* The current estimate of what a generate step samples: (N, C, spatial...), float32, on the CPU; a latent when the
    * model has a compressor. From the thread that runs. Asking for previews costs time. */
   void (*preview)(void* user, medgen_str_t step, medgen_str_t item, const medgen_tensor_t* x0);
+  /* Since 1.1. A file for how long everything took, as `medgen run --trace` writes it; NULL: none. It must be writable
+   * before anything is computed, and is put in its place however the run ends. */
+  const char* trace;
 } medgen_callbacks_t;
 
 /* Runs all steps and returns when they are done, on the calling thread. `callbacks` and `cancel` may be NULL. Samples

@@ -7,9 +7,11 @@
 #include <sys/wait.h>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <vector>
@@ -105,6 +107,18 @@ medgen_callbacks_t callbacks(Seen& seen) {
   return callbacks;
 }
 
+std::string text_of(const fs::path& file) {
+  std::ifstream stream(file);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+/// How often `part` is in a trace.
+int events(const std::string& trace, const std::string& part) {
+  int count = 0;
+  for (std::size_t at = trace.find(part); at != std::string::npos; at = trace.find(part, at + 1)) ++count;
+  return count;
+}
+
 int host_c(const std::string& arguments) {
   const int status =
       std::system(("\"" MEDGEN_BINARY_DIR "/tests/medgen-host-c\" " + arguments + " > /dev/null 2>&1").c_str());
@@ -164,6 +178,50 @@ TEST_CASE("a session is as good after a cancelled run as before", "[e2e][capi]")
   CHECK(setup.finished());
 }
 
+TEST_CASE("a host that names a trace gets it, however the run ends", "[e2e][capi]") {
+  Setup setup(3, 2);
+  Seen seen;
+  const std::string file = (setup.folder.path / "trace.json").string();
+  medgen_callbacks_t talk = callbacks(seen);
+  talk.trace = file.c_str();
+  REQUIRE(medgen_run(setup.session, setup.pipeline, &talk, nullptr) == MEDGEN_OK);
+  const std::string whole = text_of(file);
+  CHECK(events(whole, "\"cat\": \"component\"") >= 3 * 2);  // every evaluation calls at least the denoiser
+  CHECK(events(whole, "\"cat\": \"step\"") >= 2);
+  CHECK(whole.ends_with("]}\n"));
+
+  Setup stopped(100000, 1);
+  seen = {};
+  seen.cancel_after_three = stopped.token;
+  CHECK(medgen_run(stopped.session, stopped.pipeline, &talk, stopped.token) == MEDGEN_E_CANCELLED);
+  CHECK(text_of(file) != whole);
+  CHECK(text_of(file).ends_with("]}\n"));
+}
+
+TEST_CASE("a trace that cannot be written stops a run before it computes", "[e2e][capi]") {
+  Setup setup(3, 1);
+  Seen seen;
+  medgen_callbacks_t talk = callbacks(seen);
+  for (const std::string& file : {(setup.folder.path / "nowhere" / "t.json").string(), setup.folder.path.string()}) {
+    talk.trace = file.c_str();
+    CHECK(medgen_run(setup.session, setup.pipeline, &talk, nullptr) != MEDGEN_OK);
+    CHECK(medgen_error_kind() == MEDGEN_KIND_RUNTIME);
+    CHECK(std::string(medgen_error()).find(file) != std::string::npos);
+  }
+  CHECK(seen.progress == 0);
+  CHECK_FALSE(setup.finished());
+}
+
+TEST_CASE("a host of ABI 1.0, whose callbacks end before the trace, runs as before", "[e2e][capi]") {
+  Setup setup(3, 1);
+  Seen seen;
+  medgen_callbacks_t talk = callbacks(seen);
+  talk.struct_size = offsetof(medgen_callbacks_t, trace);
+  talk.trace = "/nowhere/must-not-be-read.json";
+  CHECK(medgen_run(setup.session, setup.pipeline, &talk, nullptr) == MEDGEN_OK);
+  CHECK(setup.finished());
+}
+
 TEST_CASE("two runs of one session go on at the same time", "[e2e][capi]") {
   Setup setup(50, 2);
   Setup other(50, 2);
@@ -186,8 +244,12 @@ TEST_CASE("the C example runs a pipeline, and stops it when its time is over", "
   std::ofstream(folder.path / "short.json") << pipeline_text(3, 1);
   std::ofstream(folder.path / "long.json") << pipeline_text(100000, 100);
   CHECK(host_c((folder.path / "short.json").string() + " 60" + plugins) == 0);
-  CHECK(host_c((folder.path / "long.json").string() + " 1" + plugins + " --set") == MEDGEN_KIND_USAGE);
+  CHECK(host_c((folder.path / "long.json").string() + " 1" + plugins + " trace.json --set") == MEDGEN_KIND_USAGE);
   fs::remove_all(folder.path / "out");
   CHECK(host_c((folder.path / "long.json").string() + " 1" + plugins) == MEDGEN_KIND_CANCELLED);
   CHECK(host_c((folder.path / "missing.json").string()) == MEDGEN_KIND_CONFIG);
+  const fs::path trace = folder.path / "trace.json";
+  fs::remove_all(folder.path / "out");
+  CHECK(host_c((folder.path / "short.json").string() + " 60" + plugins + " " + trace.string()) == 0);
+  CHECK(events(text_of(trace), "\"cat\": \"component\"") > 0);
 }

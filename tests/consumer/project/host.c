@@ -26,6 +26,17 @@ static void list_plugins(medgen_session_t* session) {
   require(strstr(json, "half the volume") != NULL, "the description lacks the summary");
 }
 
+/* The trace is complete, and the plugin's calls are in it. */
+static void require_trace(const char* file) {
+  static char text[1 << 20];
+  FILE* stream = fopen(file, "r");
+  require(stream != NULL, "no trace was written");
+  const size_t length = fread(text, 1, sizeof text - 1, stream);
+  fclose(stream);
+  require(length > 3 && strcmp(text + length - 3, "]}\n") == 0, "the trace does not end");
+  require(strstr(text, "consumer.half") != NULL, "the trace lacks the plugin's calls");
+}
+
 static void run_pipeline(medgen_session_t* session, const char* file, const char* out) {
   char to[4096];
   snprintf(to, sizeof to, "steps.save.to=%s", out);
@@ -36,9 +47,13 @@ static void run_pipeline(medgen_session_t* session, const char* file, const char
   require(medgen_plan_json(session, pipeline, &json) == MEDGEN_OK, "plan");
 
   int progress_calls = 0;
-  medgen_callbacks_t callbacks = {.struct_size = sizeof callbacks, .user = &progress_calls, .progress = count_progress};
+  char trace[4096];
+  snprintf(trace, sizeof trace, "%s-trace.json", out);
+  medgen_callbacks_t callbacks = {
+      .struct_size = sizeof callbacks, .user = &progress_calls, .progress = count_progress, .trace = trace};
   require(medgen_run(session, pipeline, &callbacks, NULL) == MEDGEN_OK, "run");
   require(progress_calls > 0, "a run says nothing of its progress");
+  require_trace(trace);
   medgen_pipeline_close(pipeline);
 }
 

@@ -7,6 +7,6 @@
 #define MEDGEN_VERSION "0.1.0"
 
 #define MEDGEN_ABI_MAJOR 1
-#define MEDGEN_ABI_MINOR 0
+#define MEDGEN_ABI_MINOR 1
 
 #endif
