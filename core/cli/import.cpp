@@ -134,9 +134,8 @@ void configure(CLI::App& app, Invocation& call) {
 
 const Command kImportCommand = {
     "import",
-    "Turn published checkpoints (.pt, .pth, .ckpt, .safetensors) into a model package, or a low-rank adapter into one "
-    "of "
-    "ours; nothing in them is executed.",
+    "Turn published checkpoints (.pt, .pth, .ckpt, .safetensors) into a model package, or a low-rank adapter into "
+    "an adapter package; nothing in them is executed.",
     "% maisi.rflow-ct-from-mask compressor=autoencoder.pt denoiser=unet.pt controlnet=controlnet.pt --to "
     "models/maisi-ct\n"
     "% maisi.rflow-ct-from-mask compressor=last.ckpt --key compressor=model.state_dict --prefix compressor=module. "

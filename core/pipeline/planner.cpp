@@ -232,7 +232,8 @@ std::vector<std::string> Planner::alternatives(std::uint64_t allowed, const Host
     return fits(predict(tried, what_if), allowed, device_too);
   };
   const TrainWhatIf one_at_a_time{{.one_at_a_time = true}};
-  const TrainWhatIf recomputed{{}, true};
+  TrainWhatIf recomputed, read_again;
+  recomputed.recompute = read_again.read_again = true;
   std::vector<std::string> found;
   const ConfigNode largest = document_.at("steps").at(least.largest);
   const bool trains = verb_of(largest) == "train";
@@ -247,6 +248,8 @@ std::vector<std::string> Planner::alternatives(std::uint64_t allowed, const Host
   if (trains && fits_with(options, recomputed))
     found.push_back(fmt::format(
         "\"checkpoint_activations\": true in the options of steps.{} (the same gradients, later)", least.largest));
+  if (trains && fits_with(options, read_again))
+    found.push_back(fmt::format("cases that are read again each time: --set steps.{}.loader.memory=0", least.largest));
   HostOptions half = options;
   half.precision = Precision::Bf16;
   if (options.precision == Precision::Fp32 && fits_with(half, {})) found.emplace_back("--precision bf16");

@@ -99,7 +99,7 @@ class Training {
     const auto threads = loader.get<std::uint64_t>("threads");
     const std::uint64_t ahead = threads > 0 ? loader.get<std::uint64_t>("ahead") : 0;
     const std::uint64_t patches = 2 * threads + (ahead + 1) * static_cast<std::uint64_t>(rows_);
-    const auto most = static_cast<double>(case_bytes(step_, planner_));
+    const auto most = what_if_.read_again ? 0.0 : static_cast<double>(case_bytes(step_, planner_));
     data_ = static_cast<std::uint64_t>(std::min(cases_.bytes, most)) + patches * voxels * CaseSizes::kVoxel;
   }
 

@@ -10,7 +10,8 @@ namespace medgen {
 
 /// What a plan tries out, of a training too, to say what would fit.
 struct TrainWhatIf : WhatIf {
-  bool recompute = false;  ///< checkpoint_activations
+  bool recompute = false;   ///< checkpoint_activations
+  bool read_again = false;  ///< no case stays in memory
 };
 
 /// What a training takes: networks with gradients, moments and averages, kept activations, a batch, cases and

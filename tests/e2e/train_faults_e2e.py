@@ -6,6 +6,7 @@ import json
 import os
 import random
 import resource
+import struct
 import subprocess
 import sys
 import time
@@ -331,6 +332,19 @@ class Memory(Faults):
         document["runtime"]["memory"] = "700MiB"
         self.fails(document, 6, "steps.vae needs about", "steps.vae.accumulate=4000", "runtime.memory=")
         self.assertFalse((self.folder / "out").exists())
+
+    def test_cases_that_cannot_stay_in_memory(self):
+        edge = 600
+        for name in "abcdef":  # headers of large volumes; a plan reads no more
+            with open(self.folder / "data" / "images" / f"{name}.nii", "r+b") as file:
+                file.seek(42)
+                file.write(struct.pack("<3h", edge, edge, edge))
+                file.truncate(352 + 4 * edge ** 3)
+        document = self.short(crop=[4, 4, 4], loader={"memory": "64GiB"})
+        document["runtime"]["memory"] = "2GiB"
+        self.fails(document, 6, "steps.vae needs about", "steps.vae.loader.memory=0")
+        document["steps"]["vae"]["loader"]["memory"] = 0
+        self.planned(document)
 
     def test_on_more_threads_losses_differ_by_rounding_alone(self):
         for seed in range(1, SEEDS + 1):
