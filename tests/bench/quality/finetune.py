@@ -79,9 +79,11 @@ def main():
             "tune": {"train": "@base", "component": "denoiser", "data": str(pathlib.Path(arguments.data).resolve()),
                      "crop": [arguments.crop] * 3, "iterations": arguments.iterations,
                      "learning_rate": arguments.rate, "schedule": "polynomial", "options": options, "log_every": 1,
-                     "checkpoint_every": 0, "weights_type": "fp16", "to": "tuned"}}}
+                     "checkpoint_every": 0, "to": "tuned"}}}
+        if not arguments.lora:
+            document["steps"]["tune"]["weights_type"] = "fp16"
         if not arguments.checkpoint:
-            document["steps"]["tune"]["latent_scale"] = 8.0
+            document["steps"]["tune"]["latent_scale"] = 1.0
         (folder / "finetune.json").write_text(json.dumps(document))
         subprocess.run([arguments.medgen, "run", folder / "finetune.json"], check=True)
         log = [json.loads(line) for line in (folder / "tuned/training/tune/log.jsonl").read_text().splitlines()]
