@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +13,8 @@
 #include <atomic>
 #include <cerrno>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -20,6 +23,8 @@ namespace medgen {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::string_view kTemporarySuffix = ".tmp";
 
 std::string reason(int error) {
   return std::generic_category().message(error);
@@ -59,6 +64,46 @@ void flush_folder(const fs::path& folder) {
 
 fs::path folder_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
+
+/// What the names of temporary files of this machine start with.
+std::string temporary_prefix() {
+  std::array<char, 256> host{};
+  if (::gethostname(host.data(), host.size() - 1) != 0) host[0] = '\0';
+  return fmt::format(".medgen-{}-", host.data());
+}
+
+/// Removes it if the process that made it is gone: a lock lives as long as who holds it. Where there are no locks, it
+/// stays.
+void remove_if_abandoned(const fs::path& temporary) {
+  const int descriptor = ::open(temporary.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+  if (descriptor < 0) return;
+  if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) ::unlink(temporary.c_str());
+  ::close(descriptor);
+}
+
+/// Temporary files that killed processes left behind, looked for once in each folder that is written to. Those of other
+/// machines stay: not every shared disk shares its locks.
+void tidy(const fs::path& folder) {
+  static std::mutex mutex;
+  static std::set<fs::path> tidied;
+  const std::lock_guard guard(mutex);
+  std::error_code error;
+  if (!tidied.insert(fs::absolute(folder, error)).second) return;
+  const std::string prefix = temporary_prefix();
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (name.starts_with(prefix) && name.ends_with(kTemporarySuffix)) remove_if_abandoned(entry->path());
+  }
+}
+
+/// Locked, unless it was taken for abandoned before that.
+bool stays(int descriptor) {
+  while (::flock(descriptor, LOCK_EX) != 0 && errno == EINTR) continue;
+
+  struct stat status {};
+
+  return ::fstat(descriptor, &status) != 0 || status.st_nlink > 0;
 }
 
 }  // namespace
@@ -106,11 +151,18 @@ std::string read_file(const fs::path& path, std::uint64_t max_bytes) {
 AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
   static std::atomic<unsigned> counter{0};
   constexpr int kTries = 1000;
+  const fs::path folder = folder_of(path_);
+  tidy(folder);
+  const std::string prefix = temporary_prefix();
   // mkstemp would give mode 0600; this way the user's umask holds.
   for (int tries = 0; descriptor_ < 0 && tries < kTries; ++tries) {
-    temporary_ = folder_of(path_) / fmt::format(".medgen-{}-{}.tmp", ::getpid(), counter++);
+    temporary_ = folder / fmt::format("{}{}-{}{}", prefix, ::getpid(), counter++, kTemporarySuffix);
     descriptor_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (descriptor_ < 0 && errno != EEXIST) break;
+    if (descriptor_ >= 0 && !stays(descriptor_)) {
+      ::close(descriptor_);
+      descriptor_ = -1;
+    }
   }
   if (descriptor_ < 0) fail("created", errno);
 }

@@ -39,7 +39,8 @@ class InputFile {
 
 /// A file that appears under its name complete or not at all: written under a temporary name in the same folder,
 /// flushed to the disk and renamed by `commit`; without a commit the destructor removes it and leaves what was there
-/// untouched. One thread at a time. Errors are RuntimeError and name the final path.
+/// untouched. What killed processes of this machine left of theirs in the folder is removed. One thread at a time.
+/// Errors are RuntimeError and name the final path.
 class AtomicFile {
  public:
   /// Opens the temporary file. The folder must exist.

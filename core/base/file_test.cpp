@@ -3,7 +3,9 @@
 
 #include "core/base/error.h"
 
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -44,6 +46,51 @@ TEST_CASE("AtomicFile: without a commit the old contents stay and nothing is lef
   }
   REQUIRE(read_file(path, 100) == "old");
   REQUIRE(folder.entries() == 1);
+}
+
+/// Another process that is in the midst of writing a file.
+struct Writer {
+  pid_t process = -1;
+
+  explicit Writer(const fs::path& path) {
+    int ready[2];
+    REQUIRE(::pipe(ready) == 0);
+    process = ::fork();
+    if (process == 0) {
+      AtomicFile file(path);
+      file.write("half of it");
+      if (::write(ready[1], "!", 1) != 1) ::_exit(1);
+      for (;;) ::pause();
+    }
+    char byte = 0;
+    REQUIRE(::read(ready[0], &byte, 1) == 1);
+    ::close(ready[0]);
+    ::close(ready[1]);
+  }
+
+  void kill() {
+    ::kill(process, SIGKILL);
+    ::waitpid(process, nullptr, 0);
+    process = -1;
+  }
+
+  ~Writer() {
+    if (process > 0) kill();
+  }
+};
+
+TEST_CASE("AtomicFile: what a killed process left is removed, what a living one writes is not", "[unit][base]") {
+  const Folder folder;
+  const bool killed = GENERATE(true, false);
+  const fs::path inner = folder.path / (killed ? "killed" : "living");
+  fs::create_directory(inner);
+  std::ofstream(inner / ".medgen-another.machine-1-0.tmp") << "may be written there";
+  Writer writer(inner / "theirs");
+  if (killed) writer.kill();
+  write_file(inner / "mine", "all of it");
+  const auto entries = std::distance(fs::directory_iterator(inner), fs::directory_iterator());
+  CHECK(entries == (killed ? 2 : 3));
+  CHECK(fs::exists(inner / ".medgen-another.machine-1-0.tmp"));
 }
 
 TEST_CASE("AtomicFile: the file mode follows the umask", "[unit][base]") {
