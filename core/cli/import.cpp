@@ -67,12 +67,8 @@ AdapterImportOptions adapter_options(const ImportOptions& options, std::optional
     throw UsageError("an adapter has no {}; '{}' is a model", options.latent_scale ? "--latent-scale" : "--config",
                      options.method);
   const auto& [role, file] = *options.files.begin();
-  AdapterImportOptions adapter{options.method,  role,           file,      {}, alpha, options.name,
-                               options.license, options.credit, options.to};
-  if (const auto key = options.keys.find(role); key != options.keys.end()) adapter.load.key = key->second;
-  if (const auto prefix = options.prefixes.find(role); prefix != options.prefixes.end())
-    adapter.load.strip_prefix = prefix->second;
-  return adapter;
+  return {options.method,  role,           file,      options.load_options(role), alpha, options.name,
+          options.license, options.credit, options.to};
 }
 
 std::string import(Host& host, const ImportOptions& options, std::optional<double> alpha, const RunObserver& observer) {

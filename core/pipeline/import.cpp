@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/pipeline/import.h"
 
-#include "core/base/file.h"
 #include "core/base/text.h"
 #include "core/config/json.h"
+#include "core/pipeline/imported_file.h"
 #include "core/pipeline/package_writer.h"
-#include "core/tensor/finite.h"
 #include "core/weights/key_report.h"
-#include "core/weights/state.h"
 
 #include <medgen/abi/version.h>
 #include <nlohmann/json.hpp>
@@ -77,6 +75,13 @@ typename Map::mapped_type value_or_empty(const Map& map, const std::string& key)
 
 }  // namespace
 
+LoadOptions ImportOptions::load_options(const std::string& role) const {
+  LoadOptions load;
+  if (const auto key = value_or_empty(keys, role); !key.empty()) load.key = key;
+  load.strip_prefix = value_or_empty(prefixes, role);
+  return load;
+}
+
 std::string import_model(Host& host, const ImportOptions& options, const RunObserver& observer) {
   if (std::filesystem::exists(options.to / "model.json")) {
     throw DataError("'{}' already holds a model package; choose another folder or delete it", options.to.string());
@@ -90,10 +95,7 @@ std::string import_model(Host& host, const ImportOptions& options, const RunObse
   for (const auto& [role, file] : options.files) {
     observer.check_cancelled();
     const ComponentSpec& spec = component_for(all, role, options.method);
-    LoadOptions load;
-    if (const auto key = value_or_empty(options.keys, role); !key.empty()) load.key = key;
-    load.strip_prefix = value_or_empty(options.prefixes, role);
-    const State state = load_state(file, load);
+    const State state = load_state(file, options.load_options(role));
 
     const Needed needed = needed_weights(*create_component(host, spec));
     const KeyReport keys = match_keys(needed.weights, state.tensors, needed.ignored);
@@ -101,16 +103,10 @@ std::string import_model(Host& host, const ImportOptions& options, const RunObse
     TensorMap& taken = weights[role];
     for (const WeightSpec& weight : needed.weights) {
       const Tensor& tensor = taken[weight.name] = state.tensors.at(weight.name);
-      if (const auto bad = count_non_finite(tensor); bad > 0) {
-        throw DataError("'{}': {} of {} values of '{}' are NaN or infinite; the checkpoint is of no use", file.string(),
-                        bad, tensor.size(), weight.name);
-      }
+      require_finite(file, weight.name, tensor, "checkpoint");
     }
     if (role == "denoiser" && !latent_scale) latent_scale = state.number("scale_factor");
-    provenance["files"][role] = {{"name", file.filename().string()},
-                                 {"sha256", sha256_file(file)},
-                                 {"format", state.format},
-                                 {"key", state.key}};
+    provenance["files"][role] = imported_file(file, state);
     report += fmt::format("{}: {} weights of '{}' ({}, state dict at '{}'{}){}\n", role, keys.matched,
                           file.filename().string(), state.format, state.key,
                           state.stripped_prefix.empty() ? "" : ", without the prefix '" + state.stripped_prefix + "'",

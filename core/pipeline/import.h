@@ -3,6 +3,7 @@
 
 #include "core/plugin/host.h"
 #include "core/run/observer.h"
+#include "core/weights/state.h"
 
 #include <filesystem>
 #include <map>
@@ -21,6 +22,9 @@ struct ImportOptions {
   std::optional<double> latent_scale;           ///< in place of the scale_factor that the denoiser's file records
   std::string name, license, credit;
   std::filesystem::path to;
+
+  /// How the role's file is read.
+  LoadOptions load_options(const std::string& role) const;
 };
 
 /// Reads the checkpoints without executing anything, matches every key against the component's own list, and writes a

@@ -4,8 +4,8 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/config/parse.h"
+#include "core/pipeline/imported_file.h"
 #include "core/pipeline/package_writer.h"
-#include "core/tensor/finite.h"
 #include "core/weights/key_report.h"
 #include "core/weights/safetensors.h"
 
@@ -19,13 +19,11 @@ namespace medgen {
 namespace {
 
 constexpr std::string_view kPeftPrefix = "base_model.model.";
-constexpr std::string_view kA = ".lora_A";
-constexpr std::string_view kB = ".lora_B";
 constexpr std::string_view kWeight = ".weight";
 constexpr const char* kPeftConfig = "adapter_config.json";
 
 bool is_half(std::string_view name) {
-  return name.ends_with(kA) || name.ends_with(kB);
+  return name.ends_with(kLoraA) || name.ends_with(kLoraB);
 }
 
 /// What B A is multiplied by, and who says so.
@@ -96,9 +94,9 @@ Scaling scaling_of(const AdapterImportOptions& options, const State& state, cons
 Tensor as_matrix(const std::string& name, const Tensor& half, const TensorMap& weights) {
   const Shape& shape = half.shape();
   if (shape.size() < 3) return half;
-  const auto weight = weights.find(name.substr(0, name.size() - kA.size()) + std::string(kWeight));
+  const auto weight = weights.find(name.substr(0, name.size() - kLoraA.size()) + std::string(kWeight));
   const bool like_kernel =
-      name.ends_with(kB) ||
+      name.ends_with(kLoraB) ||
       (weight != weights.end() && weight->second.shape().size() > 1 &&
        std::equal(shape.begin() + 1, shape.end(), weight->second.shape().begin() + 1, weight->second.shape().end()));
   return like_kernel && shape[0] > 0 ? half.reshape({shape[0], half.size() / shape[0]}) : half;
@@ -122,12 +120,12 @@ std::vector<WeightSpec> expected_tensors(const TensorMap& halves, const TensorMa
   std::map<std::string, Shape> expected;
   for (const auto& [name, tensor] : halves) {
     if (!is_half(name)) continue;
-    const std::string layer = name.substr(0, name.size() - kA.size());
+    const std::string layer = name.substr(0, name.size() - kLoraA.size());
     const auto weight = weights.find(layer + std::string(kWeight));
     if (weight == weights.end() || weight->second.shape().size() < 2) continue;
     const std::int64_t rows = std::max<std::int64_t>(weight->second.shape()[0], 1);
-    expected[layer + std::string(kA)] = {rank, weight->second.size() / rows};
-    expected[layer + std::string(kB)] = {rows, rank};
+    expected[layer + std::string(kLoraA)] = {rank, weight->second.size() / rows};
+    expected[layer + std::string(kLoraB)] = {rows, rank};
   }
   std::vector<WeightSpec> specs;
   for (const auto& [name, shape] : expected) specs.push_back({name, shape, DType::F32});
@@ -137,7 +135,7 @@ std::vector<WeightSpec> expected_tensors(const TensorMap& halves, const TensorMa
 /// The rank of the first half; the others are measured by it.
 std::int64_t rank_of(const TensorMap& halves, const std::filesystem::path& file) {
   for (const auto& [name, tensor] : halves) {
-    if (name.ends_with(kA) && !tensor.shape().empty() && tensor.shape()[0] > 0) return tensor.shape()[0];
+    if (name.ends_with(kLoraA) && !tensor.shape().empty() && tensor.shape()[0] > 0) return tensor.shape()[0];
   }
   throw DataError("'{}' is no adapter: none of its {} tensors is a lora_A", file.string(), halves.size());
 }
@@ -151,9 +149,7 @@ TensorMap fitting_tensors(const AdapterImportOptions& options, const State& stat
                                                           options.role, options.base.string()));
   if (halves.empty()) throw DataError("'{}' is no adapter: it has no tensors", options.file.string());
   for (auto& [name, tensor] : halves) {
-    if (const auto bad = count_non_finite(tensor); bad > 0)
-      throw DataError("'{}': {} of {} values of '{}' are NaN or infinite; the adapter is of no use",
-                      options.file.string(), bad, tensor.size(), name);
+    require_finite(options.file, name, tensor, "adapter");
     tensor = tensor.to(DType::F32);
   }
   return halves;
@@ -172,12 +168,7 @@ const ComponentSpec& base_part(const ModelPackage& base, const AdapterImportOpti
 
 Json provenance_of(const AdapterImportOptions& options, const State& state, const Scaling& scaling) {
   Json record = {{"medgen_version", MEDGEN_VERSION},
-                 {"files",
-                  {{options.role,
-                    {{"name", options.file.filename().string()},
-                     {"sha256", sha256_file(options.file)},
-                     {"format", state.format},
-                     {"key", state.key}}}}},
+                 {"files", {{options.role, imported_file(options.file, state)}}},
                  {"alpha_from", scaling.source}};
   for (const auto& [key, text] :
        {std::pair{"name", options.name}, {"license", options.license}, {"credit", options.credit}})

@@ -232,8 +232,8 @@ std::vector<std::string> Planner::alternatives(std::uint64_t allowed, const Host
     return fits(predict(tried, what_if), allowed, device_too);
   };
   const TrainWhatIf one_at_a_time{{.one_at_a_time = true}};
-  TrainWhatIf recomputed, read_again;
-  recomputed.recompute = read_again.read_again = true;
+  const TrainWhatIf recomputed{{}, true};
+  const TrainWhatIf read_again{{}, false, true};
   std::vector<std::string> found;
   const ConfigNode largest = document_.at("steps").at(least.largest);
   const bool trains = verb_of(largest) == "train";

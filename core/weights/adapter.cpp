@@ -10,9 +10,6 @@
 namespace medgen {
 namespace {
 
-constexpr std::string_view kA = ".lora_A";
-constexpr std::string_view kB = ".lora_B";
-
 template <typename T>
 T number(const std::filesystem::path& file, const Metadata& metadata, const char* key) {
   T result{};
@@ -60,8 +57,8 @@ Adapter read_adapter(const std::filesystem::path& file) {
   adapter.facts.alpha = number<double>(file, metadata, "medgen.adapter.alpha");
   adapter.facts.rank = number<std::int64_t>(file, metadata, "medgen.adapter.rank");
   for (const auto& [name, tensor] : opened.tensors()) {
-    const std::size_t rank_axis = name.ends_with(kA) ? 0 : 1;
-    const bool fits = (name.ends_with(kA) || name.ends_with(kB)) && tensor.shape().size() == 2 &&
+    const std::size_t rank_axis = name.ends_with(kLoraA) ? 0 : 1;
+    const bool fits = (name.ends_with(kLoraA) || name.ends_with(kLoraB)) && tensor.shape().size() == 2 &&
                       tensor.shape()[rank_axis] == adapter.facts.rank;
     if (!fits)
       throw DataError("'{}': '{}' {} does not belong to adapters of rank {}", file.string(), name,
@@ -83,9 +80,9 @@ void merge_adapter(TensorMap& weights, const Adapter& adapter, double strength) 
   TensorMap changed;
   const double factor = strength * adapter.facts.alpha / static_cast<double>(adapter.facts.rank);
   for (const auto& [name, a] : adapter.tensors) {
-    if (!name.ends_with(kA)) continue;
-    const std::string layer = name.substr(0, name.size() - kA.size());
-    const auto b = adapter.tensors.find(layer + std::string(kB));
+    if (!name.ends_with(kLoraA)) continue;
+    const std::string layer = name.substr(0, name.size() - kLoraA.size());
+    const auto b = adapter.tensors.find(layer + std::string(kLoraB));
     const auto weight = weights.find(layer + ".weight");
     if (b == adapter.tensors.end() || weight == weights.end())
       throw DataError("the adapter changes '{}', which {}", layer,

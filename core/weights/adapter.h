@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 namespace medgen {
 
@@ -16,6 +17,9 @@ struct AdapterFacts {
   double alpha = 1;
   std::int64_t rank = 1;
 };
+
+/// The two halves of a layer's change.
+inline constexpr std::string_view kLoraA = ".lora_A", kLoraB = ".lora_B";
 
 struct Adapter {
   AdapterFacts facts;
