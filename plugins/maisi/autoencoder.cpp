@@ -222,7 +222,7 @@ std::uint64_t Autoencoder::peak_of_whole(const nn::StreamCost& cost, at::IntArra
 
 nlohmann::json Autoencoder::reply_for(const nn::StreamCost& cost, std::uint64_t peak, std::int64_t rows) const {
   nlohmann::json reply =
-      cost_reply({static_cast<double>(peak), cost.flops}, rows, weight_bytes(*network_, compute_), compute_);
+      cost_reply({static_cast<double>(peak), cost.flops}, rows, weight_bytes(*network_, compute_, device_), compute_);
   reply["scratch_bytes"] = cost.files;
   return reply;
 }

@@ -86,7 +86,7 @@ std::string ControlNet::estimate(std::string_view request_json) const {
   }
   // Rows that are done wait in the type of the computation.
   if (x[0] > 1) cost.peak_bytes += 2 * results * static_cast<double>(c10::elementSize(compute_));
-  nlohmann::json reply = cost_reply(cost, x[0], weight_bytes(*network_, compute_), compute_);
+  nlohmann::json reply = cost_reply(cost, x[0], weight_bytes(*network_, compute_, device_), compute_);
   reply["outputs"] = std::move(outputs);
   return reply.dump();
 }

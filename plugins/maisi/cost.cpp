@@ -3,6 +3,7 @@
 
 #include "plugins/maisi/networks/unet_blocks.h"
 #include "plugins/support/nn/ops.h"
+#include "plugins/support/nn/products.h"
 
 #include <medgen/sdk/sdk.hpp>
 
@@ -38,7 +39,10 @@ std::int64_t halved(const UnetConfig& config, std::int64_t length) {
 class Pass {
  public:
   Pass(const UnetConfig& config, Spatial spatial, at::ScalarType compute)
-      : config_(config), spatial_(std::move(spatial)), element_(static_cast<double>(c10::elementSize(compute))) {}
+      : config_(config),
+        spatial_(std::move(spatial)),
+        element_(static_cast<double>(c10::elementSize(compute))),
+        product_element_(static_cast<double>(c10::elementSize(nn::product_type(compute, at::kCPU)))) {}
 
   void way_down() {
     conv(config_.in_channels, config_.num_channels[0], 3, voxels(spatial_));
@@ -101,7 +105,7 @@ class Pass {
   void conv(std::int64_t in, std::int64_t out, std::int64_t kernel, double results) {
     const double count = weights(in, out, kernel);
     cost_.flops += 2 * count * results;
-    if (kernel > 1 && results <= kFewVoxels) cost_.packed_bytes += element_ * count;
+    if (kernel > 1 && results <= kFewVoxels) cost_.packed_bytes += product_element_ * count;
   }
 
   /// Bytes that stay to the end.
@@ -121,12 +125,17 @@ class Pass {
     return down_ && element_ < sizeof(float) ? float_map(channels, voxels) : 0;
   }
 
+  /// What a convolution takes and gives in float32, where narrow numbers have no products.
+  double widened(std::int64_t in, std::int64_t out) const {
+    return product_element_ > element_ ? float_map(in + out, voxels(spatial_)) : 0;
+  }
+
   double map(std::int64_t channels) const { return element_ * static_cast<double>(channels) * voxels(spatial_); }
 
   /// Of a map that was doubled by repetition: computed with a packed kernel of 4, whatever the voxels.
   void conv_doubled(std::int64_t in, std::int64_t out) {
     cost_.flops += 2 * weights(in, out, 3) * voxels(spatial_);
-    cost_.packed_bytes += element_ * weights(in, out, 4);
+    cost_.packed_bytes += product_element_ * weights(in, out, 4);
   }
 
   double weights(std::int64_t in, std::int64_t out, std::int64_t kernel) const {
@@ -153,9 +162,9 @@ class Pass {
     if (way != Resample::None) change_lengths(way);
     const double resampled = way == Resample::None ? 0 : map(in);
     const double after = map(out);
-    const double first = before + resampled + after;  // normalised, resampled, convolved
-    const double second = 3 * after;                  // that, normalised, convolved
-    const double last = 2 * after + resampled + (in == out ? 0 : after);
+    const double first = before + resampled + after + widened(in, out);  // normalised, resampled, convolved
+    const double second = 3 * after + widened(out, out);                 // that, normalised, convolved
+    const double last = 2 * after + resampled + (in == out ? 0 : after + widened(in, out));
     touch(before + std::max({first, second, last}) + wide(in, voxels(spatial_)) + wide(out, voxels(spatial_)));
     way == Resample::Up ? conv_doubled(in, out) : conv(in, out, 3, voxels(spatial_));
     conv(out, out, 3, voxels(spatial_));
@@ -167,7 +176,7 @@ class Pass {
     if (config_.resblock_updown) return res_block(channels_, channels_, way);
     const double before = map(channels_);
     change_lengths(way);
-    touch(before + 2 * map(channels_));
+    touch(before + 2 * map(channels_) + widened(channels_, channels_));
     way == Resample::Up ? conv_doubled(channels_, channels_) : conv(channels_, channels_, 3, voxels(spatial_));
   }
 
@@ -185,6 +194,7 @@ class Pass {
   const UnetConfig& config_;
   Spatial spatial_;
   double element_;
+  double product_element_;
   PassCost cost_;
   double kept_ = 0;
   bool down_ = true;
@@ -277,11 +287,12 @@ std::vector<std::pair<std::string, Spatial>> residual_shapes(const UnetConfig& c
   return shapes;
 }
 
-std::uint64_t weight_bytes(nn::Module& network, at::ScalarType compute) {
+std::uint64_t weight_bytes(nn::Module& network, at::ScalarType compute, at::Device device) {
+  const at::ScalarType stored = nn::product_type(compute, device);
   std::uint64_t bytes = 0;
   for (const nn::NamedParameter& named : network.parameters()) {
     const bool narrow = named.parameter->role == nn::Role::Compute;
-    bytes += static_cast<std::uint64_t>(named.parameter->numel()) * c10::elementSize(narrow ? compute : at::kFloat);
+    bytes += static_cast<std::uint64_t>(named.parameter->numel()) * c10::elementSize(narrow ? stored : at::kFloat);
   }
   return bytes;
 }

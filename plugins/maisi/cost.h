@@ -34,7 +34,7 @@ std::vector<std::pair<std::string, std::vector<std::int64_t>>> residual_shapes(c
                                                                                const std::vector<std::int64_t>& shape);
 
 /// Bytes of a network's parameters when it computes in `compute`.
-std::uint64_t weight_bytes(nn::Module& network, at::ScalarType compute);
+std::uint64_t weight_bytes(nn::Module& network, at::ScalarType compute, at::Device device);
 
 /// Operations a second of a normalisation and a convolution such as MAISI's, measured once in a process (well under a
 /// second).

@@ -84,7 +84,7 @@ std::string UnetComponent::estimate(std::string_view request_json) const {
   x[1] = out_channels_;
   const double result = static_cast<double>(c10::multiply_integers(x)) * sizeof(float);
   cost.peak_bytes += result;  // of the rows that are done
-  nlohmann::json reply = cost_reply(cost, x[0], weight_bytes(*network_, compute_), compute_);
+  nlohmann::json reply = cost_reply(cost, x[0], weight_bytes(*network_, compute_, device_), compute_);
   reply["outputs"] = {{"out", x}};
   return reply.dump();
 }
@@ -97,7 +97,7 @@ std::string UnetComponent::estimate_training(const nlohmann::json& request) cons
   const double passes = options.contains("contrast") ? 2 : 1;
   double bytes = passes * training_bytes(network_->config(), out_channels_, setup);
   if (options.contains("lora")) {
-    bytes += static_cast<double>(weight_bytes(*network_, at::kFloat));
+    bytes += static_cast<double>(weight_bytes(*network_, at::kFloat, device_));
     setup.learns = false;
   }
   return training_reply(bytes, network_->parameter_count(), setup).dump();

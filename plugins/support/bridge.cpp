@@ -111,7 +111,7 @@ at::ScalarType compute_type(const sdk::Create& create) {
 
 void load_weights(nn::Module& module, const sdk::Create& create, at::Device device) {
   if (!create.weights().given()) return;
-  module.set_precision(compute_type(create));
+  module.set_precision(compute_type(create), device);
   module.load(weight_source(create.weights()));
   module.to(device);
 }

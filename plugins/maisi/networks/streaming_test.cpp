@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/maisi/networks/autoencoder_kl_maisi.h"
+#include "plugins/support/nn/products.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/full.h>
@@ -66,18 +67,22 @@ TEST_CASE("autoencoder: neither slabs nor files nor devices change the result", 
   const at::NoGradGuard no_grad;
   AutoencoderKlMaisi network(AutoencoderKlMaisiConfig::from_json(config(GENERATE(false, true), false)));
   network.initialize(7);
-  if (GENERATE(false, true)) network.set_precision(at::kBFloat16);
+  const bool narrow = GENERATE(false, true);
+  if (narrow) network.set_precision(at::kBFloat16);
+  // Sums in float32 differ in the last digit from slab to slab, and now and then round to another bfloat16.
+  const bool rounds_sums = narrow && nn::product_type(at::kBFloat16, at::kCPU) == at::kFloat;
+  const double same = rounds_sums ? 2e-3 : 1e-5;
   const at::Tensor z = at::randn({1, 3, 7, 5, 6});
   const at::Tensor x = at::randn({1, 1, 25, 18, 22});
   const at::Tensor decoded = network.decode(z);
   const auto encoded = network.encode(x);
   for (const std::int64_t bytes : {1, 3'000, 10'000, 40'000, 1 << 30}) {
     CAPTURE(bytes);
-    REQUIRE(relative(network.decode(z, slabs(bytes)), decoded) < 1e-5);
-    REQUIRE(relative(network.encode(x, slabs(bytes)).sigma, encoded.sigma) < 1e-5);
+    REQUIRE(relative(network.decode(z, slabs(bytes)), decoded) < same);
+    REQUIRE(relative(network.encode(x, slabs(bytes)).sigma, encoded.sigma) < same);
   }
   REQUIRE(network.decode(z, slabs(10'000, 1)).equal(network.decode(z, slabs(10'000))));
-  REQUIRE(relative(network.decode(z, slabs(10'000, 0, 3)), decoded) < 1e-5);
+  REQUIRE(relative(network.decode(z, slabs(10'000, 0, 3)), decoded) < same);
 }
 
 TEST_CASE("autoencoder: the plan of a decode tells its work, and less memory means more in files", "[unit][maisi]") {

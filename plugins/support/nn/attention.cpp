@@ -2,6 +2,7 @@
 #include "plugins/support/nn/attention.h"
 
 #include "plugins/support/nn/ops.h"
+#include "plugins/support/nn/products.h"
 
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
@@ -23,7 +24,7 @@ at::Tensor split_heads(const at::Tensor& tokens, int64_t heads) {
 /// softmax(q k^T / sqrt(d)) v per head; (N, L, C) in and out.
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options) {
   const auto head = [&](const at::Tensor& x) {
-    return split_heads(options.upcast ? x.to(at::kFloat) : x, options.heads);
+    return split_heads(options.upcast ? x.to(at::kFloat) : for_products(x), options.heads);
   };
   const at::Tensor mixed = at::scaled_dot_product_attention(head(q), head(k), head(v));
   return mixed.transpose(1, 2).flatten(2).to(v.scalar_type());

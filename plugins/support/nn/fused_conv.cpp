@@ -2,6 +2,7 @@
 #include "plugins/support/nn/fused_conv.h"
 
 #include "plugins/support/nn/ops.h"
+#include "plugins/support/nn/products.h"
 
 #include <ATen/Context.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -17,15 +18,6 @@ using Ints = c10::IntArrayRef;
 template <typename Signature>
 c10::TypedOperatorHandle<Signature> operator_named(const char* name, const char* overload = "") {
   return c10::Dispatcher::singleton().findSchemaOrThrow(name, overload).typed<Signature>();
-}
-
-/// Without these, LibTorch would refuse bfloat16 rather than compute it slowly.
-bool computes_bfloat16() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-#else
-  return false;
-#endif
 }
 
 bool has_operators() {
@@ -50,9 +42,9 @@ std::vector<int64_t> all(const at::Tensor& x, int64_t value) {
 
 bool can_fuse_conv(const at::Tensor& x) {
   static const bool operators = has_operators();
-  static const bool bfloat16 = computes_bfloat16();
   if (!operators || !x.is_cpu() || at::GradMode::is_enabled() || !at::globalContext().userEnabledMkldnn()) return false;
-  return x.scalar_type() == at::kFloat || (bfloat16 && x.scalar_type() == at::kBFloat16);
+  const at::ScalarType type = x.scalar_type();
+  return (type == at::kFloat || type == at::kBFloat16) && product_type(type, x.device()) == type;
 }
 
 at::Tensor fused_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, at::IntArrayRef padding,

@@ -6,6 +6,7 @@
 #include "plugins/support/nn/group_norm.h"
 #include "plugins/support/nn/ops.h"
 #include "plugins/support/nn/planes.h"
+#include "plugins/support/nn/products.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/batch_norm.h>
@@ -98,8 +99,13 @@ Conv::Conv(const ConvOptions& options)
     bias_ = &add_parameter("bias", {options.out}, options.normal_start > 0 ? Init{} : conv_init(options), options.role);
 }
 
-at::Tensor Conv::convolve(const at::Tensor& x, const Shape& padding, const Shape& output_padding) const {
-  const at::Tensor in = options_.role == Role::Exact ? x.to(at::kFloat) : x;
+at::ScalarType Conv::result_type(const at::Tensor& x) const {
+  return options_.role == Role::Exact ? at::kFloat : x.scalar_type();
+}
+
+at::Tensor Conv::unrounded(const at::Tensor& x, const Shape& padding, const Shape& output_padding) const {
+  const bool wide = options_.role == Role::Exact || loses_weight_gradient(x);
+  const at::Tensor in = wide ? x.to(at::kFloat) : for_products(x);
   // Of single voxels, LibTorch convolves with another library when it has one thread, which rounds differently.
   const bool pointwise = options_.kernel == 1 && options_.stride == 1 && options_.padding == 0 && !options_.transposed;
   if (pointwise) return at::linear(in.movedim(1, -1), like(weight_, in).flatten(1), like(bias_, in)).movedim(-1, 1);
@@ -107,7 +113,6 @@ at::Tensor Conv::convolve(const at::Tensor& x, const Shape& padding, const Shape
     return differentiable_conv(in, weight_, bias_ == nullptr ? at::Tensor() : *bias_);
   if (!options_.transposed && can_fuse_conv(in))
     return fused_conv(in, weight_for(in, padding), or_undefined(like(bias_, in)), padding, strides());
-  if (loses_weight_gradient(in)) return convolve(in.to(at::kFloat), padding, output_padding).to(in.scalar_type());
   const auto axes = static_cast<size_t>(options_.rank);
   return at::convolution(in, like(weight_, in), like(bias_, in), strides(), padding, Shape(axes, 1),
                          options_.transposed, output_padding, 1);
@@ -119,21 +124,26 @@ at::Tensor Conv::weight_for(const at::Tensor& x, const Shape& padding) const {
 }
 
 bool Conv::adds_in_place(const at::Tensor& x, const at::Tensor& y) const {
-  const at::ScalarType type = options_.role == Role::Exact ? at::kFloat : x.scalar_type();
+  const at::ScalarType type = result_type(x);
   return !options_.transposed && x.scalar_type() == type && y.scalar_type() == type && can_fuse_conv(x) &&
          y.is_contiguous(y.suggest_memory_format()) && y.suggest_memory_format() != at::MemoryFormat::Contiguous;
 }
 
 at::Tensor Conv::forward_add(const at::Tensor& x, at::Tensor y) const {
-  if (!adds_in_place(x, y)) return forward(x).add_(y);
-  const Shape padding(static_cast<size_t>(options_.rank), options_.padding);
+  const auto axes = static_cast<size_t>(options_.rank);
+  const Shape padding(axes, options_.padding);
+  if (!adds_in_place(x, y)) {
+    const sdk::Range range = this->range();
+    return unrounded(x, padding, Shape(axes, options_.output_padding)).add_(y).to(result_type(x));
+  }
   fused_conv_add(x, weight_for(x, padding), or_undefined(like(bias_, x)), padding, strides(), y);
   return y;
 }
 
 void Conv::add_slab(const at::Tensor& x, const at::Tensor& y) const {
   if (!adds_in_place(x, y)) {
-    y.add_(forward_slab(x, y.size(2)));
+    const sdk::Range range = this->range();
+    y.add_(unrounded_slab(x, y.size(2)));
     return;
   }
   Shape padding(static_cast<size_t>(options_.rank), options_.padding);
@@ -146,14 +156,15 @@ at::Tensor Conv::forward_upsampled(const at::Tensor& x) const {
     const sdk::Range range = this->range();
     return differentiable_doubling_conv(x, weight_, bias_ == nullptr ? at::Tensor() : *bias_);
   }
-  if (!can_fuse_conv(x) || options_.role == Role::Exact) return forward(upsample_nearest_2x(x));
+  const at::Tensor in = for_products(x);
+  if (!can_fuse_conv(in) || options_.role == Role::Exact) return forward(upsample_nearest_2x(x));
   const auto axes = static_cast<size_t>(options_.rank);
   const Shape padding(axes, 1), stride(axes, 2);
-  const at::Tensor weight = upsampled_.of(weight_, x.scalar_type(), [&] {
-    const at::Tensor kernel = doubling_kernel(weight_.to(at::kFloat)).to(x.scalar_type());
-    return packed_transposed_weight(channels_last(kernel), padding, stride, x);
+  const at::Tensor weight = upsampled_.of(weight_, in.scalar_type(), [&] {
+    const at::Tensor kernel = doubling_kernel(weight_.to(at::kFloat)).to(in.scalar_type());
+    return packed_transposed_weight(channels_last(kernel), padding, stride, in);
   });
-  return fused_conv_transpose(x, weight, or_undefined(like(bias_, x)), padding, stride);
+  return fused_conv_transpose(in, weight, or_undefined(like(bias_, in)), padding, stride).to(x.scalar_type());
 }
 
 bool Conv::has_own_gradient(const at::Tensor& x) const {
@@ -162,7 +173,8 @@ bool Conv::has_own_gradient(const at::Tensor& x) const {
 }
 
 bool Conv::loses_weight_gradient(const at::Tensor& x) const {
-  if (!at::GradMode::is_enabled() || !x.is_cpu() || x.scalar_type() != at::kBFloat16 || options_.rank != 3)
+  if (!at::GradMode::is_enabled() || !x.is_cpu() || x.scalar_type() != at::kBFloat16 || options_.rank != 3 ||
+      has_own_gradient(x))
     return false;
   const auto is_short = [&](int64_t length) {
     return (options_.transposed ? output_length(length) : length) < options_.kernel;
@@ -173,18 +185,21 @@ bool Conv::loses_weight_gradient(const at::Tensor& x) const {
 at::Tensor Conv::forward(const at::Tensor& x) const {
   const sdk::Range range = this->range();
   const auto axes = static_cast<size_t>(options_.rank);
-  return convolve(x, Shape(axes, options_.padding), Shape(axes, options_.output_padding));
+  return unrounded(x, Shape(axes, options_.padding), Shape(axes, options_.output_padding)).to(result_type(x));
 }
 
 at::Tensor Conv::forward_slab(const at::Tensor& x, int64_t planes) const {
   const sdk::Range range = this->range();
+  return unrounded_slab(x, planes).to(result_type(x));
+}
+
+at::Tensor Conv::unrounded_slab(const at::Tensor& x, int64_t planes) const {
   const auto axes = static_cast<size_t>(options_.rank);
-  Shape padding(axes, options_.padding);
+  Shape padding(axes, options_.padding), output_padding(axes, options_.output_padding);
   padding[0] = 0;
-  if (!options_.transposed) return convolve(x, padding, Shape(axes, options_.output_padding));
-  Shape output_padding(axes, options_.output_padding);
+  if (!options_.transposed) return unrounded(x, padding, output_padding);
   output_padding[0] = 0;
-  return convolve(x, padding, output_padding).narrow(2, options_.padding, planes);
+  return unrounded(x, padding, output_padding).narrow(2, options_.padding, planes);
 }
 
 double Conv::flops_per_voxel() const {
@@ -306,7 +321,8 @@ Linear::Linear(int64_t in, int64_t out, bool bias, Role role)
 
 at::Tensor Linear::forward(const at::Tensor& x) const {
   const sdk::Range range = this->range();
-  return at::linear(x, like(weight_, x), like(bias_, x));
+  const at::Tensor in = for_products(x);
+  return at::linear(in, like(weight_, in), like(bias_, in)).to(x.scalar_type());
 }
 
 Embedding::Embedding(int64_t count, int64_t dim)

@@ -54,7 +54,10 @@ class Conv : public Module {
   const ConvOptions& options() const { return options_; }
 
  private:
-  at::Tensor convolve(const at::Tensor& x, const Shape& padding, const Shape& output_padding) const;
+  /// The convolution as it is computed: in float32 where x's type has no products (nn/products.h).
+  at::Tensor unrounded(const at::Tensor& x, const Shape& padding, const Shape& output_padding) const;
+  at::Tensor unrounded_slab(const at::Tensor& x, int64_t planes) const;
+  at::ScalarType result_type(const at::Tensor& x) const;
   /// Whether y += convolution of x is one operator.
   bool adds_in_place(const at::Tensor& x, const at::Tensor& y) const;
   at::Tensor weight_for(const at::Tensor& x, const Shape& padding) const;

@@ -2,6 +2,7 @@
 #include "plugins/support/nn/module.h"
 
 #include "plugins/support/error.h"
+#include "plugins/support/nn/products.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -171,13 +172,13 @@ void Module::set_compute_dtype(at::ScalarType compute) {
   for_each_module([&](Module& module) { module.compute_dtype_ = compute; });
 }
 
-void Module::set_precision(at::ScalarType compute) {
+void Module::set_precision(at::ScalarType compute, at::Device device) {
   set_compute_dtype(compute);
-  stored_dtype_ = compute;
+  stored_dtype_ = product_type(compute, device);
   at::NoGradGuard no_grad;
   for (const auto& [name, parameter] : parameters()) {
     if (!parameter->value.defined()) continue;
-    parameter->value = parameter->value.to(dtype_of(*parameter, compute));
+    parameter->value = parameter->value.to(dtype_of(*parameter, stored_dtype_));
   }
 }
 

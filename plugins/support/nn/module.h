@@ -98,9 +98,10 @@ class Module {
   /// function of (seed, parameter name) alone: the same for any thread count or machine.
   void initialize(uint64_t seed);
 
-  /// Stores the compute parameters in `compute` (float32, bfloat16 or float16), cast once. Activations take that type;
-  /// statistics, softmax, time and condition embeddings stay float32. For inference: gradients want set_compute_dtype.
-  void set_precision(at::ScalarType compute);
+  /// Activations take `compute` (float32, bfloat16 or float16), and compute parameters are stored, cast once, in what
+  /// `device` multiplies then (nn/products.h); statistics, softmax, time and condition embeddings stay float32. For
+  /// inference: gradients want set_compute_dtype.
+  void set_precision(at::ScalarType compute, at::Device device = at::kCPU);
 
   /// Activations take `compute`, parameters stay float32 and are cast at each use, so that gradients reach the float32
   /// ones.

@@ -2,6 +2,7 @@
 #include "plugins/support/nn/stream.h"
 
 #include "plugins/support/nn/planes.h"
+#include "plugins/support/nn/products.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
@@ -191,7 +192,7 @@ struct Stream::Layer {
 
   /// What output planes [from, to) take beside maps: the window, planes read from files or converted, planes on their
   /// way to files; in float32 the input and the output in the order that the convolution's library works in, and both
-  /// sides of a sum of two types.
+  /// sides of a sum of two types; where bfloat16 is computed in float32, both again.
   std::int64_t slab_bytes(std::int64_t from, std::int64_t to) const {
     const Reach reached = reach_of(conv, from, to);
     const std::int64_t first = source_from(x, stage.resample, reached.from);
@@ -204,7 +205,11 @@ struct Stream::Layer {
       if (result.dtype() != dtype) bytes += 2 * (to - from) * out_bytes();
     }
     if (results.empty()) bytes += (to - from) * out_bytes();
-    if (dtype == at::kFloat) bytes += reach * in_bytes() + (to - from) * out_bytes();
+    const at::ScalarType products = product_type(dtype, at::kCPU);
+    if (products == at::kFloat) {
+      const std::int64_t both = (reach * in_bytes() + (to - from) * out_bytes()) / element(dtype) * element(products);
+      bytes += dtype == products ? both : 2 * both;
+    }
     return bytes;
   }
 

@@ -210,7 +210,8 @@ TEST_CASE("training: frozen or missing networks and weights in half precision ar
   CHECK_THROWS_WITH(modules(line, false), Contains("net: a frozen network needs weights"));
   line.initialize(1);
   CHECK_THROWS_WITH(modules(line, false), Contains("nothing to train"));
-  line.set_precision(at::kBFloat16);
+  at::Tensor& weight = line.parameters().front().parameter->value;
+  weight = weight.to(at::kBFloat16);
   CHECK_THROWS_WITH(modules(line, true), Contains("float32"));
 }
 

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/support/nn/products.h"
+
+namespace medgen::nn {
+namespace {
+
+#if defined(__x86_64__)
+bool computes_bfloat16() {
+  return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+
+bool computes_float16() {
+  return __builtin_cpu_supports("avx512fp16");
+}
+#else
+bool computes_bfloat16() {
+  return false;
+}
+
+bool computes_float16() {
+  return false;
+}
+#endif
+
+}  // namespace
+
+at::ScalarType product_type(at::ScalarType type, at::Device device) {
+  static const bool bfloat16 = computes_bfloat16(), float16 = computes_float16();
+  if (!device.is_cpu()) return type;
+  if (type == at::kBFloat16) return bfloat16 ? type : at::kFloat;
+  if (type == at::kHalf) return float16 ? type : at::kFloat;
+  return type;
+}
+
+at::Tensor for_products(const at::Tensor& x) {
+  return x.to(product_type(x.scalar_type(), x.device()));
+}
+
+}  // namespace medgen::nn
