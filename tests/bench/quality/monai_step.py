@@ -3,7 +3,7 @@
 """The demo's networks in MONAI, and the time of a training step: monai_step.py unet|vae [STEPS].
 
 Sizes, batch, loss, clipping and optimiser are those of examples/pipelines/train-hippocampus-mr.json, on random numbers, with
-bfloat16 autocast; needs monai==1.6.1. medgen's time is in the log of its training ("seconds").
+bfloat16 autocast. medgen's time is in the log of its training ("seconds").
 """
 
 import argparse

@@ -7,7 +7,6 @@ cases of DATA (images/ and labels/) that MODEL, a package of medgen, has learnt 
 iterations; then OUT/images gets one volume for each label map that was held out from MODEL (30 steps). Crops, batch and
 learning rate are those of examples/pipelines/train-hippocampus-mr.json; loss (L1), polynomial schedule and the last weights
 (no EMA) are those of the published scripts. monai_step.py tells how long an iteration takes on a quiet machine.
-Needs monai==1.6.1 and nibabel.
 """
 
 import argparse
