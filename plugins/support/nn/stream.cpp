@@ -174,12 +174,14 @@ struct Stream::Layer {
   Size out = output_size(conv, in);
   /// What an exact layer takes is not rounded on its way.
   at::ScalarType dtype = conv.options().role == Role::Exact ? at::kFloat : x.dtype();
+  at::ScalarType products = product_type(dtype, at::kCPU);
   std::int64_t step = 0;   ///< output planes at a time: an even number, which a transposed convolution needs
   std::int64_t reach = 0;  ///< planes of the convolution's input for these
 
   void cut(std::int64_t slab_bytes) {
     const std::int64_t outputs = std::max<std::int64_t>(out[0], 1);
-    const std::int64_t per_output = std::max<std::int64_t>({in_bytes() * in[0] / outputs, out_bytes(), 1});
+    const std::int64_t multiplied = std::max(in_bytes() * in[0] / outputs, out_bytes());
+    const std::int64_t per_output = std::max<std::int64_t>(multiplied / element(dtype) * element(products), 1);
     step = std::max<std::int64_t>(2, slab_bytes / per_output / 2 * 2);
     reach = std::min(step * in[0] / outputs + conv.options().kernel, in[0] + 2);
   }
@@ -205,7 +207,6 @@ struct Stream::Layer {
       if (result.dtype() != dtype) bytes += 2 * (to - from) * out_bytes();
     }
     if (results.empty()) bytes += (to - from) * out_bytes();
-    const at::ScalarType products = product_type(dtype, at::kCPU);
     if (products == at::kFloat) {
       const std::int64_t both = (reach * in_bytes() + (to - from) * out_bytes()) / element(dtype) * element(products);
       bytes += dtype == products ? both : 2 * both;
