@@ -209,6 +209,15 @@ Value* numpy_from_buffer(const Call& call) {
   return value != nullptr ? value : opaque(call);
 }
 
+/// An enum's member, inert.
+Value* enum_member(const Call& call) {
+  const bool of_class = call.args.size() == 2 && call.args[0]->as<Global>() != nullptr;
+  const auto* name = of_class ? call.args[1]->as<std::string>() : nullptr;
+  if (name == nullptr || name->starts_with("__") || name->find('.') != std::string::npos)
+    refuse_as_attack(call.function);
+  return opaque(call);
+}
+
 using Constructor = Value* (*)(const Call&);
 
 Constructor find_constructor(const std::string& name) {
@@ -224,6 +233,8 @@ Constructor find_constructor(const std::string& name) {
       {"torch._tensor._rebuild_from_type_v2", rebuild_from_type},
       {"torch.Size", make_size},
       {"_codecs.encode", encode_latin1},
+      {"builtins.getattr", enum_member},
+      {"__builtin__.getattr", enum_member},
       {"numpy.core.multiarray.scalar", numpy_scalar},
       {"numpy._core.multiarray.scalar", numpy_scalar},
       {"numpy.core.numeric._frombuffer", numpy_from_buffer},
@@ -238,6 +249,8 @@ Value* call(Tree& tree, const Value& callable, Value& args, int depth) {
   static const Global kUnnamed{"", "result of a call"};
   const auto* function = callable.as<Global>();
   const auto* tuple = args.as<Tuple>();
+  const auto* made = callable.as<Opaque>();
+  if (made != nullptr && is_attribute_getter(made->type)) refuse_as_attack(made->type);
   if (function == nullptr || tuple == nullptr) return tree.add(Opaque{kUnnamed, &args, nullptr, {}});
   const Call call{tree, *function, args, tuple->items, depth};
   const Constructor constructor = find_constructor(function->full_name());

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/weights/pickle_constructors.h"
 
+#include "core/base/error.h"
+
 #include <algorithm>
 #include <array>
 
@@ -80,7 +82,6 @@ constexpr auto kBuiltins = std::to_array<std::string_view>({
     "execfile",
     "exit",
     "file",
-    "getattr",
     "globals",
     "help",
     "input",
@@ -123,6 +124,16 @@ std::string_view first_part(std::string_view dotted) {
 }
 
 }  // namespace
+
+bool is_attribute_getter(const Global& global) {
+  return (global.module == "builtins" || global.module == "__builtin__") && global.name == "getattr";
+}
+
+void refuse_as_attack(const Global& global) {
+  throw DataError(
+      "names {}, which Python would run on loading. This is an attack, not a checkpoint: refused, nothing was run",
+      global.full_name().substr(0, 100));
+}
 
 bool is_dangerous(const Global& global) {
   const std::string_view top = first_part(global.module);

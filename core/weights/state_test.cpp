@@ -100,6 +100,12 @@ TEST_CASE("load_state: a MetaTensor is the number it wraps", "[golden][weights]"
   CHECK(state.number("scale_factor").value() == Approx(1.02984).epsilon(1e-5));
 }
 
+TEST_CASE("load_state: so is one with the enums of MONAI, as Python 3.11 stores them", "[golden][weights]") {
+  const State state = load_state(fixture("metatensor_enums.pt"));
+  check_state_dict(state);
+  CHECK(state.number("scale_factor").value() == Approx(1.0389).epsilon(1e-6));
+}
+
 TEST_CASE("load_state: several state dicts are listed, and chosen by key", "[unit][weights]") {
   CHECK_THAT(error_of(fixture("ambiguous.pt")), Contains("model  (3 entries)") && Contains("ema.shadow  (3 entries)"));
   const State state = load_state(fixture("ambiguous.pt"), {"ema.shadow", ""});

@@ -386,11 +386,7 @@ void Unpickler::push_tuple(Items items) {
 
 void Unpickler::push_global(std::string_view module, std::string_view name) {
   Global global{std::string(module), std::string(name)};
-  if (is_dangerous(global)) {
-    reader_.fail(
-        "names {}, which Python would run on loading. This is an attack, not a checkpoint: refused, nothing was run",
-        global.full_name().substr(0, 100));
-  }
+  if (is_dangerous(global)) located([&] { refuse_as_attack(global); });
   push(std::move(global));
 }
 

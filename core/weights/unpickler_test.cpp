@@ -120,7 +120,11 @@ TEST_CASE("unpickler: a pickle that would run something is refused and names it"
       Case{"\x80\x04" + text("os") + text("system") + "\x93" + text("echo") + "\x85R.", "os.system"},
       Case{"\x80\x04" + text("builtins") + text("eval") + "\x93.", "builtins.eval"},
       Case{"c__builtin__\nexec\n.", "__builtin__.exec"},
-      Case{"cbuiltins\ngetattr\n.", "builtins.getattr"},
+      Case{"cbuiltins\ngetattr\n(" + text("x") + text("system") + "tR.", "builtins.getattr"},
+      Case{"cbuiltins\ngetattr\n(cmy\nThing\n" + text("__subclasses__") + "tR.", "builtins.getattr"},
+      Case{"cbuiltins\ngetattr\n(cmy\nThing\n" + text("run.now") + "tR.", "builtins.getattr"},
+      Case{"cbuiltins\ngetattr\n(cmy\nThing\ntR.", "builtins.getattr"},
+      Case{"cbuiltins\ngetattr\n(cmy\nThing\n" + text("run") + "tR(" + text("echo") + "tR.", "builtins.getattr"},
       Case{"csubprocess\nPopen\n.", "subprocess.Popen"},
       Case{"(" + text("echo") + "ios\nsystem\n.", "os.system"},
       Case{"(cos\npopen\n" + text("echo") + "o.", "os.popen"},
@@ -137,6 +141,15 @@ TEST_CASE("unpickler: a pickle that would run something is refused and names it"
   };
   for (const Case& item : cases)
     CHECK_THAT(error_of(item.pickle), Contains("names " + item.name) && Contains("nothing was run"));
+}
+
+TEST_CASE("unpickler: members of enums, which Python 3.11 stores by getattr, are inert", "[unit][weights]") {
+  for (const char* module : {"builtins", "__builtin__"}) {
+    const auto member = value_of<Opaque>("c"s + module + "\ngetattr\n(cmonai.utils.enums\nMetaKeys\n" +
+                                         text("AFFINE") + "tR.");
+    CHECK(member.type.name == "getattr");
+    CHECK(member.args->as<Tuple>()->items.size() == 2);
+  }
 }
 
 TEST_CASE("unpickler: classes that only resemble dangerous ones are inert", "[unit][weights]") {

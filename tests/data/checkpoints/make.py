@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the checkpoints in this folder: python make.py. Needs torch (2.15), numpy and safetensors.
+"""Writes the checkpoints in this folder: python make.py. Needs torch (2.15), numpy, safetensors and MONAI (1.6.1), and Python
+3.11, which stores members of enums by getattr.
 
 The expected values stand in core/weights/*_test.cpp: they are written here by hand or by arange, not drawn.
 """
@@ -15,6 +16,7 @@ import zipfile
 import numpy
 import safetensors.torch
 import torch
+from monai.data import MetaTensor
 
 HERE = pathlib.Path(__file__).parent
 
@@ -127,6 +129,7 @@ def main():
     save("compiled_parallel.pt", {"state_dict": state_dict("_orig_mod.module.")})
     save("lightning.ckpt", {"epoch": 3, "state_dict": state_dict("model."), "hyper_parameters": argparse.Namespace(a=1)})
     save("nested.pt", nested())
+    save("metatensor_enums.pt", {"scale_factor": MetaTensor(torch.tensor(1.0389)), "unet_state_dict": state_dict()})
     save("ambiguous.pt", {"model": state_dict(), "ema": {"shadow": state_dict()}, "step": 5})
     save("dtypes.pt", dtypes())
     save("views.pt", views())
