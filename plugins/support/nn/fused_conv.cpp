@@ -7,6 +7,12 @@
 #include <ATen/Context.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+
+#include <omp.h>
 
 namespace medgen::nn {
 namespace {
@@ -33,6 +39,22 @@ bool has_operators() {
 std::optional<at::Tensor> given(const at::Tensor& bias) {
   return bias.defined() ? std::optional(bias) : std::nullopt;
 }
+
+/// What oneDNN is called with computes in the calling thread alone, as long as this lives.
+class OneThread {
+ public:
+  OneThread() { omp_set_num_threads(1); }
+
+  ~OneThread() { omp_set_num_threads(threads_); }
+
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int threads_ = omp_get_max_threads();
+};
+
+constexpr int64_t kPartChannels = 64;
 
 std::vector<int64_t> all(const at::Tensor& x, int64_t value) {
   return std::vector<int64_t>(static_cast<size_t>(x.dim() - 2), value);
@@ -88,6 +110,29 @@ at::Tensor packed_transposed_weight(const at::Tensor& weight, at::IntArrayRef pa
   using Signature = at::Tensor(const at::Tensor&, Ints, Ints, Ints, Ints, int64_t, c10::OptionalArrayRef<int64_t>);
   static const auto pack = operator_named<Signature>("mkldnn::_reorder_convolution_transpose_weight");
   return pack.call(weight, padding, all(x, 0), stride, all(x, 1), 1, x.sizes());
+}
+
+PartedConv::PartedConv(int64_t out_channels)
+    : packed_(static_cast<size_t>((out_channels + kPartChannels - 1) / kPartChannels)) {}
+
+at::Tensor PartedConv::forward(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                               at::IntArrayRef padding, at::IntArrayRef stride) const {
+  const at::Tensor in = channels_last(x);
+  std::vector<at::Tensor> results(packed_.size());
+  at::parallel_for(0, static_cast<int64_t>(packed_.size()), 1, [&](int64_t begin, int64_t end) {
+    const at::NoGradGuard no_grad;
+    const OneThread alone;
+    for (int64_t part = begin; part < end; ++part) {
+      const int64_t from = part * kPartChannels, channels = std::min(kPartChannels, weight.size(0) - from);
+      const auto i = static_cast<size_t>(part);
+      const at::Tensor packed = packed_[i].of(weight, in.scalar_type(), [&] {
+        return packed_weight(weight.narrow(0, from, channels).contiguous(), padding, stride, in);
+      });
+      const at::Tensor offset = bias.defined() ? bias.narrow(0, from, channels) : bias;
+      results[i] = fused_conv(in, packed, offset, padding, stride);
+    }
+  });
+  return results.size() == 1 ? results.front() : channels_last(at::cat(results, 1));
 }
 
 }  // namespace medgen::nn

@@ -57,4 +57,19 @@ at::Tensor packed_weight(const at::Tensor& weight, at::IntArrayRef padding, at::
 at::Tensor packed_transposed_weight(const at::Tensor& weight, at::IntArrayRef padding, at::IntArrayRef stride,
                                     const at::Tensor& x);
 
+/// The convolution of few voxels in float32, the same to the bit for any number of threads: for another number oneDNN
+/// takes another kernel, whose sums differ in the last digit. Here each part of the result's channels has one thread.
+/// Thread: any.
+class PartedConv {
+ public:
+  explicit PartedConv(int64_t out_channels);
+
+  /// x channels-last, `weight` (out, in, ...) plain, `bias` may be undefined.
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, at::IntArrayRef padding,
+                     at::IntArrayRef stride) const;
+
+ private:
+  std::vector<PreparedWeight> packed_;
+};
+
 }  // namespace medgen::nn

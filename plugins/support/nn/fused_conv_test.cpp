@@ -123,10 +123,12 @@ TEST_CASE("conv: a slab is added to part of a larger map, whose other planes sta
 TEST_CASE("conv: the number of threads changes no bit", "[unit][nn]") {
   const at::NoGradGuard no_grad;
   const auto dtype = GENERATE(at::kFloat, at::kBFloat16);
-  Layer conv({.in = 6, .out = 5});
+  const bool wide = dtype == at::kFloat && GENERATE(false, true);  // more channels than one thread has
+  const int64_t in = wide ? 256 : 6, out = wide ? 136 : 5;
+  Layer conv({.in = in, .out = out});
   conv.set_precision(dtype);
-  const at::Tensor x = input({1, 6, 7, 5, 3}, dtype);
-  const at::Tensor y = input({1, 5, 7, 5, 3}, dtype);
+  const at::Tensor x = input({1, in, 7, 5, 4}, dtype);
+  const at::Tensor y = input({1, out, 7, 5, 4}, dtype);
   const int threads = at::get_num_threads();
   const auto results = [&](int count) {
     at::set_num_threads(count);
@@ -136,4 +138,5 @@ TEST_CASE("conv: the number of threads changes no bit", "[unit][nn]") {
   const auto two = results(2);
   at::set_num_threads(threads);
   for (size_t i = 0; i < one.size(); ++i) CHECK(one[i].equal(two[i]));
+  CHECK(relative(one[0].to(at::kFloat), conv.ordinary(x).to(at::kFloat)) < (dtype == at::kFloat ? 1e-5 : 1e-2));
 }

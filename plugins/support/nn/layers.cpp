@@ -34,6 +34,10 @@ constexpr int64_t kFewVoxels = 8192;
 /// half of these.
 constexpr int64_t kDoubledVoxels = 128;
 
+bool has_few_voxels(const at::Tensor& x) {
+  return x.numel() <= kFewVoxels * x.size(1);
+}
+
 /// PyTorch's start of convolutions and linear layers: U(-b, b), b = 1 / sqrt(fan in), for weight and bias alike.
 Init uniform_by_fan_in(int64_t fan_in) {
   return {Init::Kind::Uniform, 1.0 / std::sqrt(static_cast<double>(fan_in))};
@@ -94,7 +98,9 @@ at::Tensor per_voxel(at::Tensor vectors, const at::Tensor& x) {
 }  // namespace
 
 Conv::Conv(const ConvOptions& options)
-    : options_(options), weight_(add_parameter("weight", weight_shape(options), conv_init(options), options.role)) {
+    : options_(options),
+      weight_(add_parameter("weight", weight_shape(options), conv_init(options), options.role)),
+      parted_(options.out) {
   if (options.bias)
     bias_ = &add_parameter("bias", {options.out}, options.normal_start > 0 ? Init{} : conv_init(options), options.role);
 }
@@ -111,6 +117,7 @@ at::Tensor Conv::unrounded(const at::Tensor& x, const Shape& padding, const Shap
   if (pointwise) return at::linear(in.movedim(1, -1), like(weight_, in).flatten(1), like(bias_, in)).movedim(-1, 1);
   if (has_own_gradient(in) && padding == Shape(padding.size(), 1))
     return differentiable_conv(in, weight_, bias_ == nullptr ? at::Tensor() : *bias_);
+  if (in_parts(in)) return parted_.forward(in, like(weight_, in), or_undefined(like(bias_, in)), padding, strides());
   if (!options_.transposed && can_fuse_conv(in))
     return fused_conv(in, weight_for(in, padding), or_undefined(like(bias_, in)), padding, strides());
   const auto axes = static_cast<size_t>(options_.rank);
@@ -118,15 +125,20 @@ at::Tensor Conv::unrounded(const at::Tensor& x, const Shape& padding, const Shap
                          options_.transposed, output_padding, 1);
 }
 
+bool Conv::in_parts(const at::Tensor& x) const {
+  return !options_.transposed && x.scalar_type() == at::kFloat && has_few_voxels(x) && can_fuse_conv(x);
+}
+
 at::Tensor Conv::weight_for(const at::Tensor& x, const Shape& padding) const {
-  if (x.numel() > kFewVoxels * x.size(1)) return like(weight_, x);
+  if (!has_few_voxels(x)) return like(weight_, x);
   return packed_.of(weight_, x.scalar_type(), [&] { return packed_weight(like(weight_, x), padding, strides(), x); });
 }
 
 bool Conv::adds_in_place(const at::Tensor& x, const at::Tensor& y) const {
   const at::ScalarType type = result_type(x);
   return !options_.transposed && x.scalar_type() == type && y.scalar_type() == type && can_fuse_conv(x) &&
-         y.is_contiguous(y.suggest_memory_format()) && y.suggest_memory_format() != at::MemoryFormat::Contiguous;
+         !in_parts(x) && y.is_contiguous(y.suggest_memory_format()) &&
+         y.suggest_memory_format() != at::MemoryFormat::Contiguous;
 }
 
 at::Tensor Conv::forward_add(const at::Tensor& x, at::Tensor y) const {

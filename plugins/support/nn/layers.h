@@ -61,6 +61,8 @@ class Conv : public Module {
   /// Whether y += convolution of x is one operator.
   bool adds_in_place(const at::Tensor& x, const at::Tensor& y) const;
   at::Tensor weight_for(const at::Tensor& x, const Shape& padding) const;
+  /// Whether x is convolved by parted_.
+  bool in_parts(const at::Tensor& x) const;
 
   Shape strides() const { return Shape(static_cast<size_t>(options_.rank), options_.stride); }
 
@@ -75,6 +77,7 @@ class Conv : public Module {
   const at::Tensor& weight_;
   const at::Tensor* bias_ = nullptr;
   PreparedWeight packed_;
+  PartedConv parted_;
   PreparedWeight upsampled_;
 };
 
