@@ -11,6 +11,16 @@
 namespace medgen {
 namespace {
 
+/// The user's own times. Where they end is the scheduler's to say.
+std::vector<double> times_of(const ConfigNode& node) {
+  const auto times = node.as<std::vector<double>>();
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    if (times[i] > 0 && (i == 0 || times[i] < times[i - 1])) continue;
+    node.fail("must descend and stay above 0, but number {} is {}", i + 1, times[i]);
+  }
+  return times;
+}
+
 Vec3 three(const ConfigNode& node) {
   const auto values = node.as<std::vector<double>>();
   return {values.at(0), values.at(1), values.at(2)};
@@ -80,7 +90,7 @@ std::shared_ptr<SampleSource> StepGraph::generate(const std::string& name) {
   options.guidance = node.get<double>("guidance", package.default_guidance());
   options.batched_guidance = node.get<bool>("batched_guidance");
   options.batch = node.get<int>("batch");
-  if (node.contains("timesteps")) options.timesteps = node.at("timesteps").as<std::vector<double>>();
+  if (node.contains("timesteps")) options.timesteps = times_of(node.at("timesteps"));
   if (node.contains("resample_mm")) options.resample_mm = three(node.at("resample_mm"));
   options.beyond_contract = node.get<std::string>("outside_contract") == "warn";
   options.conditions_json = dump_compact(conditions_taken(node, package, host_.registry()));

@@ -255,9 +255,8 @@ std::filesystem::path StepGraph::import_package(const std::string& name, const R
 std::filesystem::path StepGraph::write(const std::string& name, const RunObserver& observer) {
   const ConfigNode node = step(name);
   Json facts = {{"models", Json::array()}, {"inputs", Json::object()}};
-  collect_facts(referenced(node.at("write")), facts);
-
   WriteOptions options;
+  collect_facts(referenced(node.at("write")), facts, options.inputs);
   options.step = name;
   options.to = resolve_path(node.at("to"));
   options.layout = layout_of(node.get<std::string>("layout"));
@@ -276,7 +275,7 @@ std::filesystem::path StepGraph::write(const std::string& name, const RunObserve
 }
 
 /// Everything that decides the samples of a step: its options, the models' weights, the contents of the input files.
-void StepGraph::collect_facts(const std::string& name, Json& facts) {
+void StepGraph::collect_facts(const std::string& name, Json& facts, std::set<std::filesystem::path>& inputs) {
   const ConfigNode node = step(name);
   const std::string verb(verb_of(node));
   Json options = node.json();
@@ -292,11 +291,14 @@ void StepGraph::collect_facts(const std::string& name, Json& facts) {
     if (!node.contains(key)) continue;
     options.erase(key);
     if (is_reference(node.at(key))) {
-      collect_facts(referenced(node.at(key)), facts);
+      collect_facts(referenced(node.at(key)), facts, inputs);
       continue;
     }
     Json& hashes = facts["inputs"][name + '.' + key];
-    for (const auto& file : files_of(node.at(key), kind)) hashes[file.filename().string()] = hash_of(file);
+    for (const auto& file : files_of(node.at(key), kind)) {
+      hashes[file.filename().string()] = hash_of(file);
+      inputs.insert(std::filesystem::weakly_canonical(file));
+    }
   }
   facts["options"][name] = std::move(options);
 }

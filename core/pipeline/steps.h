@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 namespace medgen {
@@ -64,7 +65,7 @@ class StepGraph {
   std::filesystem::path write(const std::string& name, const RunObserver& observer);
   std::filesystem::path import_package(const std::string& name, const RunObserver& observer);
   TrainStep train_step(const std::string& name) const;
-  void collect_facts(const std::string& name, Json& facts);
+  void collect_facts(const std::string& name, Json& facts, std::set<std::filesystem::path>& inputs);
   Json manifest(const std::filesystem::path& folder, const Json& facts) const;
   std::size_t readers_of(const std::string& name) const;
 

@@ -58,6 +58,7 @@ class Writer {
       observer_.say(LogLevel::Info, fmt::format("steps.{}: {} of {} samples are already in '{}'", options_.step,
                                                 all - wanted.size(), all, options_.to.string()));
     }
+    refuse_to_replace_inputs();
     if (!folder_.continued()) refuse_to_replace();
     folder_.start();
     try {
@@ -88,6 +89,17 @@ class Writer {
       if (!folder_.finished(source_.name(i))) wanted.push_back(i);
     }
     return wanted;
+  }
+
+  void refuse_to_replace_inputs() const {
+    for (std::size_t i = begin(); i < end(); ++i) {
+      const Names names = names_of(source_.name(i), options_.layout);
+      for (const std::string& name : {names.image, names.label, names.latent}) {
+        if (!options_.inputs.contains(std::filesystem::weakly_canonical(folder_.path() / name))) continue;
+        throw DataError("'{}' is an input of this run, which would replace it; choose another folder in steps.{}",
+                        (folder_.path() / name).string(), options_.step);
+      }
+    }
   }
 
   /// Files that no run of ours recorded belong to somebody else.

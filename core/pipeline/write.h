@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <string>
 
 namespace medgen {
@@ -24,10 +25,11 @@ struct WriteOptions {
   Layout layout = Layout::Folders;
   std::string contact_sheet;  ///< file name in the folder, or empty
   bool overwrite = false;
-  std::string fingerprint;               ///< of everything that decides the samples
-  std::shared_ptr<const Json> manifest;  ///< the pipeline as run.json will hold it
-  LabelTable labels;                     ///< names for dataset.json
-  Part part;                             ///< of the samples, that this process writes
+  std::string fingerprint;                 ///< of everything that decides the samples
+  std::shared_ptr<const Json> manifest;    ///< the pipeline as run.json will hold it
+  LabelTable labels;                       ///< names for dataset.json
+  Part part;                               ///< of the samples, that this process writes
+  std::set<std::filesystem::path> inputs;  ///< canonical paths of what the run reads, which is never replaced
 };
 
 /// Adds to a plan what writing all samples of a source makes: files, and bytes of those that are not there yet.

@@ -145,8 +145,8 @@ TEST_CASE("unpickler: a pickle that would run something is refused and names it"
 
 TEST_CASE("unpickler: members of enums, which Python 3.11 stores by getattr, are inert", "[unit][weights]") {
   for (const char* module : {"builtins", "__builtin__"}) {
-    const auto member = value_of<Opaque>("c"s + module + "\ngetattr\n(cmonai.utils.enums\nMetaKeys\n" +
-                                         text("AFFINE") + "tR.");
+    const auto member =
+        value_of<Opaque>("c"s + module + "\ngetattr\n(cmonai.utils.enums\nMetaKeys\n" + text("AFFINE") + "tR.");
     CHECK(member.type.name == "getattr");
     CHECK(member.args->as<Tuple>()->items.size() == 2);
   }

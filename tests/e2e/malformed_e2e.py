@@ -53,6 +53,8 @@ PIPELINES = [
     ("no samples", pipeline({"count": 0}), CONFIG, ["p.json:", "count"]),
     ("too many samples", pipeline({"count": 10**18}), CONFIG, ["p.json:", "count"]),
     ("no steps of sampling", pipeline({"steps": 0}), CONFIG, ["p.json:", "steps"]),
+    ("times that rise", pipeline({"timesteps": [1, 500, 900]}), CONFIG, ["p.json:", "timesteps", "number 2 is 500"]),
+    ("a time below nothing", pipeline({"timesteps": [900, -4]}), CONFIG, ["p.json:", "timesteps", "-4"]),
     ("half a sample", pipeline({"count": 1.5}), CONFIG, ["p.json:", "count"]),
     ("two axes", pipeline({"size": [4, 4]}), CONFIG, ["p.json:", "size"]),
     ("no spacing", pipeline({"spacing_mm": [1, 0, 1]}), CONFIG, ["p.json:", "spacing_mm"]),

@@ -173,6 +173,14 @@ class OtherFolders(Case):
             self.refused(pipeline(), "ct_0001.nii.gz", "overwrite")
             self.assertEqual(theirs.read_bytes(), b"theirs")
 
+    def test_an_input_is_never_replaced(self):
+        mask = self.folder / "out/labels/case.nii.gz"
+        nifti.write(mask, (6, 5, 4), LABELS, "uint8", AFFINES["oblique"])
+        before = mask.read_bytes()
+        self.refused(pipeline({"mask": "out/labels"}, {"overwrite": True}), "case.nii.gz", "is an input of this run")
+        self.assertEqual(mask.read_bytes(), before)
+        self.assertEqual(list(contents(self.folder / "out")), ["labels/case.nii.gz"])
+
     def test_a_manifest_that_is_garbage_is_that_of_another_run(self):
         self.run_pipeline(pipeline())
         path = self.folder / "out/run.json"
