@@ -49,7 +49,11 @@ FileSource::FileSource(std::vector<std::filesystem::path> files, Kind kind) : fi
 
 std::optional<Geometry> FileSource::grid(std::size_t index) const {
   if (kind_ == Kind::Latent) return std::nullopt;
-  return read_volume_info(files_.at(index)).geometry;
+  const VolumeInfo info = read_volume_info(files_.at(index));
+  if (kind_ == Kind::Label && info.channels != 1)
+    throw DataError("'{}' has {} volumes, a label map has one; split it, or give the one that is meant",
+                    files_.at(index).string(), info.channels);
+  return info.geometry;
 }
 
 std::optional<Shape> FileSource::latent(std::size_t index) const {

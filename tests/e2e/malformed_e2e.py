@@ -142,6 +142,7 @@ NIFTI_FILES = {
     "nine axes": nifti_file(dim=(9, 6, 5, 4, 1, 1, 1, 1)),
     "negative axis": nifti_file(dim=(3, 6, -5, 4, 1, 1, 1, 1)),
     "axis of nothing": nifti_file(dim=(3, 6, 0, 4, 1, 1, 1, 1)),
+    "two volumes": nifti.header((6, 5, 2), dim=(4, 6, 5, 2, 2, 1, 1, 1)) + bytes(VOXELS),
     "larger than the file": nifti_file(dim=(3, 32767, 32767, 32767, 1, 1, 1, 1)),
     "element type": nifti_file(code=999),
     "complex numbers": nifti_file(code=32, bits=64),
