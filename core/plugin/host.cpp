@@ -5,6 +5,7 @@
 #include "core/config/parse.h"
 #include "core/config/schema.h"
 #include "core/plugin/cuda_driver.h"
+#include "core/plugin/invoke.h"
 #include "core/plugin/plugin_component.h"
 #include "core/plugin/plugin_session.h"
 
@@ -84,7 +85,12 @@ std::shared_ptr<Component> Host::create(std::string_view component_id, const Con
   const PluginInfo& plugin = registry().plugin_of(component_id);
   const std::string text = dump_compact(resolve_config(plugin, info, config).json());
   std::shared_ptr<PluginSession> session = state_->session(plugin);
-  return adapt(std::make_shared<PluginObject>(std::move(session), info, text, std::move(weights)));
+  try {
+    return adapt(std::make_shared<PluginObject>(std::move(session), info, text, weights));
+  } catch (const InvalidError& error) {
+    if (weights != nullptr) throw;  // those may be what is wrong
+    config.fail("does not suit the component: {}", error.what());
+  }
 }
 
 std::shared_ptr<Component> Host::create(std::string_view component_id, const std::string& config_json,

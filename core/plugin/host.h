@@ -51,8 +51,8 @@ class Host {
 
   /// Creates a component. `config` is checked against the component's schema, with messages that name its file and
   /// line, and completed with its defaults. `weights` may be null and lives as long as the component.
-  /// @throws ConfigError: unknown id, or a config that does not fit; PluginError: the plugin cannot be loaded or
-  /// refuses.
+  /// @throws ConfigError: unknown id, or a config that does not fit, by the schema or by the plugin's own word;
+  /// PluginError: the plugin cannot be loaded or refuses.
   std::shared_ptr<Component> create(std::string_view component_id, const ConfigNode& config,
                                     std::shared_ptr<const WeightStore> weights = nullptr);
   /// The same with a JSON text; "" is {}.

@@ -15,6 +15,8 @@ void throw_status(std::string_view what, medgen_status_t status) {
       throw OutOfMemoryError("{} failed: {} ({})", what, text, code);
     case MEDGEN_E_DEVICE:
       throw DeviceError("{} failed: {} ({})", what, text, code);
+    case MEDGEN_E_INVALID:
+      throw InvalidError("{} failed: {} ({})", what, text, code);
     default:
       throw PluginError("{} failed: {} ({})", what, text, code);
   }

@@ -11,8 +11,13 @@
 
 namespace medgen {
 
-/// Throws what a status other than OK means: Cancelled, OutOfMemoryError, DeviceError, else PluginError. `what` is
-/// "maisi.unet: predict"; the text is the one the plugin set on this thread.
+/// A plugin's word that what it was given is wrong.
+struct InvalidError : PluginError {
+  using PluginError::PluginError;
+};
+
+/// Throws what a status other than OK means: Cancelled, OutOfMemoryError, DeviceError, InvalidError, else PluginError.
+/// `what` is "maisi.unet: predict"; the text is the one the plugin set on this thread.
 [[noreturn]] void throw_status(std::string_view what, medgen_status_t status);
 
 /// A slot of a table, nullptr when the table is too short for it or holds NULL: MEDGEN_HAS_FN for member pointers.

@@ -103,13 +103,18 @@ TEST_CASE_METHOD(Fixture, "NaN that went in is not blamed on the component", "[c
 
 TEST_CASE_METHOD(Fixture, "a failing create is reported", "[conformance][plugin]") {
   const auto [defect, reason] = GENERATE(table<std::string, std::string>({
-      {"create fails", "misbehaving.denoiser: create failed: channels must be even (INVALID)"},
       {"create fails silently", "the plugin gave no reason (INTERNAL)"},
       {"create throws", "an exception left the plugin, which is a defect of it: thrown by create"},
       {"create gives nothing", "gave no object"},
   }));
   CHECK_THROWS_AS(denoiser(defect), PluginError);
   CHECK_THROWS_WITH(denoiser(defect), Contains(reason));
+}
+
+TEST_CASE_METHOD(Fixture, "a config that create finds wrong is the config's fault", "[conformance][plugin]") {
+  CHECK_THROWS_AS(denoiser("create fails"), ConfigError);
+  CHECK_THROWS_WITH(denoiser("create fails"),
+                    Contains("misbehaving.denoiser: create failed: channels must be even (INVALID)"));
 }
 
 TEST_CASE_METHOD(Fixture, "a failing call is reported with the plugin's text and the status", "[conformance][plugin]") {
