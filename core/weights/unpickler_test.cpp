@@ -147,8 +147,7 @@ TEST_CASE("unpickler: members of enums, which Python 3.11 stores by getattr, are
   for (const char* module : {"builtins", "__builtin__"}) {
     const auto member =
         value_of<Opaque>("c"s + module + "\ngetattr\n(cmonai.utils.enums\nMetaKeys\n" + text("AFFINE") + "tR.");
-    CHECK(member.type.name == "getattr");
-    CHECK(member.args->as<Tuple>()->items.size() == 2);
+    CHECK(member.type.full_name() == module + ".getattr"s);
   }
 }
 
