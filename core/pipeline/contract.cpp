@@ -122,7 +122,13 @@ DataContract DataContract::read(const ConfigNode& model) {
         Background{data.at("background").get<std::int64_t>("label"), data.at("background").get<double>("value")};
   }
   if (data.contains("labels")) {
-    for (const auto& [name, id] : data.at("labels").members()) contract.labels.add(id.as<std::int64_t>(), name);
+    for (const auto& [name, id] : data.at("labels").members()) {
+      try {
+        contract.labels.add(id.as<std::int64_t>(), name);
+      } catch (const DataError& error) {
+        id.fail("does not fit: {}", error.what());
+      }
+    }
   }
   contract.expected_labels = read_expected_labels(data, contract.labels);
   contract.output = data.get<std::string>("output", "int16") == "int16" ? DType::I16 : DType::F32;

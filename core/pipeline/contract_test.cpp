@@ -176,7 +176,10 @@ TEST_CASE("contract: descriptions that contradict themselves are refused with th
   CHECK_THROWS_WITH(contract_of(R"({"intensity": {"kind": "window", "low": 5, "high": 5}})"), Contains("above low"));
   CHECK_THROWS_WITH(contract_of(R"({"intensity": {"kind": "percentile", "low": 60, "high": 40}})"),
                     Contains("above low"));
-  CHECK_THROWS_AS(contract_of(R"({"labels": {"a": 1, "b": 1}})"), Error);
+  CHECK_THROWS_AS(contract_of(R"({"labels": {"a": 1, "b": 1}})"), ConfigError);
+  CHECK_THROWS_WITH(contract_of(R"({"labels": {"a": 1, "b": 1}})"), Contains("labels.b") && Contains("two names"));
+  CHECK_THROWS_WITH(contract_of(R"({"spacing_mm": {"minimum": [1, 1, 2], "maximum": [1, 1, 1]}})"),
+                    Contains("spacing_mm") && Contains("2 above its maximum of 1"));
   CHECK_THROWS_AS(contract_of(R"({"spacing_mm": {"minimum": [1, 1]}})"), ConfigError);
 }
 

@@ -20,7 +20,12 @@ std::optional<Vec3> bound(const ConfigNode& range, const char* which) {
 
 GridLimits::Range range_of(const ConfigNode& node, const char* what) {
   if (!node.contains(what)) return {};
-  return {bound(node.at(what), "minimum"), bound(node.at(what), "maximum")};
+  const GridLimits::Range range{bound(node.at(what), "minimum"), bound(node.at(what), "maximum")};
+  for (std::size_t axis = 0; axis < 3 && range.minimum && range.maximum; ++axis) {
+    const double low = (*range.minimum)[axis], high = (*range.maximum)[axis];
+    if (low > high) node.at(what).fail("has a minimum of {} above its maximum of {}", low, high);
+  }
+  return range;
 }
 
 std::optional<std::string> range_problem(const char* quantity, const Vec3& seen, const GridLimits::Range& range,
