@@ -20,11 +20,13 @@
 #include <ATen/TensorOperators.h>
 #include <nlohmann/json.hpp>
 
+#include <omp.h>
 #include <sys/resource.h>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <map>
+#include <mutex>
 #include <string>
 #include <tuple>
 
@@ -85,23 +87,45 @@ class Arithmetic {
     std::swap(replayed_, calls_);
   }
 
+  /// Calls that had one thread each share the threads, as they did in the pass.
   void replay() const {
-    for (const auto& call : replayed_) call();
+    for (std::size_t i = 0; i < replayed_.size(); ++i) {
+      if (!replayed_[i].alone) {
+        replayed_[i].run();
+        continue;
+      }
+      std::size_t end = i;
+      while (end < replayed_.size() && replayed_[end].alone) ++end;
+      at::parallel_for(static_cast<std::int64_t>(i), static_cast<std::int64_t>(end), 1, [&](auto from, auto to) {
+        const int threads = omp_get_max_threads();
+        omp_set_num_threads(1);
+        for (auto call = from; call < to; ++call) replayed_[static_cast<std::size_t>(call)].run();
+        omp_set_num_threads(threads);
+      });
+      i = end - 1;
+    }
   }
 
  private:
+  struct Call {
+    std::function<void()> run;
+    bool alone;  ///< had one thread
+  };
+
   static std::unique_ptr<at::ObserverContext> record(const at::RecordFunction& function) {
     const auto handle = function.operator_name();
     if (!handle || !is_arithmetic(handle->name)) return nullptr;
+    const std::lock_guard lock(mutex_);  // parts of a convolution are computed on several threads
     const auto op = c10::Dispatcher::singleton().findSchema(*handle);
     std::vector<c10::IValue> inputs(function.inputs().begin(), function.inputs().end());
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       if (inputs[i].isTensor()) inputs[i] = stand_in(inputs[i].toTensor(), i);
     }
-    calls_.push_back([op, inputs] {
+    const auto run = [op, inputs] {
       std::vector<c10::IValue> stack = inputs;
       op->callBoxed(&stack);
-    });
+    };
+    calls_.push_back({run, omp_get_max_threads() == 1});
     return nullptr;
   }
 
@@ -121,9 +145,10 @@ class Arithmetic {
   }
 
   using Form = std::tuple<std::size_t, at::ScalarType, std::vector<std::int64_t>, std::vector<std::int64_t>>;
+  static inline std::mutex mutex_;
   static inline std::map<Form, at::Tensor> stand_ins_;
-  static inline std::vector<std::function<void()>> calls_;
-  std::vector<std::function<void()>> replayed_;
+  static inline std::vector<Call> calls_;
+  std::vector<Call> replayed_;
 };
 
 maisi::UnetInputs unet_inputs(std::int64_t size) {
