@@ -58,8 +58,7 @@ class Writer {
       observer_.say(LogLevel::Info, fmt::format("steps.{}: {} of {} samples are already in '{}'", options_.step,
                                                 all - wanted.size(), all, options_.to.string()));
     }
-    refuse_to_replace_inputs();
-    if (!folder_.continued()) refuse_to_replace();
+    refuse_to_replace();
     folder_.start();
     try {
       source_.produce(wanted, observer_, [&](std::size_t index, Sample sample) { write(index, sample); });
@@ -91,28 +90,21 @@ class Writer {
     return wanted;
   }
 
-  void refuse_to_replace_inputs() const {
-    for (std::size_t i = begin(); i < end(); ++i) {
-      const Names names = names_of(source_.name(i), options_.layout);
-      for (const std::string& name : {names.image, names.label, names.latent}) {
-        if (!options_.inputs.contains(std::filesystem::weakly_canonical(folder_.path() / name))) continue;
-        throw DataError("'{}' is an input of this run, which would replace it; choose another folder in steps.{}",
-                        (folder_.path() / name).string(), options_.step);
-      }
-    }
-  }
-
-  /// Files that no run of ours recorded belong to somebody else.
+  /// Files that no run of ours recorded belong to somebody else, and inputs are never replaced.
   void refuse_to_replace() const {
-    if (options_.overwrite) return;
+    const bool strict = !folder_.continued() && !options_.overwrite;
     for (std::size_t i = begin(); i < end(); ++i) {
       const Names names = names_of(source_.name(i), options_.layout);
       for (const std::string& name : {names.image, names.label, names.latent}) {
-        if (!std::filesystem::exists(folder_.path() / name)) continue;
+        const auto file = folder_.path() / name;
+        if (options_.inputs.contains(std::filesystem::weakly_canonical(file)))
+          throw DataError("'{}' is an input of this run, which would replace it; choose another folder in steps.{}",
+                          file.string(), options_.step);
+        if (!strict || !std::filesystem::exists(file)) continue;
         throw DataError(
             "'{}' exists and was not written by this pipeline; choose another folder, or set \"overwrite\": true in "
             "steps.{}",
-            (folder_.path() / name).string(), options_.step);
+            file.string(), options_.step);
       }
     }
   }

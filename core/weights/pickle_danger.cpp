@@ -82,6 +82,7 @@ constexpr auto kBuiltins = std::to_array<std::string_view>({
     "execfile",
     "exit",
     "file",
+    "getattr",
     "globals",
     "help",
     "input",
@@ -139,7 +140,7 @@ bool is_dangerous(const Global& global) {
   const std::string_view top = first_part(global.module);
   if (holds(kModules, top) || holds(kFunctions, global.full_name())) return true;
   const bool builtin = top == "builtins" || top == "__builtin__" || top == "__builtins__";
-  if (builtin && holds(kBuiltins, first_part(global.name))) return true;
+  if (builtin && holds(kBuiltins, first_part(global.name))) return !is_attribute_getter(global);
   // Protocol 4 reaches through attributes: ("torch.serialization", "os.system").
   std::string_view rest = global.name;
   while (rest.find('.') != std::string_view::npos) {

@@ -125,6 +125,7 @@ TEST_CASE("unpickler: a pickle that would run something is refused and names it"
       Case{"cbuiltins\ngetattr\n(cmy\nThing\n" + text("run.now") + "tR.", "builtins.getattr"},
       Case{"cbuiltins\ngetattr\n(cmy\nThing\ntR.", "builtins.getattr"},
       Case{"cbuiltins\ngetattr\n(cmy\nThing\n" + text("run") + "tR(" + text("echo") + "tR.", "builtins.getattr"},
+      Case{"cbuiltins\ngetattr.__call__\n.", "builtins.getattr.__call__"},
       Case{"csubprocess\nPopen\n.", "subprocess.Popen"},
       Case{"(" + text("echo") + "ios\nsystem\n.", "os.system"},
       Case{"(cos\npopen\n" + text("echo") + "o.", "os.popen"},
