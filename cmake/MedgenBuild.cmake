@@ -20,7 +20,8 @@ endif()
 find_program(MEDGEN_CCACHE ccache)
 if(MEDGEN_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_C_COMPILER_LAUNCHER ${MEDGEN_CCACHE})
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${MEDGEN_CCACHE})
+  # Without these it passes files with precompiled headers by (its manual, "Precompiled headers").
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${MEDGEN_CCACHE})
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${MEDGEN_CCACHE})
 endif()
 
@@ -38,6 +39,10 @@ if(MEDGEN_SANITIZE)
   target_link_options(medgen_flags INTERFACE -fsanitize=address,undefined)
 endif()
 
+# Tests are compiled for fewer seconds, not run for fewer: what they test is compiled like all of it.
+add_library(medgen_test_flags INTERFACE)
+target_compile_options(medgen_test_flags INTERFACE $<$<AND:$<CONFIG:Release>,$<COMPILE_LANGUAGE:C,CXX>>:-O1>)
+
 # medgen_core_module(NAME [DEPENDS modules...] [LINK libraries...])
 # The current folder becomes the static library medgen_core_<NAME>; its *_test.cpp become the program test_core_<NAME>.
 # Includes are written from the repository root: "core/<name>/<file>.h".
@@ -49,6 +54,7 @@ function(medgen_core_module name)
   list(TRANSFORM ARG_DEPENDS PREPEND medgen_core_)
   if(sources)
     add_library(medgen_core_${name} STATIC ${sources})
+    medgen_use_precompiled(medgen_core_${name} core)
     set(scope PUBLIC)
   else()
     add_library(medgen_core_${name} INTERFACE)
@@ -62,14 +68,20 @@ function(medgen_core_module name)
   endif()
 endfunction()
 
-# medgen_add_test(NAME LABELS labels... SOURCES files... LINK libraries...)  One Catch2 program, one ctest entry per case.
+# medgen_add_test(NAME [TORCH] LABELS labels... SOURCES files... LINK libraries...)
+# One Catch2 program, one ctest entry per case. TORCH: it links what includes LibTorch.
 function(medgen_add_test name)
-  cmake_parse_arguments(ARG "" "" "LABELS;SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "TORCH" "" "LABELS;SOURCES;LINK" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
+  if(ARG_TORCH)
+    medgen_use_precompiled(${name} torch_test)
+  else()
+    medgen_use_precompiled(${name} test)
+  endif()
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   target_compile_definitions(${name} PRIVATE MEDGEN_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
                                              MEDGEN_BINARY_DIR="${PROJECT_BINARY_DIR}")
-  target_link_libraries(${name} PRIVATE medgen_flags ${ARG_LINK} Catch2::Catch2WithMain)
+  target_link_libraries(${name} PRIVATE medgen_flags medgen_test_flags ${ARG_LINK} Catch2::Catch2WithMain)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   catch_discover_tests(${name} TEST_PREFIX "${name}: " PROPERTIES LABELS "${ARG_LABELS}" DISCOVERY_MODE PRE_TEST)
 endfunction()
