@@ -15,7 +15,7 @@ enum class ErrorKind : int {
   Usage = 2,    ///< command line
   Config = 3,   ///< pipeline, manifest, component config
   Data = 4,     ///< volumes, labels, data sets, weight files
-  Plugin = 5,   ///< a plugin failed, misbehaved or is missing
+  Plugin = 5,   ///< a plugin failed or misbehaved
   OutOfMemory = 6,
   Device = 7,
   Cancelled = 130,

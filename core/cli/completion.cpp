@@ -75,7 +75,9 @@ Words values_of(const CLI::Option& option) {
   const std::string wanted = metavariable(option);
   if (wanted.starts_with('{')) return choices(wanted);
   if (wanted == "COMPONENT") return installed_ids(true);
-  if (wanted == "FUNCTION") return {"predict", "encode", "step", "decode", "prior", "timesteps", "updates", "levels"};
+  if (wanted == "FUNCTION")
+    return {"predict",   "encode",  "step",   "decode",         "prior",     "train",
+            "timesteps", "updates", "levels", "training_times", "add_noise", "target"};
   if (wanted == "DIR" || wanted == "RUN") return {":folders"};
   if (wanted == "FILE" || wanted == "DATA" || wanted == "PIPELINE" || wanted == "MANIFEST") return {":files"};
   if (wanted != "ID" && wanted != "SUBJECT" && wanted != "METHOD") return {};

@@ -62,9 +62,11 @@ ModelPackage load_model(const fs::path& file, const Registry& registry) {
   return ModelPackage::load(read_config(file), registry);
 }
 
+/// Components are created on the CPU, without weights: their plugins are asked, nothing is computed.
 Pipeline load_pipeline(const fs::path& file, const std::vector<std::string>& settings, const Registry& registry) {
   Pipeline pipeline = Pipeline::load(file, settings);
-  pipeline.check_models(registry);
+  Host host(registry);
+  pipeline.check_models(host);
   return pipeline;
 }
 
@@ -77,7 +79,9 @@ std::string resolve(const fs::path& file, FileKind kind, const ValidateOptions& 
       check_manifest(file);
       return dump_pretty(read_config(file).json());
     case FileKind::Model: {
-      const ModelPackage package = load_model(file, call.registry());
+      Host host(call.registry());
+      const ModelPackage package = load_model(file, host.registry());
+      check_configs(host, package);
       package.verify_weights();
       return dump_pretty(package.json());
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "core/base/error.h"
 #include "core/component/cost.h"
 #include "core/tensor/tensor.h"
 
@@ -14,6 +15,11 @@
 namespace medgen {
 
 class GradientExchange;
+
+/// A component's word that what it was given is wrong.
+struct InvalidError : PluginError {
+  using PluginError::PluginError;
+};
 
 /// What a call needs to know besides its tensors; the C side sees it as medgen_context_t.
 struct CallContext {

@@ -58,6 +58,23 @@ DecodedRecord read_record(const Sample& sample, const DataContract& contract) {
   }
 }
 
+void check_channels(const Model& model, std::int64_t channels, const std::string& origin) {
+  if (model.image_channels == 0 || channels == model.image_channels) return;
+  throw DataError("'{}' has {} channels, the compressor encodes images of {}; give one that it was made for", origin,
+                  channels, model.image_channels);
+}
+
+/// What the compressor tells, else as many as there are.
+std::int64_t channels_to_decode(const Model& model, const Shape& latent) {
+  return component_fact(*model.compressor, "latent_channels",
+                        latent.size() > 1 ? std::max<std::int64_t>(latent[1], 1) : 1);
+}
+
+[[noreturn]] void refuse_latent(const Shape& found, const std::string& expected, const std::string& origin) {
+  throw DataError("'{}' holds a latent of shape {}, the compressor decodes {}; was it encoded with another one?",
+                  origin, to_string(found), expected);
+}
+
 Tensor scaled_by(const Tensor& tensor, double factor) {
   if (factor == 1.0) return tensor;
   Tensor result = tensor.clone();
@@ -102,7 +119,10 @@ CodecSource::CodecSource(std::string step, const ModelPackage& package, Host& ho
       seed_(seed) {}
 
 std::vector<std::string> CodecSource::check_inputs() const {
-  for (std::size_t i = 0; i < input_->count(); ++i) input_->grid(i);
+  for (std::size_t i = 0; i < input_->count(); ++i) {
+    input_->grid(i);
+    if (const Model* model = outline()) check_input(*model, i);
+  }
   input_->check_inputs();
   return {};  // the warnings of the input are told by its own step
 }
@@ -156,6 +176,10 @@ CallContext CodecSource::call(const RunObserver& observer, const char* task, std
   });
 }
 
+void EncodeSource::check_input(const Model& model, std::size_t index) const {
+  if (const auto channels = input().channels(index)) check_channels(model, *channels, input().origin(index));
+}
+
 std::optional<Shape> EncodeSource::latent(std::size_t index) const {
   const auto grid = this->grid(index);
   const Model* model = outline();
@@ -187,6 +211,7 @@ void EncodeSource::convert(const Model& model, std::size_t index, const RunObser
     throw DataError("steps.{}: '{}' has {} voxels that are NaN or infinite; repair the image first", step_, sample.name,
                     bad);
   }
+  check_channels(model, sample.image->channels(), input().origin(index));
   const ModelGrid grid(sample.image->geometry(), model.contract, model.compression);
   const IntensityTransform intensity = model.contract.intensity.for_input(sample.image->voxels());
   const Tensor x = image_to_model(*sample.image, grid, intensity);
@@ -197,6 +222,14 @@ void EncodeSource::convert(const Model& model, std::size_t index, const RunObser
   facts["grid"] = grid_record(*sample.image, intensity);
   sample.facts = dump_compact(facts);
   sample.image.reset();
+}
+
+void DecodeSource::check_input(const Model& model, std::size_t index) const {
+  const auto shape = input().latent(index);
+  if (!shape) return;
+  const std::int64_t channels = channels_to_decode(model, *shape);
+  const bool fits = shape->size() == 5 && shape->at(0) == 1 && shape->at(1) == channels;
+  if (!fits) refuse_latent(*shape, fmt::format("1x{}, and three axes", channels), input().origin(index));
 }
 
 SampleBytes DecodeSource::bytes(std::size_t index) const {
@@ -227,6 +260,9 @@ void DecodeSource::convert(const Model& model, std::size_t index, const RunObser
   if (mean == sample.latent.end()) throw DataError("steps.{}: '{}' has no latent to decode", step_, sample.name);
   const DecodedRecord record = read_record(sample, model.contract);
   const ModelGrid grid(record.geometry, model.contract, model.compression);
+  Shape expected{1, channels_to_decode(model, mean->second.shape())};
+  for (const std::int64_t axis : grid.shape()) expected.push_back(axis / model.compression);
+  if (mean->second.shape() != expected) refuse_latent(mean->second.shape(), to_string(expected), input().origin(index));
   const Tensor x = model.compressor->decode(call(observer, "decoding", index, sample), {{"z", mean->second}});
   sample.image = image_from_model(x, grid, model.contract, record.intensity, record.type, nullptr);
   sample.latent.clear();

@@ -59,6 +59,9 @@ class CodecSource : public SampleSource {
   virtual Demand demand_of(const Model& model, std::size_t index, bool on_device, const WhatIf& what_if,
                            double samples) const = 0;
 
+  /// Whether the model takes what is known of a sample beforehand. @throws DataError naming where it comes from
+  virtual void check_input(const Model& model, std::size_t index) const = 0;
+
   /// Replaces what the sample holds by what the compressor makes of it.
   virtual void convert(const Model& model, std::size_t index, const RunObserver& observer, Sample& sample) const = 0;
 
@@ -82,6 +85,7 @@ class EncodeSource final : public CodecSource {
  private:
   Demand demand_of(const Model& model, std::size_t index, bool on_device, const WhatIf& what_if,
                    double samples) const override;
+  void check_input(const Model& model, std::size_t index) const override;
   void convert(const Model& model, std::size_t index, const RunObserver& observer, Sample& sample) const override;
 };
 
@@ -95,6 +99,7 @@ class DecodeSource final : public CodecSource {
  private:
   Demand demand_of(const Model& model, std::size_t index, bool on_device, const WhatIf& what_if,
                    double samples) const override;
+  void check_input(const Model& model, std::size_t index) const override;
   void convert(const Model& model, std::size_t index, const RunObserver& observer, Sample& sample) const override;
 };
 

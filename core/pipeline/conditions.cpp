@@ -24,7 +24,7 @@ bool is_grid_condition(const std::string& name) {
 
 /// "io.functions.encode" of a conditioner; nothing when it only works at every step.
 std::optional<Json> encode_io(const ComponentSpec& spec, const Registry& registry) {
-  const Json io = Json::parse(registry.component(spec.component).io);
+  const Json io = Json::parse(info_of(spec, registry).io);
   const Json functions = io.value("functions", Json::object());
   if (!functions.is_object() || !functions.contains("encode")) return std::nullopt;
   return functions["encode"].is_object() ? functions["encode"] : Json::object();
@@ -82,8 +82,14 @@ std::optional<std::string> condition_problem(const std::string& name, const Mode
 }
 
 std::optional<ModelPackage> mask_maker(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
-  if (!step.contains("generate") || step.contains("mask") || package.mask_generator().empty()) return std::nullopt;
-  return ModelPackage::load(package.mask_generator(), registry);
+  if (!step.contains("generate") || step.contains("mask") || !package.mask_generator()) return std::nullopt;
+  const ConfigNode& node = *package.mask_generator();
+  ModelPackage maker = ModelPackage::load(node, registry);
+  if (!maker.contract().makes_labels()) node.fail("names model '{}', which makes no label maps", maker.name());
+  if (const ComponentSpec* spec = conditioner_in_want_of_mask(maker, registry))
+    node.fail("names model '{}', whose conditioner '{}' ({}) wants a label map itself", maker.name(), spec->role,
+              spec->component);
+  return maker;
 }
 
 Json conditions_taken(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
@@ -95,6 +101,17 @@ Json conditions_taken(const ConfigNode& step, const ModelPackage& package, const
     if (conditions.contains(name)) taken[name] = conditions[name];
   }
   return taken;
+}
+
+bool takes_scalars_alone(const ComponentSpec& conditioner, const Registry& registry, bool with_mask) {
+  const std::optional<Json> encode = encode_io(conditioner, registry);
+  if (!encode || encode->value("params", Json::object()).empty()) return false;
+  const Json inputs = encode->value("in", Json::object());
+  for (const auto& [name, about] : inputs.items()) {
+    const bool optional = about.is_object() && about.value("optional", false);
+    if (!optional || (with_mask && name == "mask")) return false;
+  }
+  return true;
 }
 
 const ComponentSpec* conditioner_in_want_of_mask(const ModelPackage& package, const Registry& registry) {
@@ -109,7 +126,7 @@ const ComponentSpec* conditioner_in_want_of_mask(const ModelPackage& package, co
 }
 
 void check_mask_given(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
-  if (step.contains("mask") || !package.mask_generator().empty()) return;
+  if (step.contains("mask") || package.mask_generator()) return;
   if (const ComponentSpec* spec = conditioner_in_want_of_mask(package, registry))
     step.fail("has no \"mask\", but the conditioner '{}' ({}) of model '{}' needs a label map", spec->role,
               spec->component, package.name());

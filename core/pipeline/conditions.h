@@ -32,6 +32,10 @@ std::optional<ModelPackage> mask_maker(const ConfigNode& step, const ModelPackag
 /// The conditions of a step that this model's conditioners take, a JSON object.
 Json conditions_taken(const ConfigNode& step, const ModelPackage& package, const Registry& registry);
 
+/// Whether a conditioner encodes the user's conditions without a label map or an image, so that it can be asked
+/// beforehand.
+bool takes_scalars_alone(const ComponentSpec& conditioner, const Registry& registry, bool with_mask);
+
 /// The conditioner that needs a label map which no conditioner before it makes; null when there is none.
 const ComponentSpec* conditioner_in_want_of_mask(const ModelPackage& package, const Registry& registry);
 

@@ -2,6 +2,7 @@
 #include "core/pipeline/generate.h"
 
 #include "core/pipeline/codec.h"
+#include "core/pipeline/conditions.h"
 #include "core/tensor/finite.h"
 #include "core/volume/grid_difference.h"
 
@@ -21,6 +22,15 @@ std::set<std::int64_t> labels_of(const Volume& mask, const std::string& origin) 
   } catch (const DataError& error) {
     throw DataError("{}: {}", origin, error.what());
   }
+}
+
+/// What the conditioners are told: the user's conditions, and the grid in the model's orientation.
+std::string scalars(const std::string& conditions, const Geometry& grid, std::size_t samples) {
+  Json params = conditions.empty() ? Json::object() : Json::parse(conditions);
+  params["spacing_mm"] = grid.affine.spacing_mm();
+  params["size"] = grid.size;
+  params["samples"] = samples;
+  return params.dump();
 }
 
 }  // namespace
@@ -46,18 +56,18 @@ std::optional<Geometry> GenerateSource::grid(std::size_t index) const {
   if (!masks_) return options_.grid;
   const std::size_t mask = index / static_cast<std::size_t>(options_.count);
   const auto grid = masks_->grid(mask);
-  return grid && options_.resample_mm ? resampled(*grid, masks_->origin(mask)) : grid;
+  return grid && options_.mask_spacing_mm ? resampled(*grid, masks_->origin(mask)) : grid;
 }
 
 Geometry GenerateSource::resampled(const Geometry& grid, const std::string& origin) const {
   constexpr double kMostVoxels = 1LL << 33;
-  const Vec3& wanted = *options_.resample_mm;
+  const Vec3& wanted = *options_.mask_spacing_mm;
   const Vec3 spacing = grid.affine.spacing_mm();
   double voxels = 1;
   for (std::size_t axis = 0; axis < 3; ++axis)
     voxels *= static_cast<double>(grid.size[axis]) * spacing[axis] / wanted[axis];
   if (voxels <= kMostVoxels) return with_spacing(grid, wanted);
-  throw DataError("{}: steps.{}.resample_mm ({}) makes {:.3g} voxels of it; choose larger ones", origin, options_.step,
+  throw DataError("{}: steps.{}.spacing_mm ({}) makes {:.3g} voxels of it; choose larger ones", origin, options_.step,
                   fmt::join(wanted, ", "), voxels);
 }
 
@@ -106,6 +116,7 @@ Demand GenerateSource::demand(Host& planner, const WhatIf& what_if) const {
 }
 
 std::vector<std::string> GenerateSource::check_inputs() const {
+  check_scalars();
   std::vector<std::string> warnings = masks_ ? masks_->check_inputs() : std::vector<std::string>{};
   std::map<std::string, std::vector<std::string>> samples;  // alike ones are told once
   const DataContract& contract = package_.contract();
@@ -125,6 +136,24 @@ std::vector<std::string> GenerateSource::check_inputs() const {
     warnings.push_back(fmt::format("{}{}: {}", names.front(), more, text));
   }
   return warnings;
+}
+
+/// Conditioners that need no more than scalars are asked before anything is computed; the others when the mask is
+/// there.
+void GenerateSource::check_scalars() const {
+  if (!options_.conditions) return;
+  const auto grid = this->grid(0);
+  if (!grid) return;
+  const std::string params = scalars(options_.conditions_json, ModelGrid(*grid, package_.contract(), 1).oriented(), 1);
+  const ModelPackage empty = package_.without_weights();
+  for (const ComponentSpec& spec : empty.conditioners()) {
+    if (!takes_scalars_alone(spec, host_.registry(), masks_ != nullptr)) continue;
+    try {
+      dynamic_cast<Conditioner&>(*create_component(host_, spec)).encode({}, {{}, params});
+    } catch (const InvalidError& error) {
+      options_.conditions->fail("does not suit the model: {}", error.what());
+    }
+  }
 }
 
 /// What can only be known with the mask at hand.
@@ -176,7 +205,7 @@ GenerateSource::Case GenerateSource::open_case(std::size_t index, const RunObser
   const std::string origin = masks_->origin(source);
   Volume mask = *sample.label;
   std::set<std::int64_t> labels = labels_of(mask, origin);
-  if (options_.resample_mm) {
+  if (options_.mask_spacing_mm) {
     mask = resample(mask, resampled(mask.geometry(), origin), Interpolation::Nearest);
     labels = labels_of(mask, origin);
   }
@@ -229,12 +258,7 @@ SampleRequest GenerateSource::request(const std::vector<Case>& batch) const {
   request.batched_guidance = options_.batched_guidance;
   request.timesteps = options_.timesteps;
   request.threads = static_cast<unsigned>(host_.options().threads);
-  const std::string& conditions = this->conditions(batch.front());
-  Json params = conditions.empty() ? Json::object() : Json::parse(conditions);
-  params["spacing_mm"] = grid.oriented().affine.spacing_mm();
-  params["size"] = grid.oriented().size;
-  params["samples"] = batch.size();
-  request.params_json = params.dump();
+  request.params_json = scalars(conditions(batch.front()), grid.oriented(), batch.size());
   if (masks_) {
     std::vector<Tensor> rows;
     for (const Case& item : batch) rows.push_back(item.grid.to_model(*item.mask, 0).to(DType::I32));
@@ -251,6 +275,18 @@ SampleRequest GenerateSource::request(const std::vector<Case>& batch) const {
   return request;
 }
 
+/// Conditions that a conditioner refuses are the user's, or read off the masks.
+Tensor GenerateSource::latents_of(const std::vector<Case>& batch, const SampleHooks& hooks) const {
+  try {
+    return sample_latents(model_->parts, request(batch), hooks);
+  } catch (const ConditionError& error) {
+    if (options_.conditions) options_.conditions->fail("does not suit the model: {}", error.what());
+    const std::size_t index = batch.front().index;
+    const auto per_mask = static_cast<std::size_t>(options_.count);
+    throw DataError("{}: {}", masks_ ? masks_->origin(index / per_mask) : "steps." + options_.step, error.what());
+  }
+}
+
 void GenerateSource::make_batch(const std::vector<Case>& batch, const RunObserver& observer, const Sink& sink) {
   const std::string item = name(batch.front().index);
   SampleHooks hooks;
@@ -263,7 +299,7 @@ void GenerateSource::make_batch(const std::vector<Case>& batch, const RunObserve
     hooks.preview = [&](std::uint64_t, const Tensor& x0) { observer.preview(options_.step, item, x0); };
   }
   const TraceRange range(observer.trace, "generate " + item, "step");
-  const Tensor latents = sample_latents(model_->parts, request(batch), hooks);
+  const Tensor latents = latents_of(batch, hooks);
   for (std::size_t n = 0; n < batch.size(); ++n) {
     observer.check_cancelled();
     sink(batch[n].index, finish(batch[n], decode(latents.rows(static_cast<std::int64_t>(n), 1), batch[n], observer)));
@@ -316,6 +352,8 @@ Sample GenerateSource::finish(const Case& item, Volume image) const {
   Json facts = Json::parse(item.source_facts);
   facts["seed"] = options_.seed;
   facts["sample"] = item.index;
+  const Geometry& grid = item.grid.source();
+  facts["grid"] = {{"size", grid.size}, {"affine", grid.affine.rows()}};
   sample.facts = dump_compact(facts);
   return sample;
 }

@@ -19,12 +19,13 @@ struct GenerateOptions {
   bool batched_guidance = false;
   int batch = 1;
   std::vector<double> timesteps;
-  std::optional<Vec3> resample_mm;       ///< the mask is first brought to this spacing
+  std::optional<Vec3> mask_spacing_mm;   ///< the mask is first brought to this spacing
   std::optional<Geometry> grid;          ///< for generation without a mask
   std::shared_ptr<SampleSource> images;  ///< one for each mask, for models that put something into an image
   bool keep_outside = true;              ///< images: where the mask is 0, the result is the image itself
   bool beyond_contract = false;          ///< masks and grids outside the model's contract are used, with a warning
   std::string conditions_json;           ///< scalars for the conditioners, a JSON object
+  std::optional<ConfigNode> conditions;  ///< where the user gave them, for messages
   std::vector<std::string> conditions_of_each;  ///< of each sample, in place of `conditions_json`; may be empty
 };
 
@@ -53,10 +54,12 @@ class GenerateSource : public SampleSource {
 
   void check_case(const std::set<std::int64_t>& labels, const ModelGrid& grid, const std::string& name,
                   const RunObserver& observer) const;
+  void check_scalars() const;
   Geometry resampled(const Geometry& grid, const std::string& origin) const;
   Case open_case(std::size_t index, const RunObserver& observer) const;
   Volume image_for(std::size_t source, const Volume& mask, const RunObserver& observer) const;
   bool joins(const std::vector<Case>& batch, const Case& next) const;
+  Tensor latents_of(const std::vector<Case>& batch, const SampleHooks& hooks) const;
   void make_batch(const std::vector<Case>& batch, const RunObserver& observer, const Sink& sink);
   SampleRequest request(const std::vector<Case>& batch) const;
   const std::string& conditions(const Case& item) const;

@@ -21,6 +21,22 @@ std::vector<double> times_of(const ConfigNode& node) {
   return times;
 }
 
+/// What the scheduler says against the steps or the times is the pipeline's fault. @throws ConfigError at them
+void check_schedule(const ConfigNode& node, const ModelPackage& package, const GenerateOptions& options, Host& host) {
+  const auto& spec = package.part("scheduler");
+  if (!spec) return;
+  ScheduleRequest request;
+  request.steps = options.steps;
+  request.latent_shape = {1, 8, 8, 8};  // moves times, not what is allowed
+  request.timesteps = options.timesteps;
+  try {
+    dynamic_cast<Scheduler&>(*create_component(host, *spec)).begin(request);
+  } catch (const InvalidError& error) {
+    const char* const key = options.timesteps.empty() ? "steps" : "timesteps";
+    (node.contains(key) ? node.at(key) : node).fail("does not suit the scheduler: {}", error.what());
+  }
+}
+
 Vec3 three(const ConfigNode& node) {
   const auto values = node.as<std::vector<double>>();
   return {values.at(0), values.at(1), values.at(2)};
@@ -43,15 +59,13 @@ ConfigNode StepGraph::adapters_of(const ConfigNode& node) const {
 ModelPackage StepGraph::generator_package(const ConfigNode& node) {
   ModelPackage package = this->package(node.at("generate"));
   if (node.contains("adapters")) package = package.with_adapters(adapters_of(node));
-  if (node.contains("scheduler")) package = package.with_scheduler(node.at("scheduler"));
+  if (node.contains("scheduler")) package = package.with_scheduler(node.at("scheduler"), host_.registry());
   return package;
 }
 
 /// On the grid and in the number of the images, with the maker's own defaults.
 std::shared_ptr<SampleSource> StepGraph::generated_masks(const ConfigNode& node, const ModelPackage& maker,
                                                          const GenerateOptions& of_images) const {
-  if (!maker.contract().makes_labels())
-    node.fail("has no \"mask\", and the mask generator of its model, '{}', makes no label maps", maker.name());
   constexpr std::uint64_t kOtherNoise = 0x6d61736b;  // latents of map and image have the same shape at times
   GenerateOptions options = of_images;
   options.seed ^= kOtherNoise;
@@ -65,8 +79,8 @@ std::shared_ptr<SampleSource> StepGraph::generated_masks(const ConfigNode& node,
 /// One image for each mask, in their order.
 std::shared_ptr<SampleSource> StepGraph::images_for(const ConfigNode& node, const SampleSource* masks) {
   if (masks == nullptr) node.at("image").fail("needs a \"mask\" that says where something is put into it");
-  if (node.contains("resample_mm"))
-    node.at("resample_mm").fail("moves the mask off the grid of its image; resample both beforehand");
+  if (node.contains("spacing_mm"))
+    node.at("spacing_mm").fail("moves the mask off the grid of its image; resample both beforehand");
   auto images = inputs(node.at("image"), FileSource::Kind::Image);
   if (images->count() != masks->count())
     node.at("image").fail("gives {} images for {} masks", images->count(), masks->count());
@@ -91,12 +105,14 @@ std::shared_ptr<SampleSource> StepGraph::generate(const std::string& name) {
   options.batched_guidance = node.get<bool>("batched_guidance");
   options.batch = node.get<int>("batch");
   if (node.contains("timesteps")) options.timesteps = times_of(node.at("timesteps"));
-  if (node.contains("resample_mm")) options.resample_mm = three(node.at("resample_mm"));
+  check_schedule(node, package, options, host_);
   options.beyond_contract = node.get<std::string>("outside_contract") == "warn";
   options.conditions_json = dump_compact(conditions_taken(node, package, host_.registry()));
+  if (node.contains("conditions")) options.conditions = node.at("conditions");
   std::shared_ptr<SampleSource> masks;
   if (node.contains("mask")) {
     masks = inputs(node.at("mask"), FileSource::Kind::Label);
+    if (node.contains("spacing_mm")) options.mask_spacing_mm = three(node.at("spacing_mm"));
   } else {
     const auto size = node.at("size").as<std::vector<std::int64_t>>();
     options.grid =

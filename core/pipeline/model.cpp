@@ -20,7 +20,16 @@
 namespace medgen {
 namespace {
 
-constexpr std::array<const char*, 4> kRoles = {"compressor", "denoiser", "scheduler", "propagator"};
+/// The parts of a model that there is one of, and the interface that each must have.
+struct Role {
+  const char* name;
+  const char* kind;
+};
+
+constexpr std::array<Role, 4> kRoles = {{{"compressor", MEDGEN_COMPRESSOR_1},
+                                         {"denoiser", MEDGEN_DENOISER_1},
+                                         {"scheduler", MEDGEN_SCHEDULER_1},
+                                         {"propagator", MEDGEN_PROPAGATOR_1}}};
 
 std::vector<std::string> method_ids(const Registry& registry) {
   std::vector<std::string> ids;
@@ -57,7 +66,7 @@ ConfigNode config_of(const ComponentSpec& spec) {
 }
 
 bool needs_weights(Host& host, const ComponentSpec& spec) {
-  const std::string& kind = host.registry().component(spec.component).kind;
+  const std::string& kind = info_of(spec, host.registry()).kind;
   if (kind == MEDGEN_SCHEDULER_1 || kind == MEDGEN_PROPAGATOR_1) return false;
   const Json facts = Json::parse(create_component(host, spec)->describe());
   return facts.contains("weights") && !facts["weights"].empty();
@@ -69,6 +78,17 @@ void merge(TensorMap& tensors, const AdapterSpec& adapter) {
   } catch (const DataError& error) {
     throw DataError("'{}': {}", adapter.file.string(), error.what());
   }
+}
+
+/// A component in its role. One that no plugin offers is only missed when it is wanted. @throws ConfigError for another
+/// kind
+ComponentSpec read_part(const std::string& role, std::string_view kind, const ConfigNode& node,
+                        const Registry& registry) {
+  const ConfigNode id = node.at("component");
+  const ComponentInfo* info = registry.find(id.as<std::string>());
+  if (info != nullptr && info->kind != kind)
+    id.fail("is \"{}\", a {}; a {} is needed here", info->id, noun_of(info->kind), noun_of(kind));
+  return read_component(role, node);
 }
 
 /// The adapter of a folder that a training wrote, or the file itself.
@@ -83,6 +103,7 @@ std::filesystem::path adapter_file(const ConfigNode& node) {
 /// it wants by then; one that reads on gets the pages again.
 template <typename Create>
 auto created(Host& host, const ComponentSpec& spec, const Create& create) {
+  info_of(spec, host.registry());
   const ConfigNode config = config_of(spec);
   if (spec.learnt) return create(config, std::make_shared<const WeightStore>(*spec.learnt));
   if (spec.weights.empty()) return create(config, nullptr);
@@ -99,6 +120,30 @@ auto created(Host& host, const ComponentSpec& spec, const Create& create) {
 }
 
 }  // namespace
+
+ComponentSpec read_component(const std::string& role, const ConfigNode& node) {
+  ComponentSpec spec;
+  spec.role = role;
+  spec.component = node.get<std::string>("component");
+  if (node.contains("config")) spec.config = node.at("config");
+  spec.sha256 = node.get<std::string>("sha256", "");
+  spec.where = node.where();
+  if (node.contains("weights")) {
+    spec.weights = resolve_path(node.at("weights"));
+    if (!std::filesystem::is_regular_file(spec.weights))
+      node.at("weights").fail("names no file: '{}'", spec.weights.string());
+  }
+  return spec;
+}
+
+const ComponentInfo& info_of(const ComponentSpec& spec, const Registry& registry) {
+  if (const ComponentInfo* info = registry.find(spec.component)) return *info;
+  try {
+    return registry.component(spec.component);
+  } catch (const ConfigError& error) {
+    throw ConfigError("{}: {}", spec.where, error.what());
+  }
+}
 
 std::int64_t component_fact(const Component& component, const char* key, std::int64_t fallback) {
   constexpr std::int64_t kLargest = 1 << 20;
@@ -137,27 +182,27 @@ ModelPackage ModelPackage::load(const ConfigNode& model, const Registry& registr
     merged.erase("summary");
     description = description.with_value(std::move(merged));
   }
-  package.read(model_schema().resolve(description));
+  package.read(model_schema().resolve(description), registry);
   return package;
 }
 
-void ModelPackage::read(const ConfigNode& description) {
+void ModelPackage::read(const ConfigNode& description, const Registry& registry) {
   json_ = std::make_shared<const Json>(description.json());
   name_ = description.get<std::string>("name", folder_.empty() ? "model in line" : folder_.filename().string());
   license_ = description.get<std::string>("license", "");
   credit_ = description.get<std::string>("credit", "");
   if (description.contains("components")) {
     const ConfigNode components = description.at("components");
-    for (const char* role : kRoles) {
-      parts_.emplace_back(
-          role, components.contains(role) ? std::optional(component(role, components.at(role))) : std::nullopt);
+    for (const auto& [role, kind] : kRoles) {
+      auto& part = parts_.emplace_back(role, std::nullopt).second;
+      if (components.contains(role)) part = read_part(role, kind, components.at(role), registry);
     }
     if (components.contains("conditioners")) {
       for (const auto& [role, node] : components.at("conditioners").members())
-        conditioners_.push_back(component(role, node));
+        conditioners_.push_back(read_part(role, MEDGEN_CONDITIONER_1, node, registry));
     }
   }
-  if (description.contains("mask_generator")) mask_generator_ = resolve_path(description.at("mask_generator"));
+  if (description.contains("mask_generator")) mask_generator_ = description.at("mask_generator");
   if (description.contains("latent")) latent_scale_ = description.at("latent").get<double>("scale", 1.0);
   if (description.contains("defaults")) {
     default_steps_ = description.at("defaults").get<int>("steps", default_steps_);
@@ -166,29 +211,10 @@ void ModelPackage::read(const ConfigNode& description) {
   contract_ = DataContract::read(description);
 }
 
-ComponentSpec read_component(const std::string& role, const ConfigNode& node) {
-  ComponentSpec spec;
-  spec.role = role;
-  spec.component = node.get<std::string>("component");
-  if (node.contains("config")) spec.config = node.at("config");
-  spec.sha256 = node.get<std::string>("sha256", "");
-  spec.where = node.where();
-  if (node.contains("weights")) {
-    spec.weights = resolve_path(node.at("weights"));
-    if (!std::filesystem::is_regular_file(spec.weights))
-      node.at("weights").fail("names no file: '{}'", spec.weights.string());
-  }
-  return spec;
-}
-
-ComponentSpec ModelPackage::component(const std::string& role, const ConfigNode& node) const {
-  return read_component(role, node);
-}
-
-ModelPackage ModelPackage::with_scheduler(const ConfigNode& scheduler) const {
+ModelPackage ModelPackage::with_scheduler(const ConfigNode& scheduler, const Registry& registry) const {
   ModelPackage changed = *this;
   for (auto& [role, spec] : changed.parts_) {
-    if (role == "scheduler") spec = component(role, scheduler);
+    if (role == "scheduler") spec = read_part(role, MEDGEN_SCHEDULER_1, scheduler, registry);
   }
   Json description = *json_;
   description["components"]["scheduler"] = scheduler.json();
@@ -287,6 +313,10 @@ std::shared_ptr<Component> create_component(Host& host, const ComponentSpec& spe
   });
 }
 
+void check_configs(Host& host, const ModelPackage& package) {
+  for (const ComponentSpec& spec : package.without_weights().all()) create_component(host, spec);
+}
+
 std::int64_t volume_multiple(const Component* compressor, const Component* denoiser) {
   const std::int64_t compression = compressor != nullptr ? component_fact(*compressor, "compression", 1) : 1;
   return denoiser != nullptr ? compression * component_fact(*denoiser, "multiple_of", 1) : compression;
@@ -310,6 +340,7 @@ Model Model::open(const ModelPackage& package, Host& host) {
     });
     model.compression = component_fact(*model.compressor, "compression", 1);
     model.latent_channels = component_fact(*model.compressor, "latent_channels", 1);
+    model.image_channels = model.contract.makes_labels() ? 1 : component_fact(*model.compressor, "in_channels", 0);
   }
   if (const auto& spec = package.part("denoiser")) {
     model.parts.denoiser =

@@ -37,6 +37,9 @@ struct ComponentSpec {
   std::shared_ptr<const TensorMap> learnt = nullptr;  ///< weights that no file holds yet, in place of `weights`
 };
 
+/// What the manifest says of a component. @throws ConfigError with its place when no plugin offers it
+const ComponentInfo& info_of(const ComponentSpec& spec, const Registry& registry);
+
 /// An integer of at least 1 that a component tells of itself. @throws PluginError for one that it cannot be.
 std::int64_t component_fact(const Component& component, const char* key, std::int64_t fallback);
 
@@ -48,12 +51,14 @@ std::int64_t volume_multiple(const Component* compressor, const Component* denoi
 class ModelPackage {
  public:
   /// @param model  a path to a folder with model.json (relative to the document), or an object.
-  /// @throws ConfigError for a description that does not fit, DataError for a folder that cannot be read.
+  /// @throws ConfigError for a description that does not fit, or a component of another kind than
+  /// its role; DataError for a folder that cannot be read.
   static ModelPackage load(const ConfigNode& model, const Registry& registry);
   static ModelPackage load(const std::filesystem::path& folder, const Registry& registry);
 
   /// The same with another scheduler: any scheduler drives any denoiser.
-  ModelPackage with_scheduler(const ConfigNode& scheduler) const;
+  /// @throws ConfigError at one that is no scheduler
+  ModelPackage with_scheduler(const ConfigNode& scheduler, const Registry& registry) const;
 
   /// The same with low-rank adapters merged into its weights.
   /// @param adapters  files, or folders that a training wrote, alone or as {"adapter", "strength"}.
@@ -80,8 +85,8 @@ class ModelPackage {
 
   const DataContract& contract() const { return contract_; }
 
-  /// The folder of the package that makes label maps for this one; empty when there is none.
-  const std::filesystem::path& mask_generator() const { return mask_generator_; }
+  /// Names the folder of the package that makes label maps for this one; nothing when there is none.
+  const std::optional<ConfigNode>& mask_generator() const { return mask_generator_; }
 
   double latent_scale() const { return latent_scale_; }
 
@@ -100,11 +105,11 @@ class ModelPackage {
   void verify_weights() const;
 
  private:
-  void read(const ConfigNode& description);
-  ComponentSpec component(const std::string& role, const ConfigNode& node) const;
+  void read(const ConfigNode& description, const Registry& registry);
 
   std::string name_, license_, credit_;
-  std::filesystem::path folder_, mask_generator_;
+  std::filesystem::path folder_;
+  std::optional<ConfigNode> mask_generator_;
   std::vector<std::pair<std::string, std::optional<ComponentSpec>>> parts_;
   std::vector<ComponentSpec> conditioners_;
   DataContract contract_;
@@ -116,6 +121,10 @@ class ModelPackage {
 
 /// Creates one component with its weights. @throws DataError naming the file when they do not fit it.
 std::shared_ptr<Component> create_component(Host& host, const ComponentSpec& spec);
+
+/// Creates every component without its weights, and forgets them. @throws ConfigError at a config that its component
+/// refuses
+void check_configs(Host& host, const ModelPackage& package);
 
 /// After a component with weights could not be created: @throws DataError naming the file when it can be created
 /// without them, else the error of that.
@@ -131,6 +140,7 @@ struct Model {
   std::shared_ptr<Compressor> compressor;  ///< null: the denoiser works on the volume itself
   DataContract contract;
   double latent_scale = 1.0;
+  std::int64_t image_channels = 0;   ///< of an image that is encoded; 0: the compressor does not tell
   std::int64_t latent_channels = 1;  ///< of the sampled array
   std::int64_t compression = 1;      ///< voxels per latent element, per axis
   std::int64_t multiple_of = 1;      ///< every axis of the volume must be a multiple of this

@@ -4,6 +4,7 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/config/json.h"
+#include "core/config/paths.h"
 #include "core/weights/safetensors.h"
 
 #include <nlohmann/json.hpp>
@@ -62,8 +63,8 @@ void write_model_package(const ModelPackage& package, const std::filesystem::pat
     component["weights"] = name;
     component["sha256"] = sha256_file(folder / name);
   }
-  if (!package.mask_generator().empty()) {
-    copy_package(package.mask_generator(), folder / kMaskGenerator);
+  if (package.mask_generator()) {
+    copy_package(resolve_path(*package.mask_generator()), folder / kMaskGenerator);
     description["mask_generator"] = kMaskGenerator;
   }
   description["provenance"][event] = provenance;

@@ -134,7 +134,8 @@ void Pipeline::check(Host& host) const {
   plan(host);
 }
 
-void Pipeline::check_models(const Registry& registry) const {
+void Pipeline::check_models(Host& host) const {
+  const Registry& registry = host.registry();
   const ConfigNode steps = impl_->document.at("steps");
   for (const auto& [name, step] : steps.members()) {
     const std::string verb(verb_of(step));
@@ -142,6 +143,7 @@ void Pipeline::check_models(const Registry& registry) const {
     const ConfigNode model = verb == "train" ? described_model(steps, step.at(verb)) : step.at(verb);
     if (!model.is_object() || verb == "import") continue;
     const ModelPackage package = ModelPackage::load(model, registry);
+    check_configs(host, package);
     const auto masks = mask_maker(step, package, registry);
     check_conditions(step, package, registry, masks ? &*masks : nullptr);
     if (verb != "train") continue;

@@ -35,9 +35,9 @@ class Pipeline {
   /// Names of the steps in order.
   std::vector<std::string> steps() const;
 
-  /// Whether the models that are written in line fit their plugins, and what tables beside the pipeline say fits the
-  /// models; opens no weights and no data. @throws ConfigError, DataError for a table
-  void check_models(const Registry& registry) const;
+  /// Whether the models that are written in line fit their plugins, by the plugins' own word, and what tables beside
+  /// the pipeline say fits the models; opens no weights and no data. @throws ConfigError, DataError for a table
+  void check_models(Host& host) const;
 
   /// As `plan`, for those who only want to know whether it throws.
   void check(Host& host) const;

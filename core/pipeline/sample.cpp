@@ -56,6 +56,11 @@ std::optional<Geometry> FileSource::grid(std::size_t index) const {
   return info.geometry;
 }
 
+std::optional<std::int64_t> FileSource::channels(std::size_t index) const {
+  if (kind_ != Kind::Image) return std::nullopt;
+  return read_volume_info(files_.at(index)).channels;
+}
+
 std::optional<Shape> FileSource::latent(std::size_t index) const {
   if (kind_ != Kind::Latent) return std::nullopt;
   const SafetensorsFile file(files_.at(index));

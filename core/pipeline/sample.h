@@ -58,6 +58,9 @@ class SampleSource {
   /// Grid of a sample's volume when it is known before the sample is made. @throws DataError for a file that has none.
   virtual std::optional<Geometry> grid(std::size_t) const { return std::nullopt; }
 
+  /// Channels of a sample's image, when it has one and they are known before the sample is made.
+  virtual std::optional<std::int64_t> channels(std::size_t) const { return std::nullopt; }
+
   /// Shape of a sample's latent, (1, C, spatial...), when it has one and it is known before the sample is made.
   virtual std::optional<Shape> latent(std::size_t) const { return std::nullopt; }
 
@@ -97,6 +100,8 @@ class FileSource : public SampleSource {
 
   std::optional<Geometry> grid(std::size_t index) const override;
 
+  std::optional<std::int64_t> channels(std::size_t index) const override;
+
   std::optional<Shape> latent(std::size_t index) const override;
 
   SampleBytes bytes(std::size_t index) const override;
@@ -122,6 +127,8 @@ class CachedSource : public SampleSource {
   std::string origin(std::size_t index) const override { return source_->origin(index); }
 
   std::optional<Geometry> grid(std::size_t index) const override { return source_->grid(index); }
+
+  std::optional<std::int64_t> channels(std::size_t index) const override { return source_->channels(index); }
 
   std::optional<Shape> latent(std::size_t index) const override { return source_->latent(index); }
 

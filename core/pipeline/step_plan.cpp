@@ -42,7 +42,8 @@ std::uint64_t StepGraph::kept_bytes() {
 void StepGraph::check_model(const ModelPackage& model, std::string_view role) {
   model.verify_weights();
   // Here first, so that plugins talk to this host when others ask them.
-  for (const ComponentSpec& spec : model.all()) host_.load(host_.registry().plugin_of(spec.component).id);
+  for (const ComponentSpec& spec : model.all())
+    host_.load(host_.registry().plugin_of(info_of(spec, host_.registry()).id).id);
   require_weights(host_, model, role);
 }
 

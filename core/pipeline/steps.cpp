@@ -59,6 +59,18 @@ void check_reference(const ConfigNode& node, const std::vector<std::pair<std::st
             did_you_mean(node.as<std::string>(), fitting));
 }
 
+/// Each folder has one run's record, or one package. @throws ConfigError at the second step that writes to one
+void check_folder(const std::string& name, const ConfigNode& step,
+                  std::map<std::filesystem::path, std::string>& taken) {
+  if (!step.contains("to")) return;
+  const ConfigNode to = step.at("to");
+  const auto folder = std::filesystem::weakly_canonical(resolve_path(to) / "");
+  const auto [first, added] = taken.emplace(folder, name);
+  if (!added)
+    to.fail("is \"{}\", the folder that steps.{} writes to; give each a folder of its own", to.as<std::string>(),
+            first->second);
+}
+
 bool is_latent_name(const std::filesystem::path& path) {
   return path.extension() == ".safetensors";
 }
@@ -121,8 +133,10 @@ Json model_facts(const std::string& step, const ModelPackage& model) {
 
 void check_references(const ConfigNode& steps) {
   std::vector<std::pair<std::string, std::string>> earlier;
+  std::map<std::filesystem::path, std::string> folders;
   for (const auto& [name, step] : steps.members()) {
     const std::string verb(verb_of(step));
+    check_folder(name, step, folders);
     if (verb == "write") check_reference(step.at("write"), earlier, kSampleVerbs);
     if (verb == "generate" || verb == "encode" || verb == "decode" || verb == "train") {
       check_reference(step.at(verb), earlier, kModelVerbs);
@@ -139,10 +153,8 @@ void check_references(const ConfigNode& steps) {
     if (verb == "generate" && step.contains("mask") == step.contains("size")) {
       step.fail("needs either \"mask\", or \"size\" with \"spacing_mm\"");
     }
-    if (verb == "generate" && step.contains("size") != step.contains("spacing_mm")) {
-      step.fail("has \"{}\" without \"{}\"", step.contains("size") ? "size" : "spacing_mm",
-                step.contains("size") ? "spacing_mm" : "size");
-    }
+    if (verb == "generate" && step.contains("size") && !step.contains("spacing_mm"))
+      step.fail("has \"size\" without \"spacing_mm\"");
     earlier.emplace_back(name, verb);
   }
 }

@@ -18,7 +18,8 @@
 
 namespace medgen {
 
-/// Whether every "@step" names an earlier step of the right sort. @throws ConfigError at the reference.
+/// Whether every "@step" names an earlier step of the right sort, and no two steps write to one folder. @throws
+/// ConfigError at the reference or the folder.
 void check_references(const ConfigNode& steps);
 
 /// The model of a train step as far as the pipeline tells before anything runs: through "@step" to where the model is

@@ -25,11 +25,11 @@ void check_training_data(const TrainStep& step) {
 
 void check_train_step(const TrainStep& step, Host& host) {
   const ModelPackage package = ModelPackage::load(step.model, host.registry());
-  for (const ComponentSpec& spec : package.all()) host.registry().component(spec.component);
+  for (const ComponentSpec& spec : package.all()) info_of(spec, host.registry());
   check_conditions(step.node, package, host.registry());
   check_train_keys(step.node, step.preparation, package, host.registry());
   CaseConditions::read(step.node).check_columns(package, host.registry());
-  if (const auto features = perceptual_network(step)) host.registry().component(features->component);
+  if (const auto features = perceptual_network(step)) info_of(*features, host.registry());
   if (step.model_is_made) check_lora(step.node, package);
   case_bytes(step, host);
   open_dataset(step.data);

@@ -82,7 +82,7 @@ std::optional<ComponentSpec> perceptual_network(const TrainStep& step) {
 namespace {
 
 void check_trainer_options(const ConfigNode& step, const ComponentSpec& learner, const Registry& registry) {
-  const std::string& schema = registry.component(learner.component).train_options;
+  const std::string& schema = info_of(learner, registry).train_options;
   if (schema.empty()) step.at("component").fail("cannot be trained: {} offers no training", learner.component);
   Schema::parse(schema, learner.component + " training options").validate(step.at("options"));
 }
@@ -102,7 +102,7 @@ void check_compressor_keys(const ConfigNode& step) {
 void check_with(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
   std::vector<std::string> known;
   for (const ComponentSpec& spec : package.conditioners()) {
-    const Json io = Json::parse(registry.component(spec.component).io);
+    const Json io = Json::parse(info_of(spec, registry).io);
     if (io.value("functions", Json::object()).contains("step")) known.push_back(spec.role);
   }
   for (const ConfigNode& node : step.at("with").items()) {

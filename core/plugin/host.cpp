@@ -32,11 +32,6 @@ struct Host::State {
 
 namespace {
 
-std::string_view noun_of(std::string_view kind) {
-  const std::size_t dot = kind.find('.') + 1;
-  return kind.substr(dot, kind.find('/') - dot);
-}
-
 ConfigNode resolve_config(const PluginInfo& plugin, const ComponentInfo& info, const ConfigNode& config) {
   const std::string name = fmt::format("{}: config schema of {}", plugin.manifest.string(), info.id);
   return Schema::parse(info.config_schema, name).resolve(config);

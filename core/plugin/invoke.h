@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/base/error.h"
+#include "core/component/component.h"
 #include "core/plugin/abi_text.h"
 #include "core/plugin/services.h"
 
@@ -10,11 +11,6 @@
 #include <string_view>
 
 namespace medgen {
-
-/// A plugin's word that what it was given is wrong.
-struct InvalidError : PluginError {
-  using PluginError::PluginError;
-};
 
 /// Throws what a status other than OK means: Cancelled, OutOfMemoryError, DeviceError, InvalidError, else PluginError.
 /// `what` is "maisi.unet: predict"; the text is the one the plugin set on this thread.

@@ -97,6 +97,11 @@ fs::path resolve_library(const ConfigNode& node, const fs::path& folder) {
 
 }  // namespace
 
+std::string_view noun_of(std::string_view kind) {
+  const std::size_t dot = kind.find('.') + 1;
+  return kind.substr(dot, kind.find('/') - dot);
+}
+
 bool ComponentInfo::usable() const {
   static constexpr std::array<std::string_view, 5> kKinds{MEDGEN_SCHEDULER_1, MEDGEN_DENOISER_1, MEDGEN_CONDITIONER_1,
                                                           MEDGEN_COMPRESSOR_1, MEDGEN_PROPAGATOR_1};

@@ -21,6 +21,9 @@ struct ComponentInfo {
   bool usable() const;
 };
 
+/// "denoiser", of "medgen.denoiser/1".
+std::string_view noun_of(std::string_view kind);
+
 /// What a manifest says about its plugin.
 struct PluginInfo {
   std::string id;

@@ -179,6 +179,11 @@ const ComponentInfo& Registry::component(std::string_view id) const {
   return *find_component(plugin_of(id), id);
 }
 
+const ComponentInfo* Registry::find(std::string_view id) const {
+  const PluginInfo* plugin = owner(id);
+  return plugin == nullptr ? nullptr : find_component(*plugin, id);
+}
+
 std::string Registry::why(std::string_view id) const {
   const PluginInfo* by_component = owner(id);
   const auto concerns = [&](std::string_view plugin_id) { return plugin_id == id || plugin_id == family_of(id); };

@@ -35,6 +35,8 @@ class Registry {
   /// @throws ConfigError "no component 'maisi.unit' (did you mean 'maisi.unet'?); see `medgen plugins`"; names the
   /// reason when the plugin was found and rejected.
   const ComponentInfo& component(std::string_view id) const;
+  /// The same, nullptr when there is none.
+  const ComponentInfo* find(std::string_view id) const;
   /// nullptr when there is none.
   const PluginInfo* plugin(std::string_view id) const;
   /// The plugin that offers a component. @throws ConfigError as `component`.

@@ -42,9 +42,22 @@ std::string text_of(const Json& object, const char* key) {
   return object[key].get<std::string>();
 }
 
+/// The elements of an array member, none when it is missing or something else.
+std::vector<Json> list_of(const Json& object, const char* key) {
+  if (!object.contains(key) || !object[key].is_array()) return {};
+  return object[key].get<std::vector<Json>>();
+}
+
 bool file_matches(const std::filesystem::path& path, const std::string& hash) {
   std::error_code error;
   return std::filesystem::is_regular_file(path, error) && sha256_file(path) == hash;
+}
+
+/// The record of an earlier run, gone when the user says so. @throws DataError with the reason when not
+void forget(const std::filesystem::path& file, bool overwrite, const std::string& reason) {
+  if (!overwrite)
+    throw DataError("{}; choose another folder, delete it, or set \"overwrite\": true in the write step", reason);
+  std::filesystem::remove(file);
 }
 
 std::string journal_name(const Part& part) {
@@ -98,15 +111,17 @@ void RunFolder::read_manifest(bool overwrite) {
   const auto file = folder_ / kManifest;
   if (!std::filesystem::exists(file)) return;
   const Json manifest = Json::parse(read_file(file, kMaxManifestBytes), nullptr, false);
-  const Json run = manifest.is_object() && manifest.contains("run") ? manifest["run"] : Json();
-  if (text_of(run, "fingerprint") == fingerprint_) {
-    continued_ = true;
-    const Json samples = run.contains("samples") ? run["samples"] : Json::array();
-    for (const Json& sample : samples) remember(sample);
-    if (run.contains("parts") && parts_.empty()) parts_ = run["parts"].get<std::vector<Json>>();
-    return;
-  }
-  forget_other_run(file, overwrite);
+  const Json run = manifest.is_object() ? manifest.value("run", Json()) : Json();
+  const std::string fingerprint = text_of(run, "fingerprint");
+  if (fingerprint.empty())
+    return forget(
+        file, overwrite,
+        fmt::format("'{}' is damaged (it has no \"run.fingerprint\"), so which run wrote this folder cannot be told",
+                    file.string()));
+  if (fingerprint != fingerprint_) return forget_other_run(file, overwrite);
+  continued_ = true;
+  for (const Json& sample : list_of(run, "samples")) remember(sample);
+  if (parts_.empty()) parts_ = list_of(run, "parts");
 }
 
 void RunFolder::read_journal(const std::filesystem::path& file, bool overwrite) {
@@ -129,13 +144,9 @@ void RunFolder::read_journal(const std::filesystem::path& file, bool overwrite) 
 }
 
 void RunFolder::forget_other_run(const std::filesystem::path& file, bool overwrite) const {
-  if (!overwrite) {
-    throw DataError(
-        "'{}' holds the results of another run (another pipeline, seed, model or input); choose another folder, delete "
-        "it, or set \"overwrite\": true in the write step",
-        folder_.string());
-  }
-  std::filesystem::remove(file);
+  forget(
+      file, overwrite,
+      fmt::format("'{}' holds the results of another run (another pipeline, seed, model or input)", folder_.string()));
 }
 
 void RunFolder::remember(const Json& sample) {

@@ -173,6 +173,15 @@ TEST_CASE("run: the results of another run are refused, or forgotten when that i
   CHECK_FALSE(fs::exists(place.folder / "run.json"));
 }
 
+TEST_CASE("run: a damaged manifest is refused as that, or forgotten", "[unit][run]") {
+  const Place place;
+  const auto* const text = GENERATE("", "{", "[]", R"({"run": 5})", R"({"run": {"fingerprint": 7}})");
+  place.write("run.json", text);
+  CHECK_THROWS_AS(place.open(), DataError);
+  CHECK_THROWS_WITH(place.open(), Contains("run.json") && Contains("damaged") && Contains("overwrite"));
+  CHECK_FALSE(place.open("one", true).continued());
+}
+
 TEST_CASE("run: what another run had finished when it was killed is refused, or forgotten", "[unit][run]") {
   const Place place;
   {

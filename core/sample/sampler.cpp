@@ -179,12 +179,20 @@ class SamplingRun {
     if (unconditional) context.flags |= MEDGEN_CALL_UNCONDITIONAL;
     for (const auto& conditioner : parts_.conditioners) {
       if (!conditioner->has_encode()) continue;
-      for (auto& [name, tensor] : conditioner->encode(context, {known, request_.params_json})) {
+      for (auto& [name, tensor] : encoded(*conditioner, context, {known, request_.params_json})) {
         known[name] = tensor;
         made[name] = tensor;
       }
     }
     return made;
+  }
+
+  static TensorMap encoded(Conditioner& conditioner, const CallContext& context, const Inputs& in) {
+    try {
+      return conditioner.encode(context, in);
+    } catch (const InvalidError& error) {
+      throw ConditionError("{}", error.what());
+    }
   }
 
   bool guided() const { return request_.guidance != 1.0; }

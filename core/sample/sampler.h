@@ -47,10 +47,15 @@ struct SampleHooks {
   std::function<void(std::uint64_t evaluation, const Tensor& x0)> preview;
 };
 
+/// A conditioner refuses its inputs or scalars: they are what is wrong, not the plugin.
+struct ConditionError : PluginError {
+  using PluginError::PluginError;
+};
+
 /// Samples a batch of latents: covers the array window by window and runs the denoising loop in each.
 /// @return (N, C, spatial...) float32. The result of a sample depends on (seed, first_sample + row) and its own inputs
 /// alone.
-/// @throws Cancelled, PluginError
+/// @throws Cancelled, ConditionError, PluginError
 Tensor sample_latents(const SamplerParts& parts, const SampleRequest& request, const SampleHooks& hooks = {});
 
 }  // namespace medgen

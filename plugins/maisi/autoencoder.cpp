@@ -228,10 +228,13 @@ nlohmann::json Autoencoder::reply_for(const nn::StreamCost& cost, std::uint64_t 
 }
 
 std::string Autoencoder::describe() const {
-  return nlohmann::json{{"parameters", network_->parameter_count()}, {"latent_channels", config_.latent_channels},
-                        {"compression", config_.compression()},      {"in_channels", config_.in_channels},
-                        {"out_channels", config_.out_channels},      {"weights", support::weight_list(*network_)},
-                        {"ignored_weights", {kUnusedProjections}}}
+  return nlohmann::json{{"parameters", network_->parameter_count()},
+                        {"latent_channels", config_.latent_channels},
+                        {"compression", config_.compression()},
+                        {"in_channels", config_.in_channels},
+                        {"out_channels", config_.out_channels},
+                        {"weights", support::weight_list(*network_)},
+                        {"ignored_weights", unused_projections(config_.include_fc)}}
       .dump();
 }
 

@@ -65,10 +65,12 @@ void ControlNet::step(const sdk::Context&, const sdk::Binds& in, sdk::Outputs& o
 }
 
 std::string ControlNet::describe() const {
-  return nlohmann::json{
-      {"parameters", network_->parameter_count()},        {"in_channels", network_->config().in_channels},
-      {"condition_factor", network_->condition_factor()}, {"multiple_of", network_->config().granularity()},
-      {"weights", support::weight_list(*network_)},       {"ignored_weights", {kUnusedProjections}}}
+  return nlohmann::json{{"parameters", network_->parameter_count()},
+                        {"in_channels", network_->config().in_channels},
+                        {"condition_factor", network_->condition_factor()},
+                        {"multiple_of", network_->config().granularity()},
+                        {"weights", support::weight_list(*network_)},
+                        {"ignored_weights", unused_projections(network_->config().include_fc)}}
       .dump();
 }
 

@@ -5,6 +5,7 @@
 #include "plugins/maisi/networks/limits.h"
 #include "plugins/maisi/training_cost.h"
 #include "plugins/support/bridge.h"
+#include "plugins/support/error.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
@@ -25,6 +26,18 @@ UnetInputs row_of(const UnetInputs& all, std::int64_t n) {
   return one;
 }
 
+/// x with further channels, which may be the same for all rows.
+at::Tensor joined(const at::Tensor& x, const at::Tensor& concat) {
+  const bool rows = concat.dim() == x.dim() && (concat.size(0) == 1 || concat.size(0) == x.size(0));
+  support::require(
+      rows && concat.sizes().slice(2) == x.sizes().slice(2),
+      "maisi.unet: 'concat' has shape {}, which has to be that of 'x', {}, but for its channels (and 1 row or all)",
+      shape_text(concat.sizes()), shape_text(x.sizes()));
+  std::vector<std::int64_t> sizes(static_cast<std::size_t>(x.dim()), -1);
+  sizes.front() = x.size(0);
+  return at::cat({x, concat.expand(sizes)}, 1);
+}
+
 }  // namespace
 
 UnetComponent::UnetComponent(const sdk::Create& create, std::unique_ptr<DiffusionUnet> network,
@@ -40,7 +53,7 @@ UnetInputs UnetComponent::inputs(const sdk::Binds& in) const {
   UnetInputs inputs;
   inputs.x = support::float_input(in, "x", device_);
   if (const at::Tensor concat = support::optional_input(in, "concat", device_); concat.defined()) {
-    inputs.x = at::cat({inputs.x, concat.expand({inputs.x.size(0), -1, -1, -1, -1})}, 1);
+    inputs.x = joined(inputs.x, concat);
   }
   inputs.timesteps = support::float_input(in, "timesteps", device_);
   inputs.context = support::optional_input(in, "context", device_);
@@ -70,7 +83,7 @@ std::string UnetComponent::describe() const {
                         {"out_channels", out_channels_},
                         {"multiple_of", config.granularity()},
                         {"weights", support::weight_list(*network_)},
-                        {"ignored_weights", {kUnusedProjections}}}
+                        {"ignored_weights", unused_projections(config.include_fc)}}
       .dump();
 }
 

@@ -78,11 +78,12 @@ class Conditional(tool.Case):
     def run_steps(self, **steps):
         self.run_pipeline({"medgen": 1, "seed": 3, "runtime": {"precision": "fp32"}, "steps": steps})
 
-    def refused(self, code, text, **steps):
+    def refused(self, code, *texts, **steps):
         document = {"medgen": 1, "seed": 3, "runtime": {"precision": "fp32"}, "steps": steps}
         result = tool.run("run", self.write_pipeline(document))
         self.assertEqual(result.returncode, code, result.stderr)
-        self.assertIn(text, result.stderr)
+        for text in texts:
+            self.assertIn(text, result.stderr)
 
     def with_controlnet(self, conditioner, planes):
         """The base model with a ControlNet to be trained, in line."""
@@ -134,9 +135,23 @@ class Conditional(tool.Case):
         self.assertNotEqual([kept[i] for i in inside], [before[i] for i in inside])
         net = {"generate": "controlnet", **given}
         for change, text in (({"image": [given["image"], str(self.data / "images" / "b.nii")]}, "2 images for 1 masks"),
-                             ({"image": None}, 'has no "image"'), ({"resample_mm": [2, 2, 2]}, "resample_mm")):
+                             ({"image": None}, 'has no "image"'), ({"spacing_mm": [2, 2, 2]}, "spacing_mm")):
             step = {key: value for key, value in {**net, **change}.items() if value is not None}
             self.refused(3, text, ct=step, save={"write": "@ct", "to": "refused"})
+
+    def test_conditions_and_inputs_of_another_model(self):
+        save = {"write": "@ct", "to": "no"}
+        make = {"generate": str(self.model), "size": list(SIZE), "spacing_mm": [1, 1, 1]}
+        for value, text in (("marsian", "marsian"), ("mri_t1", "MR"), (99, "99")):
+            self.refused(3, "p.json:", "conditions", text, ct={**make, "conditions": {"modality": value}}, save=save)
+            labelled = {"generate": str(self.model), "mask": str(self.data / "labels"), "conditions": {"modality": value}}
+            self.refused(3, "p.json:", "conditions", text, ct=labelled, save=save)
+        nifti.write(self.folder / "two.nii", SIZE, [1] * 2 * VOXELS, dim=(4, *SIZE, 2, 1, 1, 1))
+        self.refused(4, "two.nii", "2 channels", z={"encode": str(self.model), "image": "two.nii"}, save={**save, "write": "@z"})
+        self.run_steps(z={"encode": str(self.model), "image": str(self.data / "images/a.nii")}, save={"write": "@z", "to": "z"})
+        latent = next((self.folder / "z").rglob("*.safetensors"))
+        other = {"components": {"compressor": {"component": "null.compressor"}}}
+        self.refused(4, latent.name, "1x2x4x6x4", x={"decode": other, "latent": str(latent)}, save={**save, "write": "@x"})
 
     def test_an_image_for_a_model_that_takes_none(self):
         self.refused(3, "takes no image", ct={"generate": str(self.model), "mask": str(self.data / "labels"),
@@ -206,6 +221,9 @@ class Conditional(tool.Case):
         self.run_steps(maps={"generate": "elsewhere", **asked}, save={"write": "@maps", "to": "maps"})
         self.assertEqual(len(tool.contents(self.folder / "maps")), 2)
         self.refused(3, "is no condition", ct={**make, "conditions": {"anatomy_size": {}}}, save={"write": "@ct", "to": "no"})
+        for step in ({**make, "generate": "elsewhere"}, make):  # known beforehand, and when the label map is made
+            self.refused(3, "p.json:", "tumour is 7", ct={**step, "conditions": {"anatomy_sizes": {"tumour": 7}}},
+                         save={"write": "@ct", "to": "no"})
         in_line = {"medgen": 1, "steps": {"ct": {**make, "generate": json.loads((self.folder / "package/model.json").read_text())},
                                           "save": {"write": "@ct", "to": "again"}}}
         for code, conditions in ((0, asked["conditions"]), (3, {"anatomy_size": {}})):

@@ -91,8 +91,24 @@ PIPELINES = [
     ("window upside down", broken_model(data={"intensity": {"kind": "window", "low": 1, "high": 0}}), CONFIG,
      ["p.json:", "high"]),
     ("no denoiser", pipeline({"generate": {"components": {}}}), CONFIG, ["denoiser"]),
-    ("component that does not exist", part("denoiser", component="null.denoser"), None, ["null.denoser", "null.denoiser"]),
-    ("component of another kind", part("denoiser", component="null.scheduler"), None, ["null.scheduler"]),
+    ("component that does not exist", part("denoiser", component="null.denoser"), CONFIG,
+     ["p.json:", "null.denoser", "null.denoiser"]),
+    ("component of another kind", part("denoiser", component="null.scheduler"), CONFIG,
+     ["p.json:", "null.scheduler", "a denoiser is needed"]),
+    ("scheduler that is none", pipeline({"scheduler": {"component": "null.denoiser", "config": {"eta": 1}}}), CONFIG,
+     ["p.json:", "null.denoiser", "a scheduler is needed"]),
+    ("conditioner that is none", part("conditioners", labels={"component": "null.compressor"}), CONFIG,
+     ["p.json:", "null.compressor", "a conditioner is needed"]),
+    ("two steps into one folder", steps(ct=pipeline()["steps"]["ct"], one={"write": "@ct", "to": "out"},
+                                        two={"write": "@ct", "to": "./out/", "layout": "pairs", "overwrite": True}),
+     CONFIG, ["p.json:", "./out/", "steps.one"]),
+    ("mask generator that is not there", broken_model(mask_generator="nowhere"), CONFIG,
+     ["p.json:", "mask_generator", "nowhere"]),
+    ("times beyond the training's", pipeline({"timesteps": [1500, 900],
+                                              "scheduler": {"component": "scheduler.rflow"}}), CONFIG,
+     ["p.json:", "timesteps", "1500"]),
+    ("more steps than the scheduler has", pipeline({"steps": 1001, "scheduler": {"component": "scheduler.ddim"}}),
+     CONFIG, ["p.json:", "steps", "1001"]),
     ("component's config", part("denoiser", component="null.denoiser", config={"scael": 1}), CONFIG,
      ["p.json:", "scael", "scale"]),
     ("weights that are not there", part("denoiser", component="null.denoiser", weights="w.safetensors"), CONFIG,
@@ -188,6 +204,7 @@ MODELS = {
     "component as text": ({"components": {"denoiser": "null.denoiser"}}, ["model.json:", "denoiser"]),
     "component without id": ({"components": {"denoiser": {}}}, ["model.json:", "component"]),
     "hash": ({"components": {"denoiser": {"component": "null.denoiser", "sha256": "12"}}}, ["model.json:", "sha256"]),
+    "kind": ({"components": {"denoiser": {"component": "null.compressor"}}}, ["model.json:", "a denoiser is needed"]),
     "labels": ({"data": {"labels": {"liver": -1}}}, ["model.json:", "liver"]),
 }
 
@@ -314,7 +331,7 @@ class Malformed(Case):
                 write()
                 self.check_run(pipeline({"mask": "mask.nii"}), DATA, [str(path), "label"])
         nifti.write(path, SIZE, VOXELS)
-        self.check_run(pipeline({"mask": "mask.nii", "resample_mm": [1e-5] * 3}), DATA, [str(path), "resample_mm"])
+        self.check_run(pipeline({"mask": "mask.nii", "spacing_mm": [1e-5] * 3}), DATA, [str(path), "spacing_mm"])
 
     def test_models(self):
         for name, (document, says) in MODELS.items():
@@ -324,6 +341,24 @@ class Malformed(Case):
                 path.write_text(document if isinstance(document, str) else json.dumps(document))
                 self.check(run("validate", path), CONFIG, says)
                 self.check_run(pipeline({"generate": "m"}), CONFIG, says)
+
+    def test_configs_that_only_the_component_refuses(self):
+        if not (Path(tool.PLUGINS) / "maisi.medgen-plugin.json").exists():
+            self.skipTest("the maisi plugin was not built")
+        document = {"components": {"compressor": {"component": "maisi.autoencoder", "config": {
+            "num_channels": [8, 16], "num_res_blocks": [1, 1], "attention_levels": [False, False], "norm_num_groups": 7}}}}
+        folder = self.folder / "m"
+        folder.mkdir()
+        (folder / "model.json").write_text(json.dumps(document))
+        self.check(run("validate", folder), CONFIG, ["model.json:", "norm_num_groups"])
+        in_line = self.write_pipeline(steps(z={"encode": document, "image": "head.nii.gz"}))
+        self.check(run("validate", in_line), CONFIG, ["p.json:", "norm_num_groups"])
+
+    def test_a_mask_generator_that_makes_no_label_maps(self):
+        folder = self.folder / "m"
+        folder.mkdir()
+        (folder / "model.json").write_text(json.dumps({**model(), "mask_generator": "."}))
+        self.check_run(pipeline({"generate": "m"}), CONFIG, ["model.json:", "mask_generator", "no label maps"])
 
     def test_manifests(self):
         whole = json.loads((Path(tool.PLUGINS) / "null.medgen-plugin.json").read_text())

@@ -35,12 +35,10 @@ def model(denoiser=None, data=None, **components):
 
 def pipeline(generate=None, write=None, **document):
     """Generates into "out"; `generate` and `write` overwrite keys of the two steps."""
-    make = {"generate": model(), "size": [6, 5, 4], "spacing_mm": [1, 1, 2], "steps": 3, **(generate or {})}
+    grid = {} if generate and "mask" in generate else {"size": [6, 5, 4], "spacing_mm": [1, 1, 2]}
+    make = {"generate": model(), **grid, "steps": 3, **(generate or {})}
     if "timesteps" in make:
         make.pop("steps")
-    if "mask" in make:
-        for key in ("size", "spacing_mm"):
-            make.pop(key)
     save = {"write": "@ct", "to": "out", **(write or {})}
     return {"medgen": 1, "seed": 7, "runtime": {"precision": "fp32"}, **document, "steps": {"ct": make, "save": save}}
 

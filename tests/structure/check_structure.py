@@ -14,7 +14,7 @@ from pathlib import Path
 SOURCES = {".c", ".h", ".cpp", ".hpp", ".cu", ".cuh"}
 HEADERS = {".h", ".hpp", ".cuh"}
 TEXTS = SOURCES | {".py", ".cmake", ".txt", ".md", ".json", ".sh", ".in", ".yml", ""}
-MAX_LINES = 800
+MAX_LINES = 500
 SKIPPED_FOLDERS = {".git", ".venv", "build", "demo-out", "__pycache__"}
 SKIPPED_PREFIXES = ("build-", "abi/frozen/")
 

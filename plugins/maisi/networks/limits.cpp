@@ -34,6 +34,11 @@ bool is_unused_projection(std::string_view name) {
   return name.ends_with(".attn.out_proj.weight") || name.ends_with(".attn.out_proj.bias");
 }
 
+std::vector<std::string> unused_projections(bool include_fc) {
+  if (include_fc) return {};
+  return {"*.attn.out_proj.weight", "*.attn.out_proj.bias"};
+}
+
 std::string shape_text(at::IntArrayRef shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }

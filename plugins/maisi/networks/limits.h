@@ -24,8 +24,9 @@ void check_feature_map(std::string_view network, std::string_view name, const at
                        int64_t channels);
 
 /// MONAI 1.4 created an out_proj also where include_fc is false, and files exported then still hold it.
-inline constexpr const char* kUnusedProjections = "*.attn.out_proj.*";
 bool is_unused_projection(std::string_view name);
+/// Patterns of such names in the files of a network; none where it has the layer.
+std::vector<std::string> unused_projections(bool include_fc);
 
 /// A shape as text: "[1, 4, 16, 16, 8]".
 std::string shape_text(at::IntArrayRef shape);
