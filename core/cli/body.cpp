@@ -55,7 +55,7 @@ void add_body(const BodyArguments& arguments, Invocation& call) {
   }
 }
 
-void configure(CLI::App& app, Invocation& call) {
+void configure_body(CLI::App& app, Invocation& call) {
   const auto arguments = std::make_shared<BodyArguments>();
   app.add_option("CT", arguments->image, "The CT, in Hounsfield units: a volume file or a folder with a DICOM series")
       ->type_name("FILE")
@@ -81,6 +81,6 @@ void configure(CLI::App& app, Invocation& call) {
 const Command kBodyCommand = {"body", "Give a label map of a CT the label of the body, which MAISI's ControlNet needs.",
                               "% ct.nii.gz segmentation.nii.gz --to mask.nii.gz\n"
                               "% dicom-folder --to body.nii.gz --label 1",
-                              configure};
+                              configure_body};
 
 }  // namespace medgen::cli

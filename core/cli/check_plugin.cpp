@@ -68,7 +68,7 @@ void check(const fs::path& path, Invocation& call) {
   call.exit_code = WEXITSTATUS(status);
 }
 
-void configure(CLI::App& app, Invocation& call) {
+void configure_check_plugin(CLI::App& app, Invocation& call) {
   const auto path = std::make_shared<fs::path>();
   app.add_option("MANIFEST", *path, "The plugin's manifest, or its library")->required()->check(CLI::ExistingFile);
   app.add_flag("--json", call.json, "One line of JSON for each check");
@@ -81,6 +81,6 @@ const Command kCheckPluginCommand = {"check-plugin",
                                      "Run the conformance checks on a plugin, and say what is wrong with it.",
                                      "% build/release/plugins/medgen-mine.so\n"
                                      "% build/release/plugins/mine.medgen-plugin.json --json",
-                                     configure};
+                                     configure_check_plugin};
 
 }  // namespace medgen::cli

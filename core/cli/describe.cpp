@@ -124,7 +124,7 @@ std::string text(const Json& document) {
   return catalogue_text(document);
 }
 
-void configure(CLI::App& app, Invocation& call) {
+void configure_describe(CLI::App& app, Invocation& call) {
   const auto subject = std::make_shared<std::string>();
   app.add_option("SUBJECT", *subject, "A component, method, plugin or model folder; all components when missing");
   add_plugin_dir_option(app, call);
@@ -143,6 +143,6 @@ const Command kDescribeCommand = {"describe",
                                   "% maisi.unet\n"
                                   "% examples/models/hippocampus-mr\n"
                                   "% schedulers --json",
-                                  configure};
+                                  configure_describe};
 
 }  // namespace medgen::cli

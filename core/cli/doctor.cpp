@@ -26,13 +26,13 @@ namespace fs = std::filesystem;
 
 enum class Health { Ok, Note, Problem };
 
-struct Finding {
+struct CheckFinding {
   std::string subject;
   Health health = Health::Ok;
   std::string text;
 };
 
-using Findings = std::vector<Finding>;
+using Findings = std::vector<CheckFinding>;
 
 std::string_view name_of(Health health) {
   return health == Health::Ok ? "ok" : health == Health::Note ? "note" : "PROBLEM";
@@ -91,7 +91,7 @@ void look_at_plugins(const Registry& registry, Findings& findings) {
   }
 }
 
-Finding self_test_finding(const fs::path& package, const Registry& registry) {
+CheckFinding self_test_finding(const fs::path& package, const Registry& registry) {
   if (!has_self_test(package))
     return {"self-test", Health::Note, "the package has none; training writes one (docs/model.md)"};
   const SelfTestResult result = run_self_test(package, registry, {});
@@ -111,12 +111,12 @@ void look_at_package(const fs::path& folder, const Registry& registry, Findings&
     }
   };
   std::optional<ModelPackage> package;
-  const bool usable = look("package", [&]() -> Finding {
+  const bool usable = look("package", [&]() -> CheckFinding {
     package = ModelPackage::load(folder, registry);
     return {"package", Health::Ok, fmt::format("{}, {} components", package->name(), package->all().size())};
   });
   if (!usable) return;
-  look("weights", [&]() -> Finding {
+  look("weights", [&]() -> CheckFinding {
     package->verify_weights();
     Host host(registry);
     Model::open(*package, host);
@@ -131,14 +131,14 @@ void look_at_package(const fs::path& folder, const Registry& registry, Findings&
 void print_findings(const Findings& findings, bool healthy, const Invocation& call) {
   if (call.json) {
     Json checks = Json::array();
-    for (const Finding& finding : findings) {
+    for (const CheckFinding& finding : findings) {
       const char* status = finding.health == Health::Ok ? "ok" : finding.health == Health::Note ? "note" : "problem";
       checks.push_back({{"subject", finding.subject}, {"status", status}, {"text", finding.text}});
     }
     return print_json({{"healthy", healthy}, {"medgen", MEDGEN_VERSION}, {"checks", std::move(checks)}});
   }
   std::vector<std::vector<std::string>> rows;
-  for (const Finding& finding : findings)
+  for (const CheckFinding& finding : findings)
     rows.push_back(
         {std::string(name_of(finding.health)), finding.subject, finding.text.substr(0, finding.text.find('\n'))});
   print(printable(table(rows)));
@@ -153,12 +153,12 @@ void doctor(const std::string& package, Invocation& call) {
   look_at_plugins(registry, findings);
   if (!package.empty()) look_at_package(package, registry, findings);
   const bool healthy =
-      std::none_of(findings.begin(), findings.end(), [](const Finding& f) { return f.health == Health::Problem; });
+      std::none_of(findings.begin(), findings.end(), [](const CheckFinding& f) { return f.health == Health::Problem; });
   print_findings(findings, healthy, call);
   if (!healthy) call.exit_code = static_cast<int>(ErrorKind::Runtime);
 }
 
-void configure(CLI::App& app, Invocation& call) {
+void configure_doctor(CLI::App& app, Invocation& call) {
   const auto package = std::make_shared<std::string>();
   app.add_option("PACKAGE", *package, "A model package to look at too: weights, licence, self-test")->type_name("DIR");
   add_plugin_dir_option(app, call);
@@ -173,6 +173,6 @@ const Command kDoctorCommand = {
     "%\n"
     "% examples/models/hippocampus-mr\n"
     "% --json",
-    configure};
+    configure_doctor};
 
 }  // namespace medgen::cli

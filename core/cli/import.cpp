@@ -92,7 +92,7 @@ void import(const ImportArguments& arguments, const Invocation& call) {
   if (!call.quiet) print(printable(report));
 }
 
-void configure(CLI::App& app, Invocation& call) {
+void configure_import(CLI::App& app, Invocation& call) {
   const auto arguments = std::make_shared<ImportArguments>();
   ImportOptions& options = arguments->options;
   app.add_option("METHOD", options.method,
@@ -137,6 +137,6 @@ const Command kImportCommand = {
     "% maisi.rflow-ct-from-mask compressor=last.ckpt --key compressor=model.state_dict --prefix compressor=module. "
     "--to out\n"
     "% models/maisi-ct denoiser=adapter_model.safetensors --to adapters/mine",
-    configure};
+    configure_import};
 
 }  // namespace medgen::cli

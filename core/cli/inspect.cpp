@@ -52,7 +52,7 @@ void inspect(const InspectArguments& arguments, Invocation& call) {
   if (!result.ok()) call.exit_code = static_cast<int>(ErrorKind::Data);
 }
 
-void configure(CLI::App& app, Invocation& call) {
+void configure_inspect(CLI::App& app, Invocation& call) {
   const auto arguments = std::make_shared<InspectArguments>();
   app.add_option("DATA", arguments->data,
                  "A folder (MSD, nnU-Net, images/ and labels/, or of volumes), its dataset.json, or volume files")
@@ -75,6 +75,6 @@ const Command kInspectCommand = {"inspect",
                                  "% data/Task04_Hippocampus\n"
                                  "% data/Task04_Hippocampus --draw sheet.png --json > data.json\n"
                                  "% ct.nii.gz ct_label.nii.gz --labels labels.json",
-                                 configure};
+                                 configure_inspect};
 
 }  // namespace medgen::cli

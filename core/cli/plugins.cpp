@@ -43,7 +43,7 @@ void plugins(const PluginsOptions& options, const Invocation& call) {
   }
 }
 
-void configure(CLI::App& app, Invocation& call) {
+void configure_plugins(CLI::App& app, Invocation& call) {
   const auto options = std::make_shared<PluginsOptions>();
   app.add_option("--why", options->why, "Say where ID was looked for, and why it was taken or not")->type_name("ID");
   add_plugin_dir_option(app, call);
@@ -57,6 +57,6 @@ const Command kPluginsCommand = {"plugins", "List the plugins that are installed
                                  "%\n"
                                  "% --why maisi\n"
                                  "% --plugin-dir build/release/plugins --json",
-                                 configure};
+                                 configure_plugins};
 
 }  // namespace medgen::cli

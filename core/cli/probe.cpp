@@ -192,7 +192,7 @@ void probe(ProbeOptions& options, const Invocation& invocation) {
   print(printable(table(output_rows(outputs))));
 }
 
-void configure(CLI::App& app, Invocation& invocation) {
+void configure_probe(CLI::App& app, Invocation& invocation) {
   const auto options = std::make_shared<ProbeOptions>();
   app.add_option("COMPONENT", options->component, "Which component, such as maisi.unet")->required();
   app.add_option("FUNCTION", options->function, "Which of its functions, such as predict");
@@ -229,6 +229,6 @@ const Command kProbeCommand = {
     "% scheduler.ddim timesteps --params '{\"num_inference_steps\": 30}' --out t.safetensors\n"
     "% maisi.autoencoder train --config vae.json --weights vae.pt --in batch.safetensors --out losses.safetensors\n"
     "% maisi.unet --describe --config unet.json",
-    configure};
+    configure_probe};
 
 }  // namespace medgen::cli

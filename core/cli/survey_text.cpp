@@ -13,14 +13,15 @@ namespace {
 
 using Rows = std::vector<std::vector<std::string>>;
 
-std::string number(double value) {
+std::string short_number(double value) {
   return fmt::format("{:.6g}", value);
 }
 
 /// "33..41 (36)", or the number alone where all are the same.
 std::string text_of(const Spread& spread) {
-  if (number(spread.minimum) == number(spread.maximum)) return number(spread.median);
-  return fmt::format("{}..{} ({})", number(spread.minimum), number(spread.maximum), number(spread.median));
+  if (short_number(spread.minimum) == short_number(spread.maximum)) return short_number(spread.median);
+  return fmt::format("{}..{} ({})", short_number(spread.minimum), short_number(spread.maximum),
+                     short_number(spread.median));
 }
 
 /// "RAS 10, LPS 5"

@@ -122,7 +122,7 @@ void validate(const ValidateOptions& options, Invocation& call) {
   if (call.json) print_json({{"ok", call.exit_code == 0}, {"files", std::move(files)}});
 }
 
-void configure(CLI::App& app, Invocation& call) {
+void configure_validate(CLI::App& app, Invocation& call) {
   const auto options = std::make_shared<ValidateOptions>();
   app.add_option("FILE", options->files, "Pipelines, model packages (folder or model.json), plugin manifests")
       ->required();
@@ -139,6 +139,6 @@ const Command kValidateCommand = {"validate", "Check pipelines, models and manif
                                   "% pipeline.json\n"
                                   "% examples/pipelines/*.json\n"
                                   "% examples/models/hippocampus-mr --resolved",
-                                  configure};
+                                  configure_validate};
 
 }  // namespace medgen::cli

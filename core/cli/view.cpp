@@ -33,7 +33,7 @@ void view(const ViewArguments& arguments, const Invocation& call) {
               {"problems", page.problems}});
 }
 
-void configure(CLI::App& app, Invocation& call) {
+void configure_view(CLI::App& app, Invocation& call) {
   const auto arguments = std::make_shared<ViewArguments>();
   app.add_option("RUN", arguments->run, "Folder of a run or a training, finished or not")->type_name("DIR")->required();
   app.add_option("--to", arguments->to, "The page to write; RUN/view.html when not given")->type_name("FILE");
@@ -51,6 +51,6 @@ const Command kViewCommand = {"view",
                               "Write a page about a run: what was run, its samples, and the curves of a training.",
                               "% out\n"
                               "% models/mine --to training.html --samples 8",
-                              configure};
+                              configure_view};
 
 }  // namespace medgen::cli

@@ -42,7 +42,7 @@ TEST_CASE("a step takes the process, its models, and what is largest of loading 
 }
 
 TEST_CASE("models stay, work does not, and samples that several steps read are kept", "[unit][pipeline]") {
-  const Prediction two = add_up(100, {{"a", demand(10, 10, 500)}, {"b", demand(20, 20, 50)}}, 7);
+  const MemoryPrediction two = add_up(100, {{"a", demand(10, 10, 500)}, {"b", demand(20, 20, 50)}}, 7);
   REQUIRE(two.steps.size() == 2);
   CHECK(two.steps[0].memory == 617);
   CHECK(two.steps[1].memory == 187);
@@ -86,7 +86,7 @@ TEST_CASE("the GPU's memory is counted by itself", "[unit][pipeline]") {
   Demand gpu = demand(0, 40, 5);
   gpu.device_held = 1000;
   gpu.device_working = 300;
-  const Prediction all = add_up(100, {{"a", gpu}, {"b", gpu}}, 0);
+  const MemoryPrediction all = add_up(100, {{"a", gpu}, {"b", gpu}}, 0);
   CHECK(all.memory == 140);
   CHECK(all.steps[0].device_memory == 1300);
   CHECK(all.device_memory == 2300);

@@ -24,7 +24,7 @@ bool device_counts(const Host& host) {
   return on_device(host) && host.options().memory_budget > 0;
 }
 
-bool fits(const Prediction& prediction, std::uint64_t allowed, bool device_too) {
+bool fits(const MemoryPrediction& prediction, std::uint64_t allowed, bool device_too) {
   return prediction.memory <= allowed && (!device_too || prediction.device_memory <= allowed);
 }
 
@@ -86,13 +86,13 @@ std::string disk_warning(const DiskUse& use, std::uint64_t free, const std::stri
       size_text(use.most), folder, size_text(free));
 }
 
-Prediction add_up(std::uint64_t process, const std::vector<std::pair<std::string, Demand>>& demands,
-                  std::uint64_t kept) {
-  Prediction all;
+MemoryPrediction add_up(std::uint64_t process, const std::vector<std::pair<std::string, Demand>>& demands,
+                        std::uint64_t kept) {
+  MemoryPrediction all;
   std::uint64_t host = process + kept;
   std::uint64_t device = 0;
   for (const auto& [name, demand] : demands) {
-    Prediction::Step step{name, demand, 0, 0};
+    MemoryPrediction::Step step{name, demand, 0, 0};
     step.memory = host + std::max(demand.loading, demand.held + demand.working);
     step.device_memory = device + demand.device_held + demand.device_working;
     host += demand.held;
@@ -117,7 +117,7 @@ std::uint64_t Planner::available() const {
   return machine_memory().available / processes() + resident_memory();
 }
 
-Prediction Planner::predict(const HostOptions& options, const TrainWhatIf& what_if) {
+MemoryPrediction Planner::predict(const HostOptions& options, const TrainWhatIf& what_if) {
   HostOptions silent = options;
   silent.log = {};  // the run will tell
   Host planner(host_.registry(), std::move(silent));
@@ -136,9 +136,9 @@ Prediction Planner::predict(const HostOptions& options, const TrainWhatIf& what_
 }
 
 /// Gives components less until it fits, or until that changes nothing.
-Prediction Planner::fitted(HostOptions& options, std::uint64_t allowed) {
+MemoryPrediction Planner::fitted(HostOptions& options, std::uint64_t allowed) {
   const bool device_too = device_counts(host_);
-  Prediction free = predict(options);
+  MemoryPrediction free = predict(options);
   if (fits(free, allowed, device_too)) return free;
   // What is asked of a component rises with what it may take: the most that fits lies between these.
   const auto with = [&](std::uint64_t budget) {
@@ -148,12 +148,12 @@ Prediction Planner::fitted(HostOptions& options, std::uint64_t allowed) {
   std::uint64_t most = allowed - std::min(allowed, resident_memory());
   if (options.memory_budget > 0) most = std::min(most, options.memory_budget);
   std::uint64_t least = kLeastBudget;
-  Prediction best = with(least);
+  MemoryPrediction best = with(least);
   if (!fits(best, allowed, device_too)) return best;
   std::uint64_t chosen = least;
   while (most > least + kMargin) {
     const std::uint64_t middle = least + (most - least) / 2;
-    Prediction prediction = with(middle);
+    MemoryPrediction prediction = with(middle);
     if (fits(prediction, allowed, device_too)) {
       best = std::move(prediction);
       chosen = least = middle;
@@ -174,7 +174,7 @@ Plan Planner::plan() {
   if (options.memory_budget > 0) plan.budget = options.memory_budget;
   options.memory_budget /= processes();
   plan.allowed = plan.budget ? options.memory_budget : available();
-  const Prediction prediction = fitted(options, plan.allowed);
+  const MemoryPrediction prediction = fitted(options, plan.allowed);
   plan.component_budget = options.memory_budget;
   plan.memory = prediction.memory;
   plan.device_memory = prediction.device_memory;
@@ -184,12 +184,12 @@ Plan Planner::plan() {
   return plan;
 }
 
-void Planner::fill(const Prediction& prediction, Plan& plan) const {
+void Planner::fill(const MemoryPrediction& prediction, Plan& plan) const {
   plan.seconds = 0;
   std::uint64_t scratch = 0;
   for (StepPlan& step : plan.steps) {
     const auto found = std::find_if(prediction.steps.begin(), prediction.steps.end(),
-                                    [&](const Prediction::Step& each) { return each.name == step.step; });
+                                    [&](const MemoryPrediction::Step& each) { return each.name == step.step; });
     plan.disk += step.output;
     if (found == prediction.steps.end()) {
       if (step.verb != "write" && step.verb != "import") plan.seconds.reset();
@@ -213,7 +213,7 @@ void Planner::fill(const Prediction& prediction, Plan& plan) const {
   plan.disk += scratch;
 }
 
-void Planner::refuse(const Prediction& least, const HostOptions& options, const Plan& plan) {
+void Planner::refuse(const MemoryPrediction& least, const HostOptions& options, const Plan& plan) {
   const std::uint64_t needed = std::max(least.memory, device_counts(host_) ? least.device_memory : 0);
   std::string text =
       fmt::format("steps.{} needs about {} of memory, {}", least.largest, size_text(needed),
@@ -226,7 +226,7 @@ void Planner::refuse(const Prediction& least, const HostOptions& options, const 
 }
 
 std::vector<std::string> Planner::alternatives(std::uint64_t allowed, const HostOptions& options,
-                                               const Prediction& least) {
+                                               const MemoryPrediction& least) {
   const bool device_too = device_counts(host_);
   const auto fits_with = [&](const HostOptions& tried, const TrainWhatIf& what_if) {
     return fits(predict(tried, what_if), allowed, device_too);

@@ -10,7 +10,7 @@
 namespace medgen {
 
 /// What all steps that make samples take together, beside the process itself.
-struct Prediction {
+struct MemoryPrediction {
   struct Step {
     std::string name;
     Demand demand;
@@ -25,8 +25,8 @@ struct Prediction {
 /// Adds up steps in their order. Models stay loaded to the end of a run; `kept` are samples that stay in memory because
 /// several steps read them.
 /// @param process  what the process takes before any work
-Prediction add_up(std::uint64_t process, const std::vector<std::pair<std::string, Demand>>& demands,
-                  std::uint64_t kept);
+MemoryPrediction add_up(std::uint64_t process, const std::vector<std::pair<std::string, Demand>>& demands,
+                        std::uint64_t kept);
 
 /// What a run writes to one disk, temporary files included.
 struct DiskUse {
@@ -53,11 +53,12 @@ class Planner {
   std::uint64_t processes() const;
   std::uint64_t available() const;
   /// What would fit instead, as sentences.
-  std::vector<std::string> alternatives(std::uint64_t allowed, const HostOptions& options, const Prediction& least);
-  Prediction predict(const HostOptions& options, const TrainWhatIf& what_if = {});
-  Prediction fitted(HostOptions& options, std::uint64_t allowed);
-  void fill(const Prediction& prediction, Plan& plan) const;
-  [[noreturn]] void refuse(const Prediction& least, const HostOptions& options, const Plan& plan);
+  std::vector<std::string> alternatives(std::uint64_t allowed, const HostOptions& options,
+                                        const MemoryPrediction& least);
+  MemoryPrediction predict(const HostOptions& options, const TrainWhatIf& what_if = {});
+  MemoryPrediction fitted(HostOptions& options, std::uint64_t allowed);
+  void fill(const MemoryPrediction& prediction, Plan& plan) const;
+  [[noreturn]] void refuse(const MemoryPrediction& least, const HostOptions& options, const Plan& plan);
 
   ConfigNode document_;
   Host& host_;

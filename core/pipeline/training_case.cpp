@@ -40,7 +40,7 @@ TensorMap packed(const TrainingCase& loaded) {
   return entry;
 }
 
-TrainingCase unpacked(const TensorMap& entry) {
+TrainingCase unpacked_case(const TensorMap& entry) {
   const auto bytes = entry.at("about").values<std::uint8_t>();
   const Json about = Json::parse(bytes.begin(), bytes.end());
   const Affine<Ras> affine(about.at("affine").get<Matrix4>());
@@ -77,7 +77,7 @@ TrainingCase CaseReader::read(const Case& entry) const {
     if (entry.label) files.push_back(*entry.label);
     const std::string key = cache_key(
         files, "training case 1\n" + options_.spacing.text() + options_.contract_text + text_of(options_.body));
-    return unpacked(options_.cache->get(key, [&] { return packed(read_files(entry)); }));
+    return unpacked_case(options_.cache->get(key, [&] { return packed(read_files(entry)); }));
   }();
   if (const auto problem = multiple_problem(crop_size(options_.crop, loaded.image.size()), options_.multiple_of))
     throw DataError("{}: its {}, as the networks need; give a \"crop\" that is", entry.name, *problem);

@@ -16,7 +16,7 @@
 namespace medgen {
 namespace {
 
-constexpr std::size_t kMaxAxes = 4;
+constexpr std::size_t kMaxWindowAxes = 4;
 constexpr std::uint32_t kKnownWindowFlags = MEDGEN_WINDOW_INDEPENDENT | MEDGEN_WINDOW_START_KNOWN;
 constexpr std::int32_t kMaxTensorAxes = 8;
 constexpr std::uint32_t kMaxConditions = 1000;
@@ -25,9 +25,9 @@ constexpr std::uint32_t kMaxConditions = 1000;
 class AbiRequest {
  public:
   explicit AbiRequest(const CoverRequest& request) : binds_(request.inputs) {
-    if (request.shape.empty() || request.shape.size() > kMaxAxes) {
+    if (request.shape.empty() || request.shape.size() > kMaxWindowAxes) {
       throw ConfigError("a volume of {} spatial axes cannot be covered: 1 to {} are possible", request.shape.size(),
-                        kMaxAxes);
+                        kMaxWindowAxes);
     }
     abi_.struct_size = sizeof abi_;
     abi_.ndim = static_cast<std::uint32_t>(request.shape.size());
@@ -162,7 +162,7 @@ class PluginCover final : public Cover {
   void check_box(const medgen_window_t& abi) const {
     if (abi.ndim != shape_.size())
       object_->fail_defect("next", "gave a window of {} axes for {}", abi.ndim, to_string(shape_));
-    std::array<bool, kMaxAxes> used{};
+    std::array<bool, kMaxWindowAxes> used{};
     for (std::size_t i = 0; i < shape_.size(); ++i) {
       const bool inside = abi.origin[i] >= 0 && abi.extent[i] > 0 && abi.extent[i] <= shape_[i] &&
                           abi.origin[i] <= shape_[i] - abi.extent[i];

@@ -17,8 +17,6 @@
 namespace medgen {
 namespace {
 
-constexpr const char* kEntryPoint = "medgen_plugin_v1";
-
 void check_library(const PluginInfo& info) {
   const ElfFile elf = read_elf(info.library);
   if (elf.executable_stack) throw CheckFailure("its stack is executable: link with -Wl,-z,noexecstack");

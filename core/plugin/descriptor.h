@@ -9,6 +9,9 @@
 
 namespace medgen {
 
+/// The only symbol that a plugin exports.
+inline constexpr const char* kEntryPoint = "medgen_plugin_v1";
+
 /// Compares a plugin's description with its manifest as far as the host relies on it: ids, struct sizes, kinds, tables.
 /// `plugin` may be anything the entry point returned, NULL included. @throws PluginError
 void check_descriptor(const medgen_plugin_t* plugin, const PluginInfo& info);

@@ -25,8 +25,6 @@ struct LoadedLibrary {
 
 namespace {
 
-constexpr const char* kEntryPoint = "medgen_plugin_v1";
-
 struct LibraryTable {
   std::mutex mutex;
   std::map<std::string, LoadedLibrary> libraries;  // by canonical path

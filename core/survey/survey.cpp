@@ -19,8 +19,8 @@ using Severity = Finding::Severity;
 
 /// "a, b, c and 4 more"
 std::string few(const std::vector<std::string>& names) {
-  constexpr std::size_t kShown = 3;
-  const std::size_t shown = std::min(names.size(), kShown);
+  constexpr std::size_t kNamed = 3;
+  const std::size_t shown = std::min(names.size(), kNamed);
   const auto end = names.begin() + static_cast<std::ptrdiff_t>(shown);
   const std::string more = names.size() > shown ? fmt::format(" and {} more", names.size() - shown) : "";
   return fmt::format("{}{}", fmt::join(names.begin(), end, ", "), more);

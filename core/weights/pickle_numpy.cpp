@@ -67,10 +67,11 @@ std::optional<Data> number(DType dtype, const std::string& bytes) {
 /// The tensor over the bytes of an array, or nothing when any part is not what a plain array of numbers has.
 std::optional<TensorRef> make_tensor(Tree& tree, const Value& shape_value, const Value& dtype_value, bool fortran,
                                      const Value& bytes) {
-  constexpr std::size_t kMaxAxes = 64;
+  constexpr std::size_t kMaxArrayAxes = 64;
   const auto* axes = shape_value.as<Tuple>();
   const auto dtype = numpy_dtype(dtype_value);
-  if (axes == nullptr || axes->items.size() > kMaxAxes || !dtype || bytes.as<Bytes>() == nullptr) return std::nullopt;
+  if (axes == nullptr || axes->items.size() > kMaxArrayAxes || !dtype || bytes.as<Bytes>() == nullptr)
+    return std::nullopt;
   Shape shape;
   for (const Value* axis : axes->items) {
     const auto* size = axis->as<std::int64_t>();

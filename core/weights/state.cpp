@@ -19,7 +19,7 @@ using pickle::TensorRef;
 using pickle::Value;
 
 constexpr int kSearchDepth = 3;
-constexpr std::size_t kMaxListed = 10;
+constexpr std::size_t kMaxCandidates = 10;
 constexpr std::string_view kTopLevel = ".";
 
 /// A dict that may be the state dict, with the dicts that lead to it (outermost first).
@@ -54,12 +54,12 @@ void find_candidates(const Value& value, const std::string& key, std::vector<con
 
 std::string list_of(const std::vector<Candidate>& candidates) {
   std::string text;
-  for (std::size_t i = 0; i < std::min(candidates.size(), kMaxListed); ++i) {
+  for (std::size_t i = 0; i < std::min(candidates.size(), kMaxCandidates); ++i) {
     const Candidate& candidate = candidates[i];
     text += fmt::format("\n  {}  ({} entries)", candidate.key == kTopLevel ? ". (the top level)" : candidate.key,
                         candidate.dict->items.size());
   }
-  if (candidates.size() > kMaxListed) text += fmt::format("\n  and {} more", candidates.size() - kMaxListed);
+  if (candidates.size() > kMaxCandidates) text += fmt::format("\n  and {} more", candidates.size() - kMaxCandidates);
   return text;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/maisi/anatomy_sizes.h"
 
+#include "plugins/maisi/params.h"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -13,10 +15,6 @@ namespace {
 using nlohmann::json;
 
 constexpr float kAbsent = -1.0F;
-
-json params_of(const sdk::Binds& in) {
-  return in.params().empty() ? json::object() : json::parse(in.params());
-}
 
 double voxel_ml(const json& params) {
   if (!params.contains("spacing_mm")) throw sdk::invalid("spacing_mm is missing: volumes cannot be told without it");

@@ -16,7 +16,7 @@ namespace medgen::maisi {
 namespace {
 
 /// The network's own part of the config: how to decode is a matter of the call, not of the published constructor.
-AutoencoderKlMaisiConfig network_config(nlohmann::json config) {
+AutoencoderKlMaisiConfig autoencoder_config(nlohmann::json config) {
   config.erase("decode_roi");
   config.erase("decode_overlap");
   config.erase("classes");
@@ -78,7 +78,7 @@ std::function<void(double)> progress_of_row(const sdk::Context& context, const c
 }  // namespace
 
 Autoencoder::Autoencoder(const sdk::Create& create)
-    : config_(network_config(nlohmann::json::parse(create.config()))),
+    : config_(autoencoder_config(nlohmann::json::parse(create.config()))),
       labels_(label_coding(nlohmann::json::parse(create.config()), config_.in_channels, config_.out_channels)),
       windows_(window_options(nlohmann::json::parse(create.config()))),
       memory_budget_(create.memory_budget()),

@@ -3,6 +3,7 @@
 
 #include "kernels/label_planes.h"
 #include "plugins/maisi/modality.h"
+#include "plugins/maisi/params.h"
 #include "plugins/support/nn/planes.h"
 
 #include <nlohmann/json.hpp>
@@ -88,10 +89,6 @@ void emit_regions(sdk::Outputs& out, const char* name, const std::vector<std::in
     one_hot.at(row * kRegionNames.size() + static_cast<std::size_t>(regions[row])) = kConditionScale;
   }
   emit_rows(out, name, one_hot, regions.size());
-}
-
-json params_of(const sdk::Binds& in) {
-  return in.params().empty() ? json::object() : json::parse(in.params());
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ namespace medgen::maisi {
 namespace {
 
 /// The network's own part of the config; the scale is a parameter of the published call, not of the constructor.
-ControlNetMaisiConfig network_config(nlohmann::json config) {
+ControlNetMaisiConfig controlnet_config(nlohmann::json config) {
   config.erase("conditioning_scale");
   return ControlNetMaisiConfig::from_json(config);
 }
@@ -26,7 +26,7 @@ ControlNet::ControlNet(const sdk::Create& create)
     : device_(support::prepare_device(create)), compute_(support::compute_type(create)) {
   const auto config = nlohmann::json::parse(create.config());
   conditioning_scale_ = config.value("conditioning_scale", 1.0);
-  network_ = std::make_unique<ControlNetMaisi>(network_config(config));
+  network_ = std::make_unique<ControlNetMaisi>(controlnet_config(config));
   support::load_weights(*network_, create, device_);
 }
 

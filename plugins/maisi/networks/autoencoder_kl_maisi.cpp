@@ -19,10 +19,10 @@ namespace {
 using nn::Conv;
 using nn::ConvOptions;
 using nn::GroupNorm;
-using Resample = nn::StreamStage::Resample;
+using StageResample = nn::StreamStage::Resample;
 using support::require;
 
-constexpr char kName[] = "AutoencoderKlMaisi";
+constexpr char kAutoencoder[] = "AutoencoderKlMaisi";
 
 /// The published code wraps convolutions twice, which shows in the names; the stock blocks of MONAI wrap once.
 constexpr char kTwice[] = ".conv.conv";
@@ -87,7 +87,7 @@ class Downsample : public AutoencoderBlock {
   at::Tensor forward(const at::Tensor& x) const override { return conv_.forward(nn::pad_end(x)); }
 
   nn::FeatureMap stream(nn::Stream& stream, const nn::FeatureMap& x) const override {
-    return stream.conv(conv_, x, x.dtype(), {.resample = Resample::PadEnd, .last_reader = true});
+    return stream.conv(conv_, x, x.dtype(), {.resample = StageResample::PadEnd, .last_reader = true});
   }
 
  private:
@@ -110,7 +110,7 @@ class Upsample : public AutoencoderBlock {
   }
 
   nn::FeatureMap stream(nn::Stream& stream, const nn::FeatureMap& x) const override {
-    const Resample resample = transposed_ ? Resample::None : Resample::UpLinear;
+    const StageResample resample = transposed_ ? StageResample::None : StageResample::UpLinear;
     return stream.conv(conv_, x, x.dtype(), {.resample = resample, .last_reader = true});
   }
 
@@ -176,7 +176,7 @@ const AutoencoderKlMaisiConfig& validated(const AutoencoderKlMaisiConfig& config
 }  // namespace
 
 AutoencoderKlMaisiConfig AutoencoderKlMaisiConfig::from_json(const nlohmann::json& json) {
-  support::ConfigReader reader(json, kName);
+  support::ConfigReader reader(json, kAutoencoder);
   for (const char* key :
        {"spatial_dims", "in_channels", "out_channels", "num_res_blocks", "num_channels", "attention_levels"}) {
     reader.need(key);
@@ -210,13 +210,13 @@ AutoencoderKlMaisiConfig AutoencoderKlMaisiConfig::from_json(const nlohmann::jso
 
 void AutoencoderKlMaisiConfig::validate() const {
   const size_t levels = num_channels.size();
-  require(levels >= 1 && levels <= kMostLevels, "{}: 'num_channels' has {} entries, 1 to {} are wanted", kName, levels,
-          kMostLevels);
+  require(levels >= 1 && levels <= kMostLevels, "{}: 'num_channels' has {} entries, 1 to {} are wanted", kAutoencoder,
+          levels, kMostLevels);
   require(
       num_res_blocks.size() == levels && attention_levels.size() == levels,
       "{}: 'num_res_blocks' has {} and 'attention_levels' {} entries, 'num_channels' has {}; all want one per level",
-      kName, num_res_blocks.size(), attention_levels.size(), levels);
-  check_norm(kName, "num_channels", num_channels, norm_num_groups, norm_eps);
+      kAutoencoder, num_res_blocks.size(), attention_levels.size(), levels);
+  check_norm(kAutoencoder, "num_channels", num_channels, norm_num_groups, norm_eps);
 }
 
 void Coder::add_input(int64_t in, int64_t out) {
@@ -286,10 +286,10 @@ bool AutoencoderKlMaisi::ignores(std::string_view name) const {
 }
 
 AutoencoderKlMaisi::Posterior AutoencoderKlMaisi::encode(const at::Tensor& x, const nn::StreamOptions& options) const {
-  check_feature_map(kName, "x", x, 3, config_.in_channels);
+  check_feature_map(kAutoencoder, "x", x, 3, config_.in_channels);
   for (const int64_t length : x.sizes().slice(2)) {
-    require(length >= config_.compression(), "{}: 'x' has an axis of {} voxels, at least {} are wanted", kName, length,
-            config_.compression());
+    require(length >= config_.compression(), "{}: 'x' has an axis of {} voxels, at least {} are wanted", kAutoencoder,
+            length, config_.compression());
   }
   at::Tensor h;
   if (streams(x)) {
@@ -303,7 +303,7 @@ AutoencoderKlMaisi::Posterior AutoencoderKlMaisi::encode(const at::Tensor& x, co
 }
 
 at::Tensor AutoencoderKlMaisi::decode(const at::Tensor& z, const nn::StreamOptions& options) const {
-  check_feature_map(kName, "z", z, 3, config_.latent_channels);
+  check_feature_map(kAutoencoder, "z", z, 3, config_.latent_channels);
   if (!streams(z)) return decoder_.forward(post_quant_conv_.forward(z), compute_dtype());
   at::Tensor out = at::empty(image_shape(z.sizes()), at::TensorOptions().dtype(at::kFloat));
   decode_into(z, out, options);
@@ -312,7 +312,7 @@ at::Tensor AutoencoderKlMaisi::decode(const at::Tensor& z, const nn::StreamOptio
 
 void AutoencoderKlMaisi::decode_into(const at::Tensor& z, const at::Tensor& out, const nn::StreamOptions& options,
                                      const nn::FinishPlanes& finish) const {
-  check_feature_map(kName, "z", z, 3, config_.latent_channels);
+  check_feature_map(kAutoencoder, "z", z, 3, config_.latent_channels);
   const at::Tensor latent = post_quant_conv_.forward(z);
   streams(z) ? run(decoder_, latent, out, options, finish) : finish(decoder_.forward(latent, compute_dtype()), out);
 }

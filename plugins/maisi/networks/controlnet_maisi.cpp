@@ -14,7 +14,7 @@ using nn::Conv;
 using nn::ConvOptions;
 using support::require;
 
-constexpr char kName[] = "ControlNetMaisi";
+constexpr char kControlNet[] = "ControlNetMaisi";
 constexpr size_t kConditionBytes = size_t{256} << 20;  // kept beside the latest
 
 const ControlNetMaisiConfig& validated(const ControlNetMaisiConfig& config) {
@@ -90,8 +90,8 @@ bool ControlNetMaisi::ignores(std::string_view name) const {
 }
 
 void ControlNetMaisi::check(const ControlNetInputs& inputs) const {
-  check_unet_inputs(kName, config_, inputs.x, inputs.context);
-  check_feature_map(kName, "controlnet_cond", inputs.controlnet_cond, config_.spatial_dims,
+  check_unet_inputs(kControlNet, config_, inputs.x, inputs.context);
+  check_feature_map(kControlNet, "controlnet_cond", inputs.controlnet_cond, config_.spatial_dims,
                     config_.conditioning_embedding_in_channels);
   bool fits = inputs.controlnet_cond.size(0) == inputs.x.size(0);
   for (int64_t axis = 2; axis < inputs.x.dim(); ++axis) {
@@ -100,14 +100,14 @@ void ControlNetMaisi::check(const ControlNetInputs& inputs) const {
   require(fits,
           "{}: 'controlnet_cond' has shape {}; for 'x' of shape {} the same batch and {} times its spatial lengths are "
           "wanted",
-          kName, shape_text(inputs.controlnet_cond.sizes()), shape_text(inputs.x.sizes()), condition_factor());
+          kControlNet, shape_text(inputs.controlnet_cond.sizes()), shape_text(inputs.x.sizes()), condition_factor());
   for (const int64_t length : inputs.x.sizes().slice(2)) {
     require(!config_.resblock_updown || length >= config_.granularity(),
-            "{}: 'x' has shape {}; with 'resblock_updown' its spatial lengths must be at least {}", kName,
+            "{}: 'x' has shape {}; with 'resblock_updown' its spatial lengths must be at least {}", kControlNet,
             shape_text(inputs.x.sizes()), config_.granularity());
   }
   require(config_.num_class_embeds || !inputs.class_labels.defined(),
-          "{}: 'class_labels' was given, but the network has no class embeddings", kName);
+          "{}: 'class_labels' was given, but the network has no class embeddings", kControlNet);
 }
 
 at::Tensor ControlNetMaisi::embed_condition(const at::Tensor& condition) const {
@@ -131,7 +131,7 @@ at::Tensor ControlNetMaisi::condition_embedding(const at::Tensor& condition) con
 ControlNetResiduals ControlNetMaisi::forward(const ControlNetInputs& inputs) const {
   check(inputs);
   const at::Tensor emb =
-      at::silu(time_embedding_.forward(kName, inputs.timesteps, inputs.class_labels, inputs.x.size(0)));
+      at::silu(time_embedding_.forward(kControlNet, inputs.timesteps, inputs.class_labels, inputs.x.size(0)));
   const at::Tensor context = inputs.context.defined() ? inputs.context.to(compute_dtype()) : at::Tensor();
   at::Tensor h = conv_in_.forward(nn::channels_last(inputs.x));
   h = stream_of(h.add_(condition_embedding(inputs.controlnet_cond)), compute_dtype());

@@ -20,7 +20,7 @@ using nn::Conv;
 using nn::ConvOptions;
 using support::require;
 
-constexpr char kName[] = "Lpips";
+constexpr char kLpips[] = "Lpips";
 
 /// What the trunks' training data were normalised by, for images in [-1, 1].
 constexpr std::array<double, 3> kShift = {-0.030, -0.088, -0.188};
@@ -187,10 +187,10 @@ std::vector<at::Tensor> Lpips::features(const at::Tensor& x) const {
 }
 
 at::Tensor Lpips::distance(const at::Tensor& x, const at::Tensor& y) const {
-  check_feature_map(kName, "x", x, 2, x.dim() == 4 && x.size(1) == 3 ? 3 : 1);
-  require(x.sizes() == y.sizes(), "{}: 'x' has shape {} and 'y' {}; both are wanted alike", kName,
+  check_feature_map(kLpips, "x", x, 2, x.dim() == 4 && x.size(1) == 3 ? 3 : 1);
+  require(x.sizes() == y.sizes(), "{}: 'x' has shape {} and 'y' {}; both are wanted alike", kLpips,
           shape_text(x.sizes()), shape_text(y.sizes()));
-  require(x.size(2) >= least_ && x.size(3) >= least_, "{}: images of {} x {} pixels, at least {} are wanted", kName,
+  require(x.size(2) >= least_ && x.size(3) >= least_, "{}: images of {} x {} pixels, at least {} are wanted", kLpips,
           x.size(2), x.size(3), least_);
   const std::vector<at::Tensor> of_x = features(x), of_y = features(y);
   at::Tensor sum;

@@ -21,7 +21,7 @@ using support::ConfigReader;
 using support::InvalidInput;
 using support::require;
 
-constexpr char kName[] = "PatchDiscriminator";
+constexpr char kDiscriminator[] = "PatchDiscriminator";
 constexpr double kWeightStart = 0.02;
 
 /// "NAME" or ["NAME", {options}], as MONAI writes activations and norms.
@@ -33,7 +33,7 @@ struct Choice {
 Choice read_choice(const nlohmann::json& json, const char* key) {
   if (json.is_string()) return {json.get<std::string>()};
   const bool pair = json.is_array() && json.size() == 2 && json[0].is_string() && json[1].is_object();
-  require(pair, "{}: '{}' wants a name, or a list of a name and an object", kName, key);
+  require(pair, "{}: '{}' wants a name, or a list of a name and an object", kDiscriminator, key);
   return {json[0].get<std::string>(), json[1]};
 }
 
@@ -50,7 +50,7 @@ void read_activation(const nlohmann::json& json, PatchDiscriminatorConfig& c) {
   } else if (choice.name == "SWISH") {
     c.activation = Activation::Silu;
   } else {
-    throw InvalidInput("{}: 'activation' is '{}'; LEAKYRELU, RELU and SWISH are known", kName, choice.name);
+    throw InvalidInput("{}: 'activation' is '{}'; LEAKYRELU, RELU and SWISH are known", kDiscriminator, choice.name);
   }
   options.finish();
 }
@@ -73,7 +73,7 @@ void read_norm(const nlohmann::json& json, PatchDiscriminatorConfig& c) {
     options.need("num_groups");
     options.read("num_groups", c.norm_groups, 1, kMostChannels);
   } else {
-    throw InvalidInput("{}: 'norm' is '{}'; INSTANCE, BATCH and GROUP are known", kName, choice.name);
+    throw InvalidInput("{}: 'norm' is '{}'; INSTANCE, BATCH and GROUP are known", kDiscriminator, choice.name);
   }
   options.read("affine", c.norm_affine);
   options.read("eps", c.norm_eps);
@@ -143,7 +143,7 @@ class PatchDiscriminator::Layer : public nn::Module {
 };
 
 PatchDiscriminatorConfig PatchDiscriminatorConfig::from_json(const nlohmann::json& json) {
-  ConfigReader reader(json, kName);
+  ConfigReader reader(json, kDiscriminator);
   for (const char* key : {"spatial_dims", "channels", "in_channels"}) reader.need(key);
   PatchDiscriminatorConfig c;
   reader.read("spatial_dims", c.spatial_dims, 2, 3);
@@ -167,12 +167,12 @@ PatchDiscriminatorConfig PatchDiscriminatorConfig::from_json(const nlohmann::jso
 
 void PatchDiscriminatorConfig::validate() const {
   require(num_layers_d >= 1 && channels >= 1 && channels << num_layers_d <= kMostChannels,
-          "{}: {} layers that start with {} channels would end with more than {}", kName, num_layers_d, channels,
-          kMostChannels);
-  require(dropout >= 0 && dropout < 1, "{}: 'dropout' is {}, 0 to 1 is wanted", kName, dropout);
-  require(norm_eps > 0, "{}: the norm's 'eps' is {}, a positive number is wanted", kName, norm_eps);
+          "{}: {} layers that start with {} channels would end with more than {}", kDiscriminator, num_layers_d,
+          channels, kMostChannels);
+  require(dropout >= 0 && dropout < 1, "{}: 'dropout' is {}, 0 to 1 is wanted", kDiscriminator, dropout);
+  require(norm_eps > 0, "{}: the norm's 'eps' is {}, a positive number is wanted", kDiscriminator, norm_eps);
   require(norm != Norm::Group || (channels * 2) % norm_groups == 0, "{}: {} channels are not a multiple of {} groups",
-          kName, channels * 2, norm_groups);
+          kDiscriminator, channels * 2, norm_groups);
 }
 
 PatchDiscriminator::PatchDiscriminator(const PatchDiscriminatorConfig& config) : config_(validated(config)) {
@@ -204,11 +204,12 @@ PatchDiscriminator::PatchDiscriminator(const PatchDiscriminatorConfig& config) :
 }
 
 std::vector<at::Tensor> PatchDiscriminator::forward(const at::Tensor& x) const {
-  check_feature_map(kName, "x", x, config_.spatial_dims, config_.in_channels);
+  check_feature_map(kDiscriminator, "x", x, config_.spatial_dims, config_.in_channels);
   for (int64_t length : x.sizes().slice(2)) {
     const int64_t whole = length;
     for (const Layer* layer : layers_) length = length < 1 ? 0 : layer->output_length(length);
-    require(length >= 1, "{}: 'x' has an axis of {} voxels, too few for {} layers", kName, whole, layers_.size());
+    require(length >= 1, "{}: 'x' has an axis of {} voxels, too few for {} layers", kDiscriminator, whole,
+            layers_.size());
   }
   std::vector<at::Tensor> features;
   at::Tensor h = nn::channels_last(x.to(compute_dtype()));

@@ -78,31 +78,31 @@ void UnetConfig::validate(std::string_view network) const {
 }
 
 DiffusionModelUNetMaisiConfig DiffusionModelUNetMaisiConfig::from_json(const nlohmann::json& json) {
-  constexpr char kName[] = "DiffusionModelUNetMaisi";
-  ConfigReader reader(json, kName);
+  constexpr char kUnet[] = "DiffusionModelUNetMaisi";
+  ConfigReader reader(json, kUnet);
   DiffusionModelUNetMaisiConfig c;
   c.read(reader, "num_channels");
   reader.need("out_channels");
   reader.read("out_channels", c.out_channels, 1, kMostChannels);
-  read_dropout(reader, kName, c.dropout_cattn);
+  read_dropout(reader, kUnet, c.dropout_cattn);
   reader.read("include_top_region_index_input", c.include_top_region_index_input);
   reader.read("include_bottom_region_index_input", c.include_bottom_region_index_input);
   reader.read("include_spacing_input", c.include_spacing_input);
   reader.finish();
-  c.validate(kName);
+  c.validate(kUnet);
   return c;
 }
 
 DiffusionModelUNetConfig DiffusionModelUNetConfig::from_json(const nlohmann::json& json) {
-  constexpr char kName[] = "DiffusionModelUNet";
-  ConfigReader reader(json, kName);
+  constexpr char kUnet[] = "DiffusionModelUNet";
+  ConfigReader reader(json, kUnet);
   DiffusionModelUNetConfig c;
   c.read(reader, "channels");
   reader.need("out_channels");
   reader.read("out_channels", c.out_channels, 1, kMostChannels);
-  read_dropout(reader, kName, c.dropout_cattn);
+  read_dropout(reader, kUnet, c.dropout_cattn);
   reader.finish();
-  c.validate(kName);
+  c.validate(kUnet);
   return c;
 }
 
@@ -119,11 +119,11 @@ ControlNetMaisiConfig ControlNetMaisiConfig::from_json(const nlohmann::json& jso
 }
 
 void ControlNetMaisiConfig::validate() const {
-  constexpr char kName[] = "ControlNetMaisi";
-  UnetConfig::validate(kName);
+  constexpr char kUnet[] = "ControlNetMaisi";
+  UnetConfig::validate(kUnet);
   const size_t count = conditioning_embedding_num_channels.size();
   require(count >= 1 && count <= kMostLevels,
-          "{}: 'conditioning_embedding_num_channels' has {} entries, 1 to {} are wanted", kName, count, kMostLevels);
+          "{}: 'conditioning_embedding_num_channels' has {} entries, 1 to {} are wanted", kUnet, count, kMostLevels);
 }
 
 }  // namespace medgen::maisi

@@ -288,7 +288,7 @@ at::Tensor GroupNorm::forward_silu(const at::Tensor& x, const at::Tensor& shift)
   at::Tensor h = x.to(at::kFloat);
   if (shift.defined()) h = h.add(per_voxel(shift, x));
   h = for_exact_statistics(h, x.scalar_type());
-  return silu(at::group_norm(h, groups_, weight_, bias_, eps_)).to(x.scalar_type());
+  return nn::silu(at::group_norm(h, groups_, weight_, bias_, eps_)).to(x.scalar_type());
 }
 
 LayerNorm::LayerNorm(int64_t channels, double eps)
@@ -352,7 +352,7 @@ EmbeddingMlp::EmbeddingMlp(int64_t in, int64_t dim)
     : first_(add<Linear>("0", in, dim, true, Role::Exact)), second_(add<Linear>("2", dim, dim, true, Role::Exact)) {}
 
 at::Tensor EmbeddingMlp::forward(const at::Tensor& x) const {
-  return second_.forward(silu(first_.forward(x)));
+  return second_.forward(nn::silu(first_.forward(x)));
 }
 
 }  // namespace medgen::nn
