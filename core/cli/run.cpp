@@ -28,7 +28,7 @@ struct RunOptions {
   std::string precision;
   std::string device;
   std::string trace;
-  std::string shard;
+  std::optional<std::string> shard;
   bool dry_run = false;
 };
 
@@ -97,7 +97,7 @@ CancelToken& join(Invocation& call) {
 /// The part of the samples that --shard names, divided again among the processes that were started together.
 Job job_of(const RunOptions& options, const Invocation& call) {
   Job job;
-  if (!options.shard.empty()) job.part = options.shard == "slurm" ? slurm_array_part() : parse_part(options.shard);
+  if (options.shard) job.part = *options.shard == "slurm" ? slurm_array_part() : parse_part(*options.shard);
   if (!call.group) return job;
   job.group = call.group.get();
   const Part own = job.group->part();

@@ -64,6 +64,24 @@ void check_channels(const Model& model, std::int64_t channels, const std::string
                   channels, model.image_channels);
 }
 
+/// @throws DataError naming the image that has no contrast
+IntensityTransform intensity_for(const Model& model, const Volume& image, const std::string& origin) {
+  try {
+    return model.contract.intensity.for_input(image.voxels());
+  } catch (const DataError& error) {
+    throw DataError("'{}': {}", origin, error.what());
+  }
+}
+
+/// @throws DataError naming the image that the compressor refuses
+Compressor::Latent encoded(const Model& model, const CallContext& context, const Tensor& x, const std::string& origin) {
+  try {
+    return model.compressor->encode(context, {{"x", x}});
+  } catch (const InvalidError& error) {
+    throw DataError("'{}': {}", origin, error.what());
+  }
+}
+
 /// What the compressor tells, else as many as there are.
 std::int64_t channels_to_decode(const Model& model, const Shape& latent) {
   return component_fact(*model.compressor, "latent_channels",
@@ -123,8 +141,8 @@ std::vector<std::string> CodecSource::check_inputs() const {
     input_->grid(i);
     if (const Model* model = outline()) check_input(*model, i);
   }
-  input_->check_inputs();
-  return {};  // the warnings of the input are told by its own step
+  const std::vector<std::string> warnings = input_->check_inputs();
+  return input_->at_hand() ? warnings : std::vector<std::string>{};  // those of a step are told by itself
 }
 
 const Model* CodecSource::outline() const {
@@ -180,6 +198,10 @@ void EncodeSource::check_input(const Model& model, std::size_t index) const {
   if (const auto channels = input().channels(index)) check_channels(model, *channels, input().origin(index));
 }
 
+const std::string& CodecSource::compressor_hash() const {
+  return package_.part("compressor")->sha256;
+}
+
 std::optional<Shape> EncodeSource::latent(std::size_t index) const {
   const auto grid = this->grid(index);
   const Model* model = outline();
@@ -213,13 +235,14 @@ void EncodeSource::convert(const Model& model, std::size_t index, const RunObser
   }
   check_channels(model, sample.image->channels(), input().origin(index));
   const ModelGrid grid(sample.image->geometry(), model.contract, model.compression);
-  const IntensityTransform intensity = model.contract.intensity.for_input(sample.image->voxels());
+  const IntensityTransform intensity = intensity_for(model, *sample.image, input().origin(index));
   const Tensor x = image_to_model(*sample.image, grid, intensity);
-  const Compressor::Latent latent = model.compressor->encode(call(observer, "encoding", index, sample), {{"x", x}});
+  const Compressor::Latent latent = encoded(model, call(observer, "encoding", index, sample), x, input().origin(index));
   sample.latent = {{"mean", latent.mean}};
   if (!latent.sigma.empty()) sample.latent["sigma"] = latent.sigma;
   Json facts = Json::parse(sample.facts);
   facts["grid"] = grid_record(*sample.image, intensity);
+  if (!compressor_hash().empty()) facts["compressor"] = compressor_hash();
   sample.facts = dump_compact(facts);
   sample.image.reset();
 }
@@ -258,7 +281,14 @@ Demand DecodeSource::demand_of(const Model& model, std::size_t index, bool on_de
 void DecodeSource::convert(const Model& model, std::size_t index, const RunObserver& observer, Sample& sample) const {
   const auto mean = sample.latent.find("mean");
   if (mean == sample.latent.end()) throw DataError("steps.{}: '{}' has no latent to decode", step_, sample.name);
+  if (const auto bad = count_non_finite(mean->second); bad > 0)
+    throw DataError("'{}' has {} numbers that are NaN or infinite", input().origin(index), bad);
   const DecodedRecord record = read_record(sample, model.contract);
+  const std::string encoder = Json::parse(sample.facts).value("compressor", "");
+  if (!encoder.empty() && !compressor_hash().empty() && encoder != compressor_hash())
+    observer.say(LogLevel::Warning,
+                 fmt::format("'{}' was encoded with weights of sha256 {}, and is decoded with others, {}",
+                             input().origin(index), encoder, compressor_hash()));
   const ModelGrid grid(record.geometry, model.contract, model.compression);
   Shape expected{1, channels_to_decode(model, mean->second.shape())};
   for (const std::int64_t axis : grid.shape()) expected.push_back(axis / model.compression);

@@ -51,6 +51,9 @@ class CodecSource : public SampleSource {
 
   const SampleSource& input() const { return *input_; }
 
+  /// Of the weights that encode and decode, as the package records it; empty when it does not.
+  const std::string& compressor_hash() const;
+
   std::string step_;
   ModelPackage package_;
 

@@ -222,6 +222,14 @@ void Demand::then(const Demand& other) {
   }
 }
 
+void Demand::then_with_more_models(const Demand& other) {
+  Demand sum = other;
+  sum.loading += held;
+  sum.held += held;
+  sum.device_held += device_held;
+  then(sum);
+}
+
 std::uint64_t bytes_of(const Shape& shape) {
   double bytes = kFloat;
   for (const std::int64_t axis : shape) bytes *= static_cast<double>(axis);

@@ -28,6 +28,8 @@ struct Demand {
 
   /// Both happen, one after the other, with the same models.
   void then(const Demand& other);
+  /// The same with other models, which stay loaded too.
+  void then_with_more_models(const Demand& other);
 };
 
 /// Samples of one shape that a model makes.

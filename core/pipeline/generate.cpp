@@ -112,6 +112,7 @@ Demand GenerateSource::demand(Host& planner, const WhatIf& what_if) const {
     shape.batched_guidance = options_.batched_guidance;
     all.then(demand_to_generate(model, package_, on_device(planner), shape));
   }
+  if (options_.makes_masks) all.then_with_more_models(masks_->demand(planner, what_if));
   return all;
 }
 
@@ -121,10 +122,17 @@ std::vector<std::string> GenerateSource::check_inputs() const {
   std::map<std::string, std::vector<std::string>> samples;  // alike ones are told once
   const DataContract& contract = package_.contract();
   const auto count = static_cast<std::size_t>(options_.count);
+  const std::string step = "steps." + options_.step;
+  if (masks_ && contract.makes_labels())
+    warnings.push_back(fmt::format("{}: model '{}' makes its own label maps; \"mask\" gives it the grids alone", step,
+                                   package_.name()));
   for (std::size_t i = 0; i < this->count(); i += count) {
     const auto grid = this->grid(i);
     if (!grid) continue;
-    const std::string step = "steps." + options_.step;
+    if (masks_ && masks_->at_hand()) {
+      if (const auto problem = labels_problem(mask_labels(i / count), masks_->origin(i / count)))
+        samples[*problem].push_back(name(i));
+    }
     const Geometry oriented = ModelGrid(*grid, contract, 1).oriented();
     if (!options_.beyond_contract) contract.check_grid(oriented, masks_ ? masks_->origin(i / count) : step);
     for (const std::string& text : contract.grid_warnings(oriented, options_.beyond_contract)) {
@@ -156,6 +164,20 @@ void GenerateSource::check_scalars() const {
   }
 }
 
+/// Of a map that is read for this alone. @throws DataError for one that holds no labels
+std::set<std::int64_t> GenerateSource::mask_labels(std::size_t index) const {
+  const Sample sample = masks_->get(index, RunObserver{});
+  return sample.label ? labels_of(*sample.label, masks_->origin(index)) : std::set<std::int64_t>{};
+}
+
+/// Labels that the model does not know. @throws DataError for them, unless it is to be told only
+std::optional<std::string> GenerateSource::labels_problem(const std::set<std::int64_t>& labels,
+                                                          const std::string& origin) const {
+  const auto problem = package_.contract().labels_problem(labels);
+  if (problem && !options_.beyond_contract) throw DataError("{}: {}; {}", origin, *problem, kOutsideContractHint);
+  return problem;
+}
+
 /// What can only be known with the mask at hand.
 void GenerateSource::check_case(const std::set<std::int64_t>& labels, const ModelGrid& grid, const std::string& name,
                                 const RunObserver& observer) const {
@@ -163,11 +185,8 @@ void GenerateSource::check_case(const std::set<std::int64_t>& labels, const Mode
   if (!options_.beyond_contract) contract.check_grid(grid.oriented(), name);
   if (const auto text = contract.labels_warning(labels))
     observer.say(LogLevel::Warning, fmt::format("{}: {}", name, *text));
-  const auto problem = contract.labels_problem(labels);
-  if (!problem) return;
-  const std::string text = fmt::format("{}: {}", name, *problem);
-  if (!options_.beyond_contract) throw DataError("{}; {}", text, kOutsideContractHint);
-  observer.say(LogLevel::Warning, text);
+  if (const auto problem = labels_problem(labels, name))
+    observer.say(LogLevel::Warning, fmt::format("{}: {}", name, *problem));
 }
 
 const Model& GenerateSource::model() {

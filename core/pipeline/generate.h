@@ -24,6 +24,7 @@ struct GenerateOptions {
   std::shared_ptr<SampleSource> images;  ///< one for each mask, for models that put something into an image
   bool keep_outside = true;              ///< images: where the mask is 0, the result is the image itself
   bool beyond_contract = false;          ///< masks and grids outside the model's contract are used, with a warning
+  bool makes_masks = false;              ///< the masks are no other step's, but made for these images
   std::string conditions_json;           ///< scalars for the conditioners, a JSON object
   std::optional<ConfigNode> conditions;  ///< where the user gave them, for messages
   std::vector<std::string> conditions_of_each;  ///< of each sample, in place of `conditions_json`; may be empty
@@ -55,6 +56,8 @@ class GenerateSource : public SampleSource {
   void check_case(const std::set<std::int64_t>& labels, const ModelGrid& grid, const std::string& name,
                   const RunObserver& observer) const;
   void check_scalars() const;
+  std::set<std::int64_t> mask_labels(std::size_t index) const;
+  std::optional<std::string> labels_problem(const std::set<std::int64_t>& labels, const std::string& origin) const;
   Geometry resampled(const Geometry& grid, const std::string& origin) const;
   Case open_case(std::size_t index, const RunObserver& observer) const;
   Volume image_for(std::size_t source, const Volume& mask, const RunObserver& observer) const;

@@ -124,6 +124,7 @@ std::shared_ptr<SampleSource> StepGraph::generate(const std::string& name) {
   }
   if (maker) {
     masks = generated_masks(node, *maker, options);
+    options.makes_masks = true;
     options.count = 1;
   }
   return std::make_shared<GenerateSource>(std::move(package), host_, std::move(masks), std::move(options));

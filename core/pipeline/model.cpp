@@ -214,7 +214,7 @@ void ModelPackage::read(const ConfigNode& description, const Registry& registry)
 ModelPackage ModelPackage::with_scheduler(const ConfigNode& scheduler, const Registry& registry) const {
   ModelPackage changed = *this;
   for (auto& [role, spec] : changed.parts_) {
-    if (role == "scheduler") spec = read_part(role, MEDGEN_SCHEDULER_1, scheduler, registry);
+    if (role == "scheduler") spec = read_scheduler(scheduler, registry);
   }
   Json description = *json_;
   description["components"]["scheduler"] = scheduler.json();
@@ -311,6 +311,10 @@ std::shared_ptr<Component> create_component(Host& host, const ComponentSpec& spe
   return created(host, spec, [&](const ConfigNode& config, std::shared_ptr<const WeightStore> weights) {
     return host.create(spec.component, config, std::move(weights));
   });
+}
+
+ComponentSpec read_scheduler(const ConfigNode& node, const Registry& registry) {
+  return read_part("scheduler", MEDGEN_SCHEDULER_1, node, registry);
 }
 
 void check_configs(Host& host, const ModelPackage& package) {

@@ -122,6 +122,9 @@ class ModelPackage {
 /// Creates one component with its weights. @throws DataError naming the file when they do not fit it.
 std::shared_ptr<Component> create_component(Host& host, const ComponentSpec& spec);
 
+/// The scheduler that a step names in place of its model's. @throws ConfigError at one that is none
+ComponentSpec read_scheduler(const ConfigNode& node, const Registry& registry);
+
 /// Creates every component without its weights, and forgets them. @throws ConfigError at a config that its component
 /// refuses
 void check_configs(Host& host, const ModelPackage& package);

@@ -139,6 +139,7 @@ void Pipeline::check_models(Host& host) const {
   const ConfigNode steps = impl_->document.at("steps");
   for (const auto& [name, step] : steps.members()) {
     const std::string verb(verb_of(step));
+    if (step.contains("scheduler")) create_component(host, read_scheduler(step.at("scheduler"), registry));
     const CaseConditions conditions = verb == "train" ? read_tables(step) : CaseConditions();
     const ConfigNode model = verb == "train" ? described_model(steps, step.at(verb)) : step.at(verb);
     if (!model.is_object() || verb == "import") continue;

@@ -12,6 +12,9 @@ namespace medgen {
 /// Steps whose samples another step can read.
 inline const std::set<std::string_view> kSampleVerbs = {"generate", "encode", "decode"};
 
+/// Those whose samples are latents.
+inline const std::set<std::string_view> kLatentVerbs = {"encode"};
+
 /// Whether the value is "@step".
 inline bool is_reference(const ConfigNode& node) {
   return node.is_string() && node.as<std::string>().starts_with("@");

@@ -56,6 +56,13 @@ std::optional<Geometry> FileSource::grid(std::size_t index) const {
   return info.geometry;
 }
 
+std::vector<std::string> FileSource::check_inputs() const {
+  std::vector<std::string> warnings;
+  if (kind_ == Kind::Latent) return warnings;
+  for (const auto& file : files_) read_volume_info(file, [&](const std::string& text) { warnings.push_back(text); });
+  return warnings;
+}
+
 std::optional<std::int64_t> FileSource::channels(std::size_t index) const {
   if (kind_ != Kind::Image) return std::nullopt;
   return read_volume_info(files_.at(index)).channels;

@@ -58,6 +58,9 @@ class SampleSource {
   /// Grid of a sample's volume when it is known before the sample is made. @throws DataError for a file that has none.
   virtual std::optional<Geometry> grid(std::size_t) const { return std::nullopt; }
 
+  /// Whether samples are read from files, so that they can be looked at before anything is computed.
+  virtual bool at_hand() const { return false; }
+
   /// Channels of a sample's image, when it has one and they are known before the sample is made.
   virtual std::optional<std::int64_t> channels(std::size_t) const { return std::nullopt; }
 
@@ -99,6 +102,10 @@ class FileSource : public SampleSource {
   std::string origin(std::size_t index) const override { return files_.at(index).string(); }
 
   std::optional<Geometry> grid(std::size_t index) const override;
+
+  bool at_hand() const override { return true; }
+
+  std::vector<std::string> check_inputs() const override;
 
   std::optional<std::int64_t> channels(std::size_t index) const override;
 

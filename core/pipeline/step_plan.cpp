@@ -17,9 +17,10 @@ bool StepGraph::is_known(const std::string& name) const {
   const ConfigNode node = step(name);
   if (model_is_made_here(node.at(std::string(verb_of(node))))) return false;
   if (node.contains("adapters")) {
-    for (const ConfigNode& each : adapters_of(node).items()) {
-      const std::filesystem::path adapter = each.get<std::string>("adapter");
-      if (!std::filesystem::exists(adapter)) return false;
+    for (const ConfigNode& each : node.at("adapters").items()) {
+      const ConfigNode adapter = each.is_object() ? each.at("adapter") : each;
+      if (is_reference(adapter) && !std::filesystem::exists(resolve_path(step(referenced(adapter)).at("to"))))
+        return false;
     }
   }
   for (const char* input : {"mask", "image", "latent"}) {
@@ -78,6 +79,7 @@ StepPlan StepGraph::plan(const std::string& name) {
   StepPlan plan;
   plan.step = name;
   plan.verb = verb_of(node);
+  if (node.contains("to")) check_folder(resolve_path(node.at("to")));
   const std::string folder = node.contains("to") ? resolve_path(node.at("to")).lexically_normal().string() : "";
   if (kSampleVerbs.contains(plan.verb)) {
     plan_samples(node, plan);

@@ -60,11 +60,11 @@ void check_reference(const ConfigNode& node, const std::vector<std::pair<std::st
 }
 
 /// Each folder has one run's record, or one package. @throws ConfigError at the second step that writes to one
-void check_folder(const std::string& name, const ConfigNode& step,
-                  std::map<std::filesystem::path, std::string>& taken) {
+void check_own_folder(const std::string& name, const ConfigNode& step,
+                      std::map<std::filesystem::path, std::string>& taken) {
   if (!step.contains("to")) return;
   const ConfigNode to = step.at("to");
-  const auto folder = std::filesystem::weakly_canonical(resolve_path(to) / "");
+  const auto folder = std::filesystem::weakly_canonical(std::filesystem::absolute(resolve_path(to) / ""));
   const auto [first, added] = taken.emplace(folder, name);
   if (!added)
     to.fail("is \"{}\", the folder that steps.{} writes to; give each a folder of its own", to.as<std::string>(),
@@ -136,13 +136,14 @@ void check_references(const ConfigNode& steps) {
   std::map<std::filesystem::path, std::string> folders;
   for (const auto& [name, step] : steps.members()) {
     const std::string verb(verb_of(step));
-    check_folder(name, step, folders);
+    check_own_folder(name, step, folders);
     if (verb == "write") check_reference(step.at("write"), earlier, kSampleVerbs);
     if (verb == "generate" || verb == "encode" || verb == "decode" || verb == "train") {
       check_reference(step.at(verb), earlier, kModelVerbs);
     }
     for (const auto& [key, kind] : kInputs) {
-      if (step.contains(key)) check_reference(step.at(key), earlier, kSampleVerbs);
+      const bool latents = kind == FileSource::Kind::Latent;
+      if (step.contains(key)) check_reference(step.at(key), earlier, latents ? kLatentVerbs : kSampleVerbs);
     }
     if (verb == "train") check_reference(step.at("data"), earlier, {"train"});
     if (verb == "generate" && step.contains("adapters")) {

@@ -11,8 +11,11 @@
 
 #include <nlohmann/json.hpp>
 
+#include <unistd.h>
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <tuple>
 
 namespace medgen {
@@ -204,6 +207,17 @@ class Writer {
 Layout layout_of(const std::string& name) {
   if (name == "pairs") return Layout::Pairs;
   return name == "nnunet" ? Layout::NnUnet : Layout::Folders;
+}
+
+/// Whether files could be written to the folder. @throws RuntimeError
+void check_folder(const std::filesystem::path& folder) {
+  std::filesystem::path there = std::filesystem::absolute(folder).lexically_normal();
+  while (!std::filesystem::exists(there) && there.has_relative_path()) there = there.parent_path();
+  if (!std::filesystem::is_directory(there))
+    throw RuntimeError("cannot make the output folder '{}': '{}' is a file", folder.string(), there.string());
+  if (::access(there.c_str(), W_OK | X_OK) != 0)
+    throw RuntimeError("cannot write to the output folder '{}': {}: {}", folder.string(), there.string(),
+                       std::strerror(errno));
 }
 
 void plan_writing(const SampleSource& source, const std::filesystem::path& to, Layout layout, StepPlan& plan) {

@@ -32,6 +32,9 @@ struct WriteOptions {
   std::set<std::filesystem::path> inputs;  ///< canonical paths of what the run reads, which is never replaced
 };
 
+/// Whether the folder could be made and written to, as far as that can be told without doing it. @throws RuntimeError
+void check_folder(const std::filesystem::path& folder);
+
 /// Adds to a plan what writing all samples of a source makes: files, and bytes of those that are not there yet.
 void plan_writing(const SampleSource& source, const std::filesystem::path& to, Layout layout, StepPlan& plan);
 

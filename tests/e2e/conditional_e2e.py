@@ -78,6 +78,11 @@ class Conditional(tool.Case):
     def run_steps(self, **steps):
         self.run_pipeline({"medgen": 1, "seed": 3, "runtime": {"precision": "fp32"}, "steps": steps})
 
+    def planned(self, **steps):
+        result = tool.run("plan", self.write_pipeline({"medgen": 1, "seed": 3, "steps": steps}), "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return json.loads(result.stdout)
+
     def refused(self, code, *texts, **steps):
         document = {"medgen": 1, "seed": 3, "runtime": {"precision": "fp32"}, "steps": steps}
         result = tool.run("run", self.write_pipeline(document))
@@ -210,6 +215,9 @@ class Conditional(tool.Case):
         self.assertLess(losses[-1], losses[0])
         (self.folder / "masks").rename(self.folder / "elsewhere")  # the package holds all it needs
         make = {"generate": "package", **asked}
+        labelled = {"generate": "package", "mask": str(self.data / "labels")}
+        both, one = (self.planned(ct=step, save={"write": "@ct", "to": "p"})["steps"][0] for step in (make, labelled))
+        self.assertGreater(both["weights_bytes"], 1.3 * one["weights_bytes"])  # the generator's too
         self.run_steps(ct=make, save={"write": "@ct", "to": "out", "contact_sheet": "sheet.png"})
         made = tool.contents(self.folder / "out")
         self.assertEqual(len(made), 4)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import struct
+import subprocess
 import sys
 import unittest
 from pathlib import Path
@@ -102,6 +103,11 @@ PIPELINES = [
     ("two steps into one folder", steps(ct=pipeline()["steps"]["ct"], one={"write": "@ct", "to": "out"},
                                         two={"write": "@ct", "to": "./out/", "layout": "pairs", "overwrite": True}),
      CONFIG, ["p.json:", "./out/", "steps.one"]),
+    ("latents of a step that makes none", steps(ct=pipeline()["steps"]["ct"],
+                                                x={"decode": {"components": {"compressor": {"component": "null.compressor"}}},
+                                                   "latent": "@ct"}, save={"write": "@x", "to": "out"}),
+     CONFIG, ["p.json:", "@ct", "encode step is needed"]),
+    ("adapter that is not there", pipeline({"adapters": ["nowhere"]}), CONFIG, ["p.json:", "adapters", "nowhere"]),
     ("mask generator that is not there", broken_model(mask_generator="nowhere"), CONFIG,
      ["p.json:", "mask_generator", "nowhere"]),
     ("times beyond the training's", pipeline({"timesteps": [1500, 900],
@@ -315,6 +321,7 @@ class Malformed(Case):
     def test_command_lines(self):
         path = self.write_pipeline(pipeline())
         self.check(run("run", path, "--set", "steps.ct.count"), USAGE, ["steps.ct.count", "PATH=VALUE"])
+        self.check(run("run", path, "--shard", ""), USAGE, ["is no part"])
         self.check(run("probe", "null.denoiser", "predcit", "--out", self.folder / "y"), USAGE, ["predcit", "predict"])
 
     def test_an_import_of_an_unknown_method(self):
@@ -353,6 +360,24 @@ class Malformed(Case):
         self.check(run("validate", folder), CONFIG, ["model.json:", "norm_num_groups"])
         in_line = self.write_pipeline(steps(z={"encode": document, "image": "head.nii.gz"}))
         self.check(run("validate", in_line), CONFIG, ["p.json:", "norm_num_groups"])
+
+    def test_plans_look_at_all_that_a_run_would_stumble_over(self):
+        for name, ids in (("a", VOXELS), ("b", [1] * 119 + [7])):
+            nifti.write(self.folder / "masks" / f"{name}.nii", SIZE, ids)
+        labels = {"generate": model(data={"labels": {"organ": 1}}), "mask": "masks"}
+        (self.folder / "file").write_text("")
+        cases = ((labels, {}, DATA, ["b.nii", "label 7"]), ({}, {"to": "file"}, 1, ["file"]), ({}, {"to": "file/in"}, 1, ["file"]))
+        for generate, write, code, says in cases:
+            for command in ("plan", "run"):
+                with self.subTest(command=command, **write):
+                    self.check(run(command, self.write_pipeline(pipeline(generate, write))), code, says)
+
+    def test_one_folder_by_two_names(self):
+        self.write_pipeline(steps(ct=pipeline()["steps"]["ct"], one={"write": "@ct", "to": "out"},
+                                  two={"write": "@ct", "to": "./x/../out", "overwrite": True}))
+        result = subprocess.run(tool.command("validate", "p.json"), cwd=self.folder, capture_output=True, text=True,
+                                env=tool.environment())
+        self.check(result, CONFIG, ["p.json:", "./x/../out", "steps.one"])
 
     def test_a_mask_generator_that_makes_no_label_maps(self):
         folder = self.folder / "m"
