@@ -12,6 +12,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -222,6 +223,15 @@ std::string sha256_file(const fs::path& path) {
   std::vector<std::byte> piece(kPiece);
   for (std::size_t count = 0; (count = input.read(piece)) > 0;) hash.add(piece.data(), count);
   return hash.hex();
+}
+
+std::filesystem::path temporary_folder() {
+  std::error_code error;
+  const auto folder = std::filesystem::temp_directory_path(error);
+  if (!error) return folder;
+  const char* const named = std::getenv("TMPDIR");
+  throw RuntimeError("there is no folder for temporary files: '{}'; set TMPDIR to one that can be written",
+                     named != nullptr ? named : "/tmp");
 }
 
 }  // namespace medgen

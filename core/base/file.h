@@ -72,6 +72,9 @@ class AtomicFile {
 /// AtomicFile in one call.
 void write_file(const std::filesystem::path& path, std::string_view contents);
 
+/// Where temporary files go: TMPDIR, else /tmp. @throws RuntimeError when it is no folder
+std::filesystem::path temporary_folder();
+
 /// SHA-256 in lower-case hexadecimal (FIPS 180-4).
 std::string sha256(std::span<const std::byte> bytes);
 std::string sha256(std::string_view text);

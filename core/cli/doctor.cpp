@@ -59,7 +59,7 @@ void look_at_machine(Findings& findings) {
 
 void look_at_temporary_folder(Findings& findings) {
   try {
-    const fs::path folder = fs::temp_directory_path();
+    const fs::path folder = temporary_folder();
     AtomicFile file(folder / fmt::format("medgen-doctor-{}", ::getpid()));  // never committed: it removes itself
     file.write(std::string(4096, ' '));
     findings.push_back({"temporary files", Health::Ok, folder.string() + " is writable"});

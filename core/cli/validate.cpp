@@ -7,6 +7,7 @@
 #include "core/config/parse.h"
 #include "core/config/schema.h"
 #include "core/inspect/failure.h"
+#include "core/pipeline/conditions.h"
 #include "core/pipeline/model.h"
 #include "core/pipeline/pipeline.h"
 
@@ -65,6 +66,7 @@ ModelPackage load_model(const fs::path& file, const Registry& registry) {
 /// Components are created on the CPU, without weights: their plugins are asked, nothing is computed.
 Pipeline load_pipeline(const fs::path& file, const std::vector<std::string>& settings, const Registry& registry) {
   Pipeline pipeline = Pipeline::load(file, settings);
+  pipeline.host_options();  // throws what is wrong with "runtime"
   Host host(registry);
   pipeline.check_models(host);
   return pipeline;
@@ -82,6 +84,7 @@ std::string resolve(const fs::path& file, FileKind kind, const ValidateOptions& 
       Host host(call.registry());
       const ModelPackage package = load_model(file, host.registry());
       check_configs(host, package);
+      mask_maker(package, host.registry());
       package.verify_weights();
       return dump_pretty(package.json());
     }

@@ -82,7 +82,12 @@ std::optional<std::string> condition_problem(const std::string& name, const Mode
 }
 
 std::optional<ModelPackage> mask_maker(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
-  if (!step.contains("generate") || step.contains("mask") || !package.mask_generator()) return std::nullopt;
+  if (!step.contains("generate") || step.contains("mask")) return std::nullopt;
+  return mask_maker(package, registry);
+}
+
+std::optional<ModelPackage> mask_maker(const ModelPackage& package, const Registry& registry) {
+  if (!package.mask_generator()) return std::nullopt;
   const ConfigNode& node = *package.mask_generator();
   ModelPackage maker = ModelPackage::load(node, registry);
   if (!maker.contract().makes_labels()) node.fail("names model '{}', which makes no label maps", maker.name());

@@ -26,6 +26,9 @@ void check_conditions(const ConfigNode& step, const ModelPackage& package, const
 std::optional<std::string> condition_problem(const std::string& name, const ModelPackage& package,
                                              const Registry& registry);
 
+/// What makes label maps for a model, where it has it. @throws ConfigError at a "mask_generator" that cannot
+std::optional<ModelPackage> mask_maker(const ModelPackage& package, const Registry& registry);
+
 /// What makes the label maps of a generate step that is given none, where its model has it.
 std::optional<ModelPackage> mask_maker(const ConfigNode& step, const ModelPackage& package, const Registry& registry);
 

@@ -11,16 +11,6 @@
 namespace medgen {
 namespace {
 
-/// The user's own times. Where they end is the scheduler's to say.
-std::vector<double> times_of(const ConfigNode& node) {
-  const auto times = node.as<std::vector<double>>();
-  for (std::size_t i = 0; i < times.size(); ++i) {
-    if (times[i] > 0 && (i == 0 || times[i] < times[i - 1])) continue;
-    node.fail("must descend and stay above 0, but number {} is {}", i + 1, times[i]);
-  }
-  return times;
-}
-
 /// What the scheduler says against the steps or the times is the pipeline's fault. @throws ConfigError at them
 void check_schedule(const ConfigNode& node, const ModelPackage& package, const GenerateOptions& options, Host& host) {
   const auto& spec = package.part("scheduler");
@@ -98,13 +88,11 @@ std::shared_ptr<SampleSource> StepGraph::generate(const std::string& name) {
   options.step = name;
   options.seed = seed();
   options.count = node.get<int>("count");
-  if (node.contains("steps") && node.contains("timesteps"))
-    node.at("timesteps").fail("stands in place of \"steps\"; give one of the two");
   options.steps = node.get<int>("steps", package.default_steps());
   options.guidance = node.get<double>("guidance", package.default_guidance());
   options.batched_guidance = node.get<bool>("batched_guidance");
   options.batch = node.get<int>("batch");
-  if (node.contains("timesteps")) options.timesteps = times_of(node.at("timesteps"));
+  if (node.contains("timesteps")) options.timesteps = node.at("timesteps").as<std::vector<double>>();
   check_schedule(node, package, options, host_);
   options.beyond_contract = node.get<std::string>("outside_contract") == "warn";
   options.conditions_json = dump_compact(conditions_taken(node, package, host_.registry()));

@@ -293,6 +293,7 @@ std::vector<ComponentSpec> ModelPackage::all() const {
 
 void ModelPackage::verify_weights() const {
   for (const ComponentSpec& spec : all()) {
+    if (!spec.weights.empty()) SafetensorsFile(MappedFile::open(spec.weights));
     if (spec.weights.empty() || spec.sha256.empty()) continue;
     const std::string found = sha256_file(spec.weights);
     if (found == spec.sha256) continue;

@@ -101,7 +101,7 @@ class ModelPackage {
   /// The whole description with the method's defaults filled in.
   const Json& json() const { return *json_; }
 
-  /// Reads every weight file's hash and compares it with the recorded one. @throws DataError
+  /// Looks at the header of every weight file, and compares its hash with the recorded one. @throws DataError
   void verify_weights() const;
 
  private:

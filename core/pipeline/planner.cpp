@@ -2,6 +2,7 @@
 #include "core/pipeline/planner.h"
 
 #include "core/base/error.h"
+#include "core/base/file.h"
 #include "core/pipeline/reference.h"
 #include "core/pipeline/schema.h"
 #include "core/run/resources.h"
@@ -45,7 +46,7 @@ Demand demand_of(const std::string& step, const Ask& ask) {
 /// Warns in the steps that write where it may not fit. @throws RuntimeError
 void check_disk(Plan& plan) {
   std::map<std::string, DiskUse> uses;  // by folder
-  DiskUse& temporary = uses[std::filesystem::temp_directory_path().string()];
+  DiskUse& temporary = uses[temporary_folder().string()];
   for (const StepPlan& step : plan.steps) temporary.most = temporary.least = std::max(temporary.most, step.scratch);
   for (const StepPlan& step : plan.steps) {
     if (step.output == 0) continue;

@@ -31,10 +31,9 @@ constexpr int kSteps = 2;
 class TemporaryFolder {
  public:
   TemporaryFolder() {
-    std::string name = (fs::temp_directory_path() / "medgen-self-test-XXXXXX").string();
+    std::string name = (temporary_folder() / "medgen-self-test-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr)
-      throw RuntimeError("cannot make a folder in '{}'; set TMPDIR to a writable one",
-                         fs::temp_directory_path().string());
+      throw RuntimeError("cannot make a folder in '{}'; set TMPDIR to a writable one", temporary_folder().string());
     path_ = name;
   }
 

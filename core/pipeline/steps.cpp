@@ -71,6 +71,18 @@ void check_own_folder(const std::string& name, const ConfigNode& step,
             first->second);
 }
 
+/// The user's own times descend. Where they end is the scheduler's to say. @throws ConfigError at them
+void check_times(const ConfigNode& step) {
+  if (!step.contains("timesteps")) return;
+  const ConfigNode node = step.at("timesteps");
+  if (step.contains("steps")) node.fail("stands in place of \"steps\"; give one of the two");
+  const auto times = node.as<std::vector<double>>();
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    if (times[i] > 0 && (i == 0 || times[i] < times[i - 1])) continue;
+    node.fail("must descend and stay above 0, but number {} is {}", i + 1, times[i]);
+  }
+}
+
 bool is_latent_name(const std::filesystem::path& path) {
   return path.extension() == ".safetensors";
 }
@@ -137,6 +149,7 @@ void check_references(const ConfigNode& steps) {
   for (const auto& [name, step] : steps.members()) {
     const std::string verb(verb_of(step));
     check_own_folder(name, step, folders);
+    if (verb == "generate") check_times(step);
     if (verb == "write") check_reference(step.at("write"), earlier, kSampleVerbs);
     if (verb == "generate" || verb == "encode" || verb == "decode" || verb == "train") {
       check_reference(step.at(verb), earlier, kModelVerbs);

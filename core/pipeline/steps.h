@@ -18,8 +18,8 @@
 
 namespace medgen {
 
-/// Whether every "@step" names an earlier step of the right sort, and no two steps write to one folder. @throws
-/// ConfigError at the reference or the folder.
+/// What can be told from the steps alone: whether every "@step" names an earlier step of the right sort, no two steps
+/// write to one folder, times descend. @throws ConfigError at what is wrong
 void check_references(const ConfigNode& steps);
 
 /// The model of a train step as far as the pipeline tells before anything runs: through "@step" to where the model is

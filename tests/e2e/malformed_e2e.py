@@ -211,6 +211,7 @@ MODELS = {
     "component without id": ({"components": {"denoiser": {}}}, ["model.json:", "component"]),
     "hash": ({"components": {"denoiser": {"component": "null.denoiser", "sha256": "12"}}}, ["model.json:", "sha256"]),
     "kind": ({"components": {"denoiser": {"component": "null.compressor"}}}, ["model.json:", "a denoiser is needed"]),
+    "mask generator": ({**model(), "mask_generator": "nowhere"}, ["model.json:", "mask_generator", "nowhere"]),
     "labels": ({"data": {"labels": {"liver": -1}}}, ["model.json:", "liver"]),
 }
 
@@ -371,6 +372,21 @@ class Malformed(Case):
             for command in ("plan", "run"):
                 with self.subTest(command=command, **write):
                     self.check(run(command, self.write_pipeline(pipeline(generate, write))), code, says)
+
+    def test_what_the_file_alone_shows_is_found_by_validate(self):
+        for generate, document, says in (({"timesteps": [1, 2]}, {}, "must descend"), ({}, {"runtime": {"memory": "4XB"}}, "4XB"),
+                                         ({"timesteps": [900], "steps": 3}, {}, "timesteps"),
+                                         ({"scheduler": {"component": "scheduler.rflow", "config": {"stesp": 1}}}, {}, "stesp")):
+            with self.subTest(says):
+                whole = pipeline(generate, **document)
+                if "steps" in generate:
+                    whole["steps"]["ct"]["steps"] = generate["steps"]
+                self.check(run("validate", self.write_pipeline(whole)), CONFIG, ["p.json:", says])
+
+    def test_no_folder_for_temporary_files(self):
+        result = subprocess.run(tool.command("run", self.write_pipeline(pipeline())), capture_output=True, text=True,
+                                env={**tool.environment(), "TMPDIR": "/nowhere"})
+        self.check(result, 1, ["TMPDIR", "/nowhere"])
 
     def test_one_folder_by_two_names(self):
         self.write_pipeline(steps(ct=pipeline()["steps"]["ct"], one={"write": "@ct", "to": "out"},
