@@ -32,6 +32,7 @@ function(medgen_precompiled name)
   cmake_parse_arguments(ARG "" "" "HEADERS;LINK" ${ARGN})
   file(WRITE ${PROJECT_BINARY_DIR}/precompiled.cpp "int main() {}\n")
   add_executable(medgen_headers_${name} ${PROJECT_BINARY_DIR}/precompiled.cpp)
+  set_target_properties(medgen_headers_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   target_link_libraries(medgen_headers_${name} PRIVATE medgen_flags medgen_test_flags medgen_json Catch2::Catch2 ${ARG_LINK})
   target_precompile_headers(medgen_headers_${name} PRIVATE <algorithm> <filesystem> <functional> <map> <memory> <optional>
                             <string> <vector> <nlohmann/json.hpp> ${ARG_HEADERS} <catch2/catch.hpp>)

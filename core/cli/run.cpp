@@ -138,7 +138,9 @@ void add_pipeline_options(CLI::App& app, RunOptions& options, Invocation& call) 
   app.add_option("PIPELINE", options.pipeline, "The pipeline's JSON file; - reads standard input")->required();
   add_set_option(app, options.settings, "Override a value: --set steps.ct.steps=10; may be given again");
   app.add_option("--seed", options.seed, "Override the pipeline's seed")->type_name("N")->check(seed_range());
-  app.add_option("--threads", options.threads, "Threads to compute with")->type_name("N")->check(CLI::Range(1, 4096));
+  app.add_option("--threads", options.threads, "Threads to compute with; 0: as many as there are")
+      ->type_name("N")
+      ->check(CLI::Range(0, 4096));
   app.add_option("--precision", options.precision, "What networks compute in")
       ->check(CLI::IsMember({"auto", "fp32", "bf16"}));
   app.add_option("--device", options.device, "Where networks compute: auto, cpu, cuda:0")->type_name("DEVICE");

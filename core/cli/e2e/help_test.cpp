@@ -41,7 +41,7 @@ TEST_CASE("a wrong command line is exit code 2 and one message on standard error
                                                        {"plugins", "--json=maybe"},
                                                        {"run", "p.json", "--seed", "many"},
                                                        {"run", "p.json", "--seed", "-1"},
-                                                       {"run", "p.json", "--threads", "0"},
+                                                       {"run", "p.json", "--threads", "-1"},
                                                        {"run", "p.json", "--precision", "fp7"},
                                                        {"run", "p.json", "-q", "-v"},
                                                        {"completion", "tcsh"},
