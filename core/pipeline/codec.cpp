@@ -32,6 +32,7 @@ struct DecodedRecord {
   Geometry geometry;
   IntensityTransform intensity;
   DType type;
+  std::string compressor;  ///< sha256 of the weights that encoded it; empty when it is not recorded
 };
 
 /// What a decoded image is written as: the type it came in, so that no value is rounded away. Floats stay floats.
@@ -50,7 +51,8 @@ DecodedRecord read_record(const Sample& sample, const DataContract& contract) {
     const Json& record = facts.at("grid");
     return {{record.at("size").get<Size3>(), Affine<Ras>(record.at("affine").get<Matrix4>())},
             {record.at("low"), record.at("high"), record.at("clip_low"), record.at("clip_high")},
-            decoded_type(record, contract)};
+            decoded_type(record, contract),
+            facts.value("compressor", "")};
   } catch (const nlohmann::json::exception&) {
     throw DataError(
         "{}: the latent has no record of the grid it was encoded from; encode the image with an encode step",
@@ -284,11 +286,10 @@ void DecodeSource::convert(const Model& model, std::size_t index, const RunObser
   if (const auto bad = count_non_finite(mean->second); bad > 0)
     throw DataError("'{}' has {} numbers that are NaN or infinite", input().origin(index), bad);
   const DecodedRecord record = read_record(sample, model.contract);
-  const std::string encoder = Json::parse(sample.facts).value("compressor", "");
-  if (!encoder.empty() && !compressor_hash().empty() && encoder != compressor_hash())
+  if (!record.compressor.empty() && !compressor_hash().empty() && record.compressor != compressor_hash())
     observer.say(LogLevel::Warning,
                  fmt::format("'{}' was encoded with weights of sha256 {}, and is decoded with others, {}",
-                             input().origin(index), encoder, compressor_hash()));
+                             input().origin(index), record.compressor, compressor_hash()));
   const ModelGrid grid(record.geometry, model.contract, model.compression);
   Shape expected{1, channels_to_decode(model, mean->second.shape())};
   for (const std::int64_t axis : grid.shape()) expected.push_back(axis / model.compression);

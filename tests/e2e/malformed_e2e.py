@@ -383,6 +383,18 @@ class Malformed(Case):
                     whole["steps"]["ct"]["steps"] = generate["steps"]
                 self.check(run("validate", self.write_pipeline(whole)), CONFIG, ["p.json:", says])
 
+    def test_latents_whose_record_is_damaged(self):
+        decode = {"decode": {"components": {"compressor": {"component": "null.compressor"}}}, "latent": "z.safetensors"}
+        grid = {"size": [1, 1, 2], "affine": [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1], "low": 0, "high": 1,
+                "clip_low": False, "clip_high": False, "type": "float32"}
+        for facts in ("", "[]", "{}", {"grid": 1}, {"grid": {**grid, "affine": 1}}, {"grid": grid, "compressor": 5}):
+            with self.subTest(facts):
+                text = facts if isinstance(facts, str) else json.dumps(facts)
+                mean = {"dtype": "F32", "shape": [1, 1, 2, 1, 1], "data_offsets": [0, 8]}
+                head = {"__metadata__": {"medgen.facts": text}, "mean": mean}
+                (self.folder / "z.safetensors").write_bytes(safetensors(head, bytes(8)))
+                self.check_run(steps(x=decode, save={"write": "@x", "to": "out"}), DATA, ["z"])
+
     def test_no_folder_for_temporary_files(self):
         result = subprocess.run(tool.command("run", self.write_pipeline(pipeline())), capture_output=True, text=True,
                                 env={**tool.environment(), "TMPDIR": "/nowhere"})
