@@ -103,6 +103,7 @@ TensorMap call(Host& host, const std::shared_ptr<Component>& component, const Pr
   if (!options.params.empty()) inputs.params_json = dump_compact(parse_config(options.params, "--params").json());
   if (options.trains()) return train(host, component, options, std::move(inputs), context);
   auto* scheduler = dynamic_cast<Scheduler*>(component.get());
+  if (scheduler != nullptr) check_scheduler_params(inputs.params_json);
   if (scheduler != nullptr && is_scheduler_arithmetic(options.function)) {
     return probe_scheduler(*scheduler, options.function, inputs);
   }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/cli/probe_scheduler.h"
 
+#include "core/base/text.h"
 #include "core/config/parse.h"
 #include "core/sample/update.h"
+
+#include <algorithm>
 
 namespace medgen::cli {
 namespace {
@@ -65,6 +68,14 @@ TensorMap at_levels(Scheduler& scheduler, const Inputs& in, const std::string& r
 }
 
 }  // namespace
+
+void check_scheduler_params(const std::string& params_json) {
+  const std::vector<std::string> known = {"num_inference_steps", "start", "timesteps", "shape", "i", "u"};
+  for (const auto& [name, value] : parse_config(params_json.empty() ? "{}" : params_json, "--params").members()) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    value.fail("is not known{}; a scheduler's functions take {}", did_you_mean(name, known), fmt::join(known, ", "));
+  }
+}
 
 bool is_scheduler_arithmetic(std::string_view function) {
   return function == "step" || function == "add_noise" || function == "target";

@@ -3,9 +3,13 @@
 
 #include "core/component/scheduler.h"
 
+#include <string>
 #include <string_view>
 
 namespace medgen::cli {
+
+/// Refuses parameters that no function of a scheduler has. @throws ConfigError at them, with one like them
+void check_scheduler_params(const std::string& params_json);
 
 /// Whether `probe_scheduler` has the function; the others are the component's own (timesteps, updates, levels ...).
 bool is_scheduler_arithmetic(std::string_view function);

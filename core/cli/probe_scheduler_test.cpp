@@ -134,6 +134,14 @@ TEST_CASE("adding noise refuses shapes and times that do not fit", "[unit][cli]"
                   DataError);
 }
 
+TEST_CASE("a parameter that no scheduler has is told, with one like it", "[unit][cli]") {
+  using medgen::cli::check_scheduler_params;
+  CHECK_NOTHROW(check_scheduler_params(R"({"num_inference_steps": 2, "i": 1, "u": [0.5], "shape": [4, 8]})"));
+  CHECK_NOTHROW(check_scheduler_params(""));
+  CHECK_THROWS_WITH(check_scheduler_params(R"({"num_inference_step": 2})"),
+                    Catch::Contains("--params:1:") && Catch::Contains("num_inference_steps"));
+}
+
 TEST_CASE("only the arithmetic of schedulers is done here", "[unit][cli]") {
   CHECK(is_scheduler_arithmetic("step"));
   CHECK_FALSE(is_scheduler_arithmetic("timesteps"));

@@ -49,7 +49,12 @@ std::string describe_count(const Json& schema, const char* low, const char* high
 }
 
 std::string describe_string(const Json& schema) {
-  if (schema.contains("pattern")) return fmt::format("a string like {}", schema["pattern"].get<std::string>());
+  if (schema.contains("pattern")) {
+    const auto pattern = schema["pattern"].get<std::string>();
+    const Json examples = schema.value("examples", Json::array());
+    if (!examples.is_array() || examples.empty()) return "a string like " + pattern;
+    return fmt::format("a string like {} ({})", excerpt(examples[0], 40), pattern);
+  }
   if (schema.contains("minLength") && !schema.contains("maxLength") && schema["minLength"] == 1) {
     return "a string that is not empty";
   }

@@ -100,6 +100,8 @@ TEST_CASE("every keyword of the subset refuses what it should", "[unit][config]"
        "must be a string of 2 to 3 characters, got \"ü\""},
       {R"({"type": "string", "pattern": "^[a-z]+$"})", "\"ab\"", "\"aB\"",
        "must be a string like ^[a-z]+$, got \"aB\""},
+      {R"({"type": "string", "pattern": "^@", "examples": ["@mr"]})", "\"@ct\"", "\"ct\"",
+       "must be a string like \"@mr\" (^@), got \"ct\""},
       {R"({"type": "array", "minItems": 1})", "[0]", "[]", "must be an array of at least 1 values, got []"},
       {R"({"uniqueItems": true})", "[1, 2]", "[1, 2, 1.0]", "[2] repeats 1.0"},
       {R"({"prefixItems": [{"type": "string"}], "items": false})", R"(["a"])", R"(["a", 1])", "[1] is not allowed"},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/pipeline/import.h"
 
+#include "core/base/file.h"
 #include "core/base/text.h"
 #include "core/config/json.h"
 #include "core/pipeline/imported_file.h"
@@ -41,22 +42,6 @@ Json model_description(const ImportOptions& options) {
   return description;
 }
 
-/// The method's description with the caller's constructor arguments laid over its configs.
-ModelPackage described_model(const ImportOptions& options, const Registry& registry) {
-  ModelPackage plain = ModelPackage::load(ConfigNode::make(model_description(options), "import"), registry);
-  if (options.configs.empty()) return plain;
-  Json description = plain.json();
-  for (const auto& [role, config] : options.configs) {
-    Json& components = description["components"];
-    if (!plain.part(role) && !components.value("conditioners", Json::object()).contains(role)) {
-      throw ConfigError("method '{}' has no component '{}' to configure", options.method, role);
-    }
-    Json& component = plain.part(role) ? components[role] : components["conditioners"][role];
-    component["config"].update(Json::parse(config));
-  }
-  return ModelPackage::load(ConfigNode::make(std::move(description), "import"), registry);
-}
-
 const ComponentSpec& component_for(const std::vector<ComponentSpec>& all, const std::string& role,
                                    const std::string& method) {
   const auto found = std::find_if(all.begin(), all.end(), [&](const ComponentSpec& spec) { return spec.role == role; });
@@ -73,7 +58,43 @@ typename Map::mapped_type value_or_empty(const Map& map, const std::string& key)
   return found == map.end() ? typename Map::mapped_type{} : found->second;
 }
 
+/// What decides the package: all that the options say, and what is in the files.
+std::string request_of(const ImportOptions& options) {
+  Json request = {{"method", options.method},    {"name", options.name},       {"license", options.license},
+                  {"credit", options.credit},    {"configs", options.configs}, {"keys", options.keys},
+                  {"prefixes", options.prefixes}};
+  if (options.latent_scale) request["latent_scale"] = *options.latent_scale;
+  for (const auto& [role, file] : options.files) request["files"][role] = sha256_file(file);
+  return content_hash(request);
+}
+
 }  // namespace
+
+ModelPackage package_to_import(const ImportOptions& options, const Registry& registry, const ConfigNode& place) {
+  ModelPackage plain = ModelPackage::load(place.with_value(model_description(options)), registry);
+  if (options.configs.empty()) return plain;
+  Json description = plain.json();
+  for (const auto& [role, config] : options.configs) {
+    Json& components = description["components"];
+    if (!plain.part(role) && !components.value("conditioners", Json::object()).contains(role)) {
+      throw ConfigError("method '{}' has no component '{}' to configure", options.method, role);
+    }
+    Json& component = plain.part(role) ? components[role] : components["conditioners"][role];
+    component["config"].update(Json::parse(config));
+  }
+  return ModelPackage::load(place.with_value(std::move(description)), registry);
+}
+
+bool check_free(const ImportOptions& options) {
+  constexpr std::uint64_t kMostBytes = 1 << 28;
+  const auto file = options.to / "model.json";
+  if (!std::filesystem::exists(file)) return true;
+  const Json description = Json::parse(read_file(file, kMostBytes), nullptr, false);
+  const auto request = "/provenance/import/request"_json_pointer;
+  if (description.is_object() && description.contains(request) && description.at(request) == request_of(options))
+    return false;
+  throw DataError("'{}' already holds a model package; choose another folder or delete it", options.to.string());
+}
 
 LoadOptions ImportOptions::load_options(const std::string& role) const {
   LoadOptions load;
@@ -83,10 +104,8 @@ LoadOptions ImportOptions::load_options(const std::string& role) const {
 }
 
 std::string import_model(Host& host, const ImportOptions& options, const RunObserver& observer) {
-  if (std::filesystem::exists(options.to / "model.json")) {
-    throw DataError("'{}' already holds a model package; choose another folder or delete it", options.to.string());
-  }
-  const ModelPackage package = described_model(options, host.registry());
+  if (!check_free(options)) return fmt::format("'{}' was made from these files before\n", options.to.string());
+  const ModelPackage package = package_to_import(options, host.registry(), ConfigNode::make(Json::object(), "import"));
   const std::vector<ComponentSpec> all = package.all();
   std::map<std::string, TensorMap> weights;
   Json provenance = {{"medgen_version", MEDGEN_VERSION}, {"files", Json::object()}};
@@ -118,6 +137,7 @@ std::string import_model(Host& host, const ImportOptions& options, const RunObse
         "with another\n",
         package.latent_scale());
   }
+  provenance["request"] = request_of(options);
   write_model_package(package, options.to, weights, latent_scale.value_or(package.latent_scale()), "import",
                       provenance);
   for (const ComponentSpec& spec : all) {

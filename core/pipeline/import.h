@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "core/pipeline/model.h"
 #include "core/plugin/host.h"
 #include "core/run/observer.h"
 #include "core/weights/state.h"
@@ -27,8 +28,17 @@ struct ImportOptions {
   LoadOptions load_options(const std::string& role) const;
 };
 
+/// The method's description with the options' constructor arguments laid over its configs.
+/// @param place  where mistakes are told to be. @throws ConfigError for an unknown method or role, or a wrong config
+ModelPackage package_to_import(const ImportOptions& options, const Registry& registry, const ConfigNode& place);
+
+/// Whether the folder holds no package yet; false when the one there was made by the same import of the same files.
+/// @throws DataError when it holds another one, or a file cannot be read
+bool check_free(const ImportOptions& options);
+
 /// Reads the checkpoints without executing anything, matches every key against the component's own list, and writes a
-/// model package: model.json and one .safetensors for each. Nothing is written unless everything fits.
+/// model package: model.json and one .safetensors for each. Nothing is written unless everything fits, or where the
+/// package is there already.
 /// @return a report: files, keys, what was ignored and why.
 /// @throws DataError with the missing, unexpected and misshapen keys; ConfigError for an unknown method or role.
 std::string import_model(Host& host, const ImportOptions& options, const RunObserver& observer);

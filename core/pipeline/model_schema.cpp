@@ -30,7 +30,7 @@ constexpr const char* kModelSchema = R"json({
         "conditioners": {
           "type": "object",
           "description": "by name, in the order in which they run",
-          "propertyNames": {"pattern": "^[A-Za-z][A-Za-z0-9_-]*$"},
+          "propertyNames": {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_-]*$", "examples": ["modality"]},
           "additionalProperties": {"$ref": "#/$defs/component"}
         }
       }
@@ -52,7 +52,7 @@ constexpr const char* kModelSchema = R"json({
       "properties": {
         "modality": {"type": "string", "description": "ct, mr ...; labels: the model makes label maps"},
         "axes": {"enum": ["xyz", "zyx"], "default": "zyx", "description": "spatial axis order of the tensors"},
-        "orientation": {"type": "string", "pattern": "^[RLAPSI]{3}$", "default": "RAS"},
+        "orientation": {"type": "string", "pattern": "^[RLAPSI]{3}$", "examples": ["RAS"], "default": "RAS"},
         "spacing_mm": {"$ref": "#/$defs/range"},
         "size": {"$ref": "#/$defs/size"},
         "fov_mm": {"$ref": "#/$defs/range"},

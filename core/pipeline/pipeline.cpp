@@ -10,6 +10,7 @@
 #include "core/pipeline/case_conditions.h"
 #include "core/pipeline/conditions.h"
 #include "core/pipeline/data_split.h"
+#include "core/pipeline/import_step.h"
 #include "core/pipeline/planner.h"
 #include "core/pipeline/schema.h"
 #include "core/pipeline/steps.h"
@@ -142,6 +143,7 @@ void Pipeline::check_models(Host& host) const {
     if (step.contains("scheduler")) create_component(host, read_scheduler(step.at("scheduler"), registry));
     const CaseConditions conditions = verb == "train" ? read_tables(step) : CaseConditions();
     const ConfigNode model = verb == "train" ? described_model(steps, step.at(verb)) : step.at(verb);
+    if (verb == "import") check_import(step, host);
     if (!model.is_object() || verb == "import") continue;
     const ModelPackage package = ModelPackage::load(model, registry);
     check_configs(host, package);

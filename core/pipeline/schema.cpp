@@ -29,7 +29,8 @@ constexpr const char* kDocument = R"json({
       "additionalProperties": false,
       "default": {},
       "properties": {
-        "device": {"type": "string", "pattern": "^(auto|cpu|cuda(:[0-9]{1,2})?)$", "default": "auto"},
+        "device": {"type": "string", "pattern": "^(auto|cpu|cuda(:[0-9]{1,2})?)$",
+                   "examples": ["cpu", "cuda:0"], "default": "auto"},
         "precision": {"enum": ["auto", "fp32", "bf16"], "default": "auto",
                       "description": "auto: bf16 where the processor has it, else fp32"},
         "threads": {"type": "integer", "minimum": 0, "maximum": 4096, "default": 0, "description": "0: as many as this process may use"},
@@ -41,7 +42,7 @@ constexpr const char* kDocument = R"json({
       "type": "object",
       "minProperties": 1,
       "description": "named steps, run in this order",
-      "propertyNames": {"pattern": "^[A-Za-z][A-Za-z0-9_-]*$"},
+      "propertyNames": {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_-]*$", "examples": ["mr"]},
       "additionalProperties": {"type": "object"}
     },
     "run": {"type": "object", "description": "written by medgen into run.json: how it went"}
@@ -112,12 +113,13 @@ constexpr const char* kWrite = R"json({
   "additionalProperties": false,
   "required": ["write", "to"],
   "properties": {
-    "write": {"type": "string", "pattern": "^@", "description": "\"@step\" whose samples are written"},
+    "write": {"type": "string", "pattern": "^@", "examples": ["@mr"],
+              "description": "\"@step\" whose samples are written"},
     "to": {"type": "string", "minLength": 1, "description": "folder; made when missing"},
     "layout": {"enum": ["folders", "pairs", "nnunet"], "default": "folders",
                "description": "images/NAME + labels/NAME; NAME_image + NAME_label; or nnU-Net with dataset.json"},
     "contact_sheet": {"type": "string", "pattern": "^[^./\\\\][^/\\\\]*\\.png$",
-                      "description": "name of one picture of the first samples, in the folder"},
+                      "examples": ["contact_sheet.png"], "description": "name of one picture of the first samples, in the folder"},
     "overwrite": {"type": "boolean", "default": false,
                   "description": "replace the results of another pipeline in this folder"}
   }

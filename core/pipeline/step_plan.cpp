@@ -3,6 +3,7 @@
 #include "core/config/json.h"
 #include "core/config/paths.h"
 #include "core/pipeline/conditions.h"
+#include "core/pipeline/import_step.h"
 #include "core/pipeline/reference.h"
 #include "core/pipeline/schema.h"
 #include "core/pipeline/steps.h"
@@ -58,6 +59,10 @@ void StepGraph::plan_samples(const ConfigNode& node, StepPlan& plan) {
   if (const auto maker = mask_maker(node, model, host_.registry())) check_model(*maker, "");
   const auto samples = source(plan.step);
   plan.warnings = samples->check_inputs();
+  if (readers_of(plan.step) == 0)
+    plan.warnings.push_back(fmt::format(
+        "steps.{0}: no step takes its samples, so they are not made; add {{\"write\": \"@{0}\", \"to\": \"FOLDER\"}}",
+        plan.step));
   plan.samples = samples->count();
   plan.text =
       fmt::format("{} {} sample{} with {}", plan.verb, plan.samples, plan.samples == 1 ? "" : "s", model.name());
@@ -91,13 +96,15 @@ StepPlan StepGraph::plan(const std::string& name) {
       plan.warnings.push_back(fmt::format("steps.{}: {}", name, warning));
     plan.text = fmt::format("train into '{}'", folder);
   } else if (plan.verb == "import") {
-    // Looked up here, where the place in the pipeline is known.
-    ModelPackage::load(node.with_value(Json{{"method", node.at("method").json()}}), host_.registry());
+    check_import(node, host_);
+    check_import_files(node);
     plan.text = fmt::format("import into '{}'", folder);
   } else {
     const std::string written = referenced(node.at("write"));
     plan.text = fmt::format("write {} to '{}'", excerpt(node.at("write").json()), folder);
     if (is_known(written)) {
+      RunFolder::check(resolve_path(node.at("to")), node.get<bool>("overwrite"),
+                       [&] { return write_options(name).fingerprint; });
       plan.samples = source(written)->count();
       plan_writing(*source(written), resolve_path(node.at("to")), layout_of(node.get<std::string>("layout")), plan);
     }

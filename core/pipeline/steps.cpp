@@ -9,7 +9,7 @@
 #include "core/io/volume_file.h"
 #include "core/pipeline/codec.h"
 #include "core/pipeline/conditions.h"
-#include "core/pipeline/import.h"
+#include "core/pipeline/import_step.h"
 #include "core/pipeline/reference.h"
 #include "core/pipeline/relocate.h"
 #include "core/pipeline/schema.h"
@@ -256,29 +256,12 @@ std::optional<std::filesystem::path> StepGraph::run(const std::string& name, con
 }
 
 std::filesystem::path StepGraph::import_package(const std::string& name, const RunObserver& observer) {
-  const ConfigNode node = step(name);
-  ImportOptions options;
-  options.method = node.get<std::string>("method");
-  for (const auto& [role, file] : node.at("import").members()) options.files[role] = resolve_path(file);
-  if (node.contains("config")) {
-    for (const auto& [role, config] : node.at("config").members()) options.configs[role] = dump_compact(config.json());
-  }
-  if (node.contains("key")) {
-    for (const auto& [role, key] : node.at("key").members()) options.keys[role] = key.as<std::string>();
-  }
-  if (node.contains("prefix")) {
-    for (const auto& [role, prefix] : node.at("prefix").members()) options.prefixes[role] = prefix.as<std::string>();
-  }
-  if (node.contains("latent_scale")) options.latent_scale = node.at("latent_scale").as<double>();
-  options.name = node.get<std::string>("name", "");
-  options.license = node.get<std::string>("license", "");
-  options.credit = node.get<std::string>("credit", "");
-  options.to = resolve_path(node.at("to"));
+  const ImportOptions options = import_options(step(name));
   observer.say(LogLevel::Info, import_model(host_, options, observer));
   return options.to;
 }
 
-std::filesystem::path StepGraph::write(const std::string& name, const RunObserver& observer) {
+WriteOptions StepGraph::write_options(const std::string& name) {
   const ConfigNode node = step(name);
   Json facts = {{"models", Json::array()}, {"inputs", Json::object()}};
   WriteOptions options;
@@ -296,7 +279,12 @@ std::filesystem::path StepGraph::write(const std::string& name, const RunObserve
                                           {"seed", seed()},
                                           {"layout", node.at("layout").json()},
                                           {"precision", static_cast<int>(host_.options().precision)}});
-  write_samples(*source(referenced(node.at("write"))), options, observer);
+  return options;
+}
+
+std::filesystem::path StepGraph::write(const std::string& name, const RunObserver& observer) {
+  const WriteOptions options = write_options(name);
+  write_samples(*source(referenced(step(name).at("write"))), options, observer);
   return options.to;
 }
 

@@ -8,6 +8,7 @@
 #include "core/pipeline/sample.h"
 #include "core/pipeline/train_demand.h"
 #include "core/pipeline/train_step.h"
+#include "core/pipeline/write.h"
 
 #include <filesystem>
 #include <map>
@@ -63,6 +64,8 @@ class StepGraph {
   std::shared_ptr<SampleSource> images_for(const ConfigNode& node, const SampleSource* masks);
   std::shared_ptr<SampleSource> generated_masks(const ConfigNode& node, const ModelPackage& maker,
                                                 const GenerateOptions& of_images) const;
+  /// Hashes what decides the samples.
+  WriteOptions write_options(const std::string& name);
   std::filesystem::path write(const std::string& name, const RunObserver& observer);
   std::filesystem::path import_package(const std::string& name, const RunObserver& observer);
   TrainStep train_step(const std::string& name) const;

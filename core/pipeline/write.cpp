@@ -61,6 +61,7 @@ class Writer {
       observer_.say(LogLevel::Info, fmt::format("steps.{}: {} of {} samples are already in '{}'", options_.step,
                                                 all - wanted.size(), all, options_.to.string()));
     }
+    if (wanted.empty() && described()) return;  // run.json tells how it was made
     refuse_to_replace();
     folder_.start();
     try {
@@ -91,6 +92,13 @@ class Writer {
       if (!folder_.finished(source_.name(i))) wanted.push_back(i);
     }
     return wanted;
+  }
+
+  /// Whether an earlier run finished the folder, with everything that this one would put there.
+  bool described() const {
+    const auto there = [&](const std::string& name) { return std::filesystem::exists(folder_.path() / name); };
+    return folder_.complete() && (options_.contact_sheet.empty() || there(options_.contact_sheet)) &&
+           (options_.layout != Layout::NnUnet || there("dataset.json"));
   }
 
   /// Files that no run of ours recorded belong to somebody else, and inputs are never replaced.

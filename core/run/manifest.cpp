@@ -82,8 +82,19 @@ RunFolder::RunFolder(std::filesystem::path folder, std::string fingerprint, bool
       journal_(journal_name(part)),
       part_(!part.whole()),
       made_(make_folder(folder_)),
-      lock_(folder_, part_) {
+      lock_(std::in_place, folder_, part_) {
   read_all(overwrite);
+}
+
+RunFolder::RunFolder(std::filesystem::path folder) : folder_(std::move(folder)), part_(false), made_(false) {}
+
+void RunFolder::check(const std::filesystem::path& folder, bool overwrite,
+                      const std::function<std::string()>& fingerprint) {
+  RunFolder there(folder);
+  if (overwrite || !std::filesystem::is_directory(folder)) return;
+  if (!std::filesystem::exists(folder / kManifest) && there.journals().empty()) return;
+  there.fingerprint_ = fingerprint();
+  there.read_all(false);
 }
 
 void RunFolder::start() {
@@ -120,6 +131,7 @@ void RunFolder::read_manifest(bool overwrite) {
                     file.string()));
   if (fingerprint != fingerprint_) return forget_other_run(file, overwrite);
   continued_ = true;
+  complete_ = text_of(run, "status") == "complete";
   for (const Json& sample : list_of(run, "samples")) remember(sample);
   if (parts_.empty()) parts_ = list_of(run, "parts");
 }
@@ -177,7 +189,7 @@ void RunFolder::add_part(const Json& facts) {
 }
 
 bool RunFolder::last_of(const std::vector<std::string>& samples) {
-  if (!lock_.take_whole()) return false;
+  if (!lock_->take_whole()) return false;
   parts_.clear();
   read_all(false);
   return std::all_of(samples.begin(), samples.end(), [&](const auto& name) { return samples_.contains(name); });

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -30,10 +31,18 @@ class RunFolder {
   /// process is writing to it.
   RunFolder(std::filesystem::path folder, std::string fingerprint, bool overwrite, const Part& part = {});
 
+  /// Looks, without writing, whether a run with this fingerprint would be let in. It is asked for only where another
+  /// run has been. @throws DataError as the constructor does
+  static void check(const std::filesystem::path& folder, bool overwrite,
+                    const std::function<std::string()>& fingerprint);
+
   const std::filesystem::path& path() const { return folder_; }
 
   /// Whether an earlier run with this fingerprint worked here.
   bool continued() const { return continued_; }
+
+  /// Whether that run finished all its samples: its run.json says so.
+  bool complete() const { return complete_; }
 
   /// Marks the folder as this run's, from when on a later one continues it. @throws RuntimeError when it cannot be
   /// written.
@@ -59,6 +68,8 @@ class RunFolder {
   void discard();
 
  private:
+  /// To read only.
+  explicit RunFolder(std::filesystem::path folder);
   std::vector<std::filesystem::path> journals() const;
   void read_manifest(bool overwrite);
   void read_journal(const std::filesystem::path& file, bool overwrite);
@@ -73,8 +84,9 @@ class RunFolder {
   std::vector<Json> parts_;
   std::map<std::string, std::shared_ptr<const Json>> samples_;
   bool continued_ = false;
+  bool complete_ = false;
   bool made_;
-  FolderLock lock_;
+  std::optional<FolderLock> lock_;       ///< of whoever writes
   std::optional<FolderLock> part_lock_;  ///< from start on
 };
 

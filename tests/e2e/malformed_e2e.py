@@ -330,6 +330,23 @@ class Malformed(Case):
         document = {"medgen": 1, "steps": {"m": {"import": {"denoiser": "w.pt"}, "method": "maisi.rflo", "to": "m"}}}
         self.check_run(document, CONFIG, ["p.json:", "method", "maisi.rflo"])
 
+    def test_imports_of_roles_and_files_that_are_not_there(self):
+        if not (Path(tool.PLUGINS) / "maisi.medgen-plugin.json").exists():
+            self.skipTest("the maisi plugin was not built")
+        (self.folder / "w.pt").write_bytes(b"")
+        step = {"import": {"denoiser": "w.pt"}, "method": "maisi.rflow-ct", "to": "m"}
+        for change, validated, says in (
+                ({"import": {"denoisre": "w.pt"}}, True, ["import.denoisre", "'denoiser'"]),
+                ({"key": {"compressor": "x"}}, True, ["key.compressor", "does not name"]),
+                ({"config": {"unet": {}}}, True, ["config.unet", "it has: "]),
+                ({"config": {"denoiser": {"norm_num_groups": 7}}}, True, ["norm_num_groups"]),
+                ({"import": {"denoiser": "none.pt"}}, False, ["import.denoiser", "names no file", "none.pt"])):
+            path = self.write_pipeline(steps(m={**step, **change}))
+            for command in ("validate", "plan", "run") if validated else ("plan", "run"):
+                with self.subTest(says[0], command=command):
+                    self.check(run(command, path), CONFIG, ["p.json:", *says])
+            self.assertFalse((self.folder / "m").exists())
+
     def test_masks_that_hold_no_labels(self):
         path = self.folder / "mask.nii"
         for name, write in (("half", lambda: nifti.write(path, SIZE, [0.5] * 120, "float32")),

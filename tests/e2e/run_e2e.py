@@ -37,9 +37,22 @@ class Reproducible(Case):
         self.run_pipeline(document)
         files = sorted((self.folder / "out").rglob("*.nii.gz"))
         before = [path.stat().st_mtime_ns for path in files]
+        record = self.manifest()
         result = self.run_pipeline(document)
         self.assertIn("2 of 2", result.stderr)
         self.assertEqual([path.stat().st_mtime_ns for path in files], before)
+        self.assertEqual(self.manifest(), record)  # of the run that made them
+
+    def test_what_a_finished_run_lacks_is_added(self):
+        self.run_pipeline(pipeline())
+        self.run_pipeline(pipeline(write={"contact_sheet": "sheet.png"}))
+        self.assertTrue((self.folder / "out/sheet.png").exists())
+        self.assertEqual(self.manifest()["steps"]["save"]["contact_sheet"], "sheet.png")
+
+    def test_samples_that_nobody_takes_are_told(self):
+        document = pipeline()
+        del document["steps"]["save"]
+        self.assertIn("steps.ct: no step takes its samples", self.run_pipeline(document).stderr)
 
     def test_a_damaged_sample_is_made_again(self):
         document = pipeline({"count": 2})
@@ -156,6 +169,17 @@ class OtherFolders(Case):
         self.assertEqual(result.returncode, 4, result.stderr)
         for name in names:
             self.assertIn(name, result.stderr)
+
+    def test_a_plan_tells_of_the_results_of_another_pipeline(self):
+        self.run_pipeline(pipeline())
+        before = contents(self.folder / "out"), self.manifest()
+        self.assertEqual(run("plan", self.write_pipeline(pipeline())).returncode, 0)
+        other = self.write_pipeline(pipeline({"steps": 2}))
+        result = run("plan", other)
+        self.assertEqual(result.returncode, 4, result.stderr)
+        self.assertIn("holds the results of another run", result.stderr)
+        self.assertEqual(run("plan", other, "--set", "steps.save.overwrite=true").returncode, 0)
+        self.assertEqual((contents(self.folder / "out"), self.manifest()), before)
 
     def test_results_of_another_pipeline_are_not_replaced_unasked(self):
         self.run_pipeline(pipeline())
