@@ -157,14 +157,13 @@ class Unknown(Planning):
                        {"peak_bytes": -1}, {"peak_bytes": 1e30}, {"flops": -1},
                        *({"fail": "estimate", "mode": mode} for mode in ("fail", "bad-status", "no-output"))):
             with self.subTest(config):
-                document = pipeline({"generate": model(config)})
+                document = pipeline({"generate": model(config)}, {"overwrite": True})
                 plan = self.plan(document)
                 self.assertEqual(plan["steps"][0]["unknown"], ["null.denoiser"])
                 self.assertFalse(plan["complete"])
                 self.assertIsNone(plan["seconds"])
                 self.assertTrue(any("estimate" in text for text in plan["steps"][0]["warnings"]))
                 self.assertIn("unknown", run("plan", self.write_pipeline(document)).stdout)
-                document["steps"]["save"]["overwrite"] = True
                 self.assertEqual(run("run", self.write_pipeline(document)).returncode, 0)
 
 

@@ -31,6 +31,11 @@ nn::SpatialMixer& add_mixer(nn::Module& owner, const std::string& name, const Un
                                            *c.cross_attention_dim, c.norm_num_groups, c.norm_eps);
 }
 
+/// In memory that nobody else holds.
+at::Tensor owned(const at::Tensor& y, const at::Tensor& x) {
+  return y.is_same(x) && !at::GradMode::is_enabled() ? x.clone() : y;
+}
+
 /// segment(inputs), with or without its inner tensors kept for the way back.
 at::Tensor run(const nn::Module& owner, const nn::Segment& segment, at::TensorList inputs) {
   return owner.checkpoints_activations() ? nn::checkpointed(segment, inputs) : segment(inputs);
@@ -68,15 +73,14 @@ at::Tensor DiffusionResBlock::forward(const at::Tensor& x, const at::Tensor& emb
   h = resample_ == Resample::Up ? conv1_.forward_upsampled(h) : conv1_.forward(resampled(h));
   h = norm2_.forward_silu(h, time_emb_proj_.forward(emb));
   const bool wide = x.scalar_type() != compute_dtype();
-  if (wide && skip_connection_ == nullptr) return resampled(x).add(conv2_.forward(h));
-  return conv2_.forward_add(h, shortcut(narrow)).to(x.scalar_type());
+  return wide ? conv2_.forward(h).add(shortcut(x)) : conv2_.forward_add(h, owned(shortcut(x), x));
 }
 
-/// In memory of its own, which the block's result is added to.
+/// What the block's result is added to: in float32 where the sums are kept so, which costs little, as its kernel has
+/// one voxel, and keeps their digits.
 at::Tensor DiffusionResBlock::shortcut(const at::Tensor& x) const {
   const at::Tensor like = resampled(x);
-  if (skip_connection_ != nullptr) return skip_connection_->forward(like);
-  return like.is_same(x) && !at::GradMode::is_enabled() ? x.clone() : like;
+  return skip_connection_ != nullptr ? skip_connection_->forward(like) : like;
 }
 
 DownBlock::DownBlock(const UnetConfig& c, size_t level, int64_t emb_dim) {

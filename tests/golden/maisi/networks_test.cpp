@@ -23,7 +23,6 @@ using medgen::golden::Tensors;
 
 constexpr double kTolerance = 1e-4;
 constexpr double kHalfTolerance = 1e-2;
-constexpr double kControlNetHalfTolerance = 1.1e-2;
 constexpr double kAutoencoderHalfTolerance = 1.25e-2;  // every map of which is kept in bfloat16
 
 void check_close(const std::string& what, const at::Tensor& got, const at::Tensor& want,
@@ -116,7 +115,7 @@ TEST_CASE("maisi: the image U-Net gives the published prediction", "[golden][mai
 TEST_CASE("maisi: the ControlNet gives the published residuals", "[golden][maisi]") {
   const at::NoGradGuard no_grad;
   const bool rflow = GENERATE(false, true);
-  const double tolerance = GENERATE(kTolerance, kControlNetHalfTolerance);
+  const double tolerance = GENERATE(kTolerance, kHalfTolerance);
   const Tensors fixture = read_fixture("maisi/controlnet_" + family(rflow) + "_small.safetensors");
   ControlNetMaisi network(ControlNetMaisiConfig::from_json(golden::controlnet(false, rflow)));
   prepare(network, 777, tolerance);
