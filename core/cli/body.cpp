@@ -63,10 +63,10 @@ void configure_body(CLI::App& app, Invocation& call) {
   app.add_option("LABELS", arguments->labels, "Its label map, which stays as it is elsewhere; none when missing")
       ->type_name("FILE");
   app.add_option("--to", arguments->to, "The new label map (.nii, .nii.gz)")->type_name("FILE")->required();
-  app.add_option("--label", arguments->rule.label, "The body's label")
+  app.add_option("--label", arguments->rule.label, "The body's label")->capture_default_str()->check(whole_number(1));
+  app.add_option("--air-below", arguments->rule.air_below, "Hounsfield units")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  app.add_option("--air-below", arguments->rule.air_below, "Hounsfield units")->capture_default_str();
+      ->check(finite_number());
   app.add_option("--least-part", arguments->rule.least_part,
                  "Parts of this size, relative to the largest, are body too (legs)")
       ->capture_default_str()

@@ -38,17 +38,20 @@ void print_result(const CheckResult& result, bool json) {
   print(fmt::format("{}  {}{}\n", name_of(result.status), printable(result.name), printable(detail)));
 }
 
-/// In the child: the exit code says whether all went well.
+/// Exit codes of the child that are no plugin's: all checks were made, and went well, or not.
+constexpr int kAllWell = 90, kProblems = 91;
+
+/// In the child.
 [[noreturn]] void run_checks(const fs::path& manifest, bool json) {
-  int code = 0;
+  int code = kAllWell;
   try {
     const auto results = check_plugin(manifest, [json](const CheckResult& result) { print_result(result, json); });
     for (const CheckResult& result : results) {
-      if (result.status == CheckStatus::Fail) code = static_cast<int>(ErrorKind::Plugin);
+      if (result.status == CheckStatus::Fail) code = kProblems;
     }
   } catch (const OutputClosed&) {
   } catch (...) {
-    code = static_cast<int>(ErrorKind::Plugin);
+    code = kProblems;
   }
   _exit(code);
 }
@@ -65,7 +68,12 @@ void check(const fs::path& path, Invocation& call) {
     throw PluginError("{} crashed the checker with signal {} ({}) in the check after the last one that was reported",
                       manifest.string(), WTERMSIG(status), strsignal(WTERMSIG(status)));
   }
-  call.exit_code = WEXITSTATUS(status);
+  const int code = WEXITSTATUS(status);
+  if (code != kAllWell && code != kProblems) {
+    throw PluginError("{} ended the checker's process with exit({}) in the check after the last one that was reported",
+                      manifest.string(), code);
+  }
+  call.exit_code = code == kAllWell ? 0 : static_cast<int>(ErrorKind::Plugin);
 }
 
 void configure_check_plugin(CLI::App& app, Invocation& call) {

@@ -3,12 +3,15 @@
 
 #include "core/cli/help.h"
 
+#include <fmt/format.h>
 #include <medgen/abi/version.h>
 
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <limits>
 #include <map>
+#include <optional>
 
 namespace medgen::cli {
 namespace {
@@ -75,16 +78,45 @@ void add_progress_options(CLI::App& app, Invocation& call) {
   app.add_flag("--no-progress", call.no_progress, "Messages only; the same as --progress none");
 }
 
+namespace {
+
+/// Nothing when the whole text is no number.
+template <typename Number>
+std::optional<Number> number_in(const std::string& text) {
+  Number value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+template <typename Number, typename Fits>
+CLI::Validator number_that(const Fits& fits, std::string wanted, std::string type) {
+  return CLI::Validator(
+      [fits, wanted](const std::string& text) {
+        const auto value = number_in<Number>(text);
+        return value && fits(*value) ? std::string() : "must be " + wanted + ", got '" + text + "'";
+      },
+      std::move(type));
+}
+
+}  // namespace
+
 CLI::Validator seed_range() {
   // CLI::Range reads -1 as 2^64 - 1.
-  return CLI::Validator(
-      [](const std::string& text) {
-        std::uint64_t value = 0;
-        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-        const bool whole = error == std::errc() && end == text.data() + text.size();
-        return whole ? std::string() : "must be a whole number from 0 to 2^64 - 1, got '" + text + "'";
-      },
-      "UINT64");
+  return number_that<std::uint64_t>([](std::uint64_t) { return true; }, "a whole number from 0 to 2^64 - 1", "UINT64");
+}
+
+CLI::Validator number_above_0() {
+  return number_that<double>([](double x) { return std::isfinite(x) && x > 0; }, "a number above 0", "NUMBER");
+}
+
+CLI::Validator finite_number() {
+  return number_that<double>([](double x) { return std::isfinite(x); }, "a finite number", "NUMBER");
+}
+
+CLI::Validator whole_number(std::int64_t least) {
+  return number_that<std::int64_t>([least](std::int64_t n) { return n >= least; },
+                                   fmt::format("a whole number of at least {}", least), "N");
 }
 
 CLI::Option* add_set_option(CLI::App& app, std::vector<std::string>& settings, const std::string& what) {

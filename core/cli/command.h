@@ -60,6 +60,11 @@ void add_plugin_dir_option(CLI::App& app, Invocation& call);
 void add_progress_options(CLI::App& app, Invocation& call);  ///< --progress, --no-progress
 /// Any unsigned 64-bit number: CLI11 alone would take -1 for a very large one.
 CLI::Validator seed_range();
+
+/// A finite number, above 0 or any; a whole number of at least `least`. Unlike those of CLI11, their messages say so.
+CLI::Validator number_above_0();
+CLI::Validator finite_number();
+CLI::Validator whole_number(std::int64_t least);
 CLI::Option* add_set_option(CLI::App& app, std::vector<std::string>& settings, const std::string& what);
 
 /// The parser of the whole tool; of one command alone when `program` is "medgen-run".

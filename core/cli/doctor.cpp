@@ -7,11 +7,13 @@
 #include "core/cli/console.h"
 #include "core/cli/machine.h"
 #include "core/inspect/failure.h"
+#include "core/pipeline/imported_file.h"
 #include "core/pipeline/model.h"
 #include "core/pipeline/selftest.h"
 #include "core/plugin/cuda_driver.h"
 #include "core/plugin/host.h"
 #include "core/run/resources.h"
+#include "core/weights/safetensors.h"
 
 #include <medgen/abi/version.h>
 
@@ -119,7 +121,13 @@ void look_at_package(const fs::path& folder, const Registry& registry, Findings&
   look("weights", [&]() -> CheckFinding {
     package->verify_weights();
     Host host(registry);
+    require_weights(host, *package, "");
     Model::open(*package, host);
+    for (const ComponentSpec& spec : package->all()) {
+      if (spec.weights.empty()) continue;
+      const SafetensorsFile file(spec.weights);
+      for (const auto& [name, tensor] : file.tensors()) require_finite(spec.weights, name, tensor, "model");
+    }
     return {"weights", Health::Ok, "are those that were recorded, and fit"};
   });
   const bool licensed = !package->license().empty();

@@ -113,10 +113,10 @@ void configure_import(CLI::App& app, Invocation& call) {
   app.add_option("--latent-scale", options.latent_scale,
                  "In place of the scale_factor that the denoiser's file records")
       ->type_name("NUMBER")
-      ->check(CLI::PositiveNumber);
+      ->check(number_above_0());
   app.add_option("--alpha", arguments->alpha, "Of an adapter that does not tell it: W becomes W + alpha / rank B A")
       ->type_name("NUMBER")
-      ->check(CLI::PositiveNumber);
+      ->check(number_above_0());
   app.add_option("--name", options.name, "Name of the model")->type_name("NAME");
   app.add_option("--license", options.license, "Licence of the weights, an SPDX expression")->type_name("LICENSE");
   app.add_option("--credit", options.credit, "Whom to name when the weights or samples are used")->type_name("TEXT");

@@ -77,7 +77,10 @@ TensorMap probe_train(const std::shared_ptr<Component>& component, TrainProbe pr
   restore(trainer, probe.state);
   context.flags |= MEDGEN_CALL_TRAINING;
   TensorMap result;
-  for (const auto& [name, value] : trainer.step(context, in.tensors)) result[name] = number(value);
+  for (const auto& [name, value] : trainer.step(context, in.tensors)) {
+    if (!std::isfinite(value)) throw PluginError("{}: {} is {}", component->id(), name, value);
+    result[name] = number(value);
+  }
   std::map<std::string, double> squares;
   for (auto& [name, tensor] : trainer.save(MEDGEN_TRAIN_GRADIENTS)) {
     const auto owner = owner_of(name);

@@ -71,7 +71,7 @@ void print_plan(const Pipeline& pipeline, Host& host, const Invocation& call) {
 void print_result(const Pipeline& pipeline, const std::vector<std::filesystem::path>& outputs, double seconds,
                   const Invocation& call) {
   if (!call.json) {
-    for (const auto& folder : outputs) print(folder.string() + '\n');
+    for (const auto& folder : outputs) print(folder.lexically_normal().string() + '\n');
     return;
   }
   Json folders = Json::array();

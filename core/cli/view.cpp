@@ -39,7 +39,7 @@ void configure_view(CLI::App& app, Invocation& call) {
   app.add_option("--to", arguments->to, "The page to write; RUN/view.html when not given")->type_name("FILE");
   app.add_option("--samples", arguments->samples, "Most samples to draw; 16 when not given")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number(0));
   add_json_option(app, call);
   add_progress_options(app, call);
   app.callback([arguments, &call] { view(*arguments, call); });

@@ -188,7 +188,8 @@ ConfigNode read_config(const std::filesystem::path& file) {
   } catch (const DataError& error) {
     throw ConfigError("{}", error.what());
   }
-  return parse_config(std::move(text), file.string(), file.parent_path());
+  // Absolute, because a path that was resolved once may be resolved again (the folder of "@step").
+  return parse_config(std::move(text), file.string(), std::filesystem::absolute(file).parent_path());
 }
 
 }  // namespace medgen

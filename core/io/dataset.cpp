@@ -126,7 +126,11 @@ void require_files(const Case& one, Problems& problems) {
 /// Where every case has a folder, and the images one name, cases are named by their folders.
 void name_by_folder(std::vector<Case>& cases) {
   const auto is_named_alike = [&](const Case& one) { return one.name == cases.front().name; };
+  const auto is_beside = [&](const Case& one) {
+    return one.images.front().parent_path() == cases.front().images.front().parent_path();
+  };
   if (cases.size() < 2 || !std::all_of(cases.begin(), cases.end(), is_named_alike)) return;
+  if (std::all_of(cases.begin(), cases.end(), is_beside)) return;  // one case, listed again
   for (Case& one : cases) one.name = one.images.front().parent_path().filename().string();
 }
 

@@ -67,7 +67,7 @@ TEST_CASE("dataset: cases of one file name are named by their folders", "[unit][
   CHECK(dataset.cases[0].name == "S1");
   CHECK(dataset.cases[1].label == folder.path / "S2/gtv.nii.gz");
   CHECK(listed(R"({"image": "S1/gtv.nii.gz"})").cases[0].name == "CT");
-  CHECK_THROWS_WITH(listed(R"({"image": "S2/CT.nii.gz"})"), Catch::Contains("'S2' comes twice"));
+  CHECK_THROWS_WITH(listed(R"({"image": "S2/CT.nii.gz"})"), Catch::Contains("'CT' comes twice"));
 }
 
 TEST_CASE("dataset: every missing file is listed", "[unit][io]") {

@@ -45,7 +45,7 @@ DType decoded_type(const Json& record, const DataContract& contract) {
   return DType::F32;
 }
 
-DecodedRecord read_record(const Sample& sample, const DataContract& contract) {
+DecodedRecord read_record(const Sample& sample, const DataContract& contract, const std::string& origin) {
   try {
     const Json facts = Json::parse(sample.facts);
     const Json& record = facts.at("grid");
@@ -55,8 +55,7 @@ DecodedRecord read_record(const Sample& sample, const DataContract& contract) {
             facts.value("compressor", "")};
   } catch (const nlohmann::json::exception&) {
     throw DataError(
-        "{}: the latent has no record of the grid it was encoded from; encode the image with an encode step",
-        sample.name);
+        "'{}': the latent has no record of the grid it was encoded from; encode the image with an encode step", origin);
   }
 }
 
@@ -138,12 +137,12 @@ CodecSource::CodecSource(std::string step, const ModelPackage& package, Host& ho
       input_(std::move(input)),
       seed_(seed) {}
 
-std::vector<std::string> CodecSource::check_inputs() const {
-  for (std::size_t i = 0; i < input_->count(); ++i) {
+std::vector<std::string> CodecSource::check_inputs(std::size_t from, std::size_t to) const {
+  for (std::size_t i = from; i < to; ++i) {
     input_->grid(i);
     if (const Model* model = outline()) check_input(*model, i);
   }
-  const std::vector<std::string> warnings = input_->check_inputs();
+  const std::vector<std::string> warnings = input_->check_inputs(from, to);
   return input_->at_hand() ? warnings : std::vector<std::string>{};  // those of a step are told by itself
 }
 
@@ -232,8 +231,8 @@ Demand EncodeSource::demand_of(const Model& model, std::size_t index, bool on_de
 void EncodeSource::convert(const Model& model, std::size_t index, const RunObserver& observer, Sample& sample) const {
   if (!sample.image) throw DataError("steps.{}: '{}' has no image to encode", step_, sample.name);
   if (const auto bad = count_non_finite(sample.image->voxels()); bad > 0) {
-    throw DataError("steps.{}: '{}' has {} voxels that are NaN or infinite; repair the image first", step_, sample.name,
-                    bad);
+    throw DataError("steps.{}: '{}' has {} voxels that are NaN or infinite; repair the image first", step_,
+                    input().origin(index), bad);
   }
   check_channels(model, sample.image->channels(), input().origin(index));
   const ModelGrid grid(sample.image->geometry(), model.contract, model.compression);
@@ -282,10 +281,11 @@ Demand DecodeSource::demand_of(const Model& model, std::size_t index, bool on_de
 
 void DecodeSource::convert(const Model& model, std::size_t index, const RunObserver& observer, Sample& sample) const {
   const auto mean = sample.latent.find("mean");
-  if (mean == sample.latent.end()) throw DataError("steps.{}: '{}' has no latent to decode", step_, sample.name);
+  if (mean == sample.latent.end())
+    throw DataError("steps.{}: '{}' has no latent to decode", step_, input().origin(index));
   if (const auto bad = count_non_finite(mean->second); bad > 0)
     throw DataError("'{}' has {} numbers that are NaN or infinite", input().origin(index), bad);
-  const DecodedRecord record = read_record(sample, model.contract);
+  const DecodedRecord record = read_record(sample, model.contract, input().origin(index));
   if (!record.compressor.empty() && !compressor_hash().empty() && record.compressor != compressor_hash())
     observer.say(LogLevel::Warning,
                  fmt::format("'{}' was encoded with weights of sha256 {}, and is decoded with others, {}",

@@ -36,7 +36,7 @@ class CodecSource : public SampleSource {
 
   std::optional<Geometry> grid(std::size_t index) const override { return input_->grid(index); }
 
-  std::vector<std::string> check_inputs() const override;
+  std::vector<std::string> check_inputs(std::size_t from, std::size_t to) const override;
 
   Demand demand(Host& planner, const WhatIf& what_if) const override;
 

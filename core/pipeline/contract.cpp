@@ -76,6 +76,25 @@ Size3 rounded_up(const Size3& size, std::int64_t multiple) {
   return result;
 }
 
+/// What the images are made of can be written. @throws ConfigError at what cannot
+void check_fits_int16(const ConfigNode& data) {
+  const auto check = [](const ConfigNode& node, const char* key) {
+    if (!node.contains(key)) return;
+    const auto value = node.get<double>(key);
+    if (value < -32768 || value > 32767)
+      node.at(key).fail("is {}, but the images are written as int16, from -32768 to 32767; set \"output\": \"float32\"",
+                        value);
+  };
+  if (data.contains("background")) check(data.at("background"), "value");
+  if (!data.contains("intensity")) return;
+  const ConfigNode intensity = data.at("intensity");
+  const auto kind = intensity.get<std::string>("kind");
+  if (kind == "percentile") check(intensity, "scale");
+  if (kind != "window") return;
+  check(intensity, "low");
+  check(intensity, "high");
+}
+
 }  // namespace
 
 IntensityTransform IntensityRule::with_clip(IntensityTransform transform) const {
@@ -132,6 +151,7 @@ DataContract DataContract::read(const ConfigNode& model) {
   }
   contract.expected_labels = read_expected_labels(data, contract.labels);
   contract.output = data.get<std::string>("output", "int16") == "int16" ? DType::I16 : DType::F32;
+  if (contract.output == DType::I16) check_fits_int16(data);
   return contract;
 }
 

@@ -116,25 +116,27 @@ Demand GenerateSource::demand(Host& planner, const WhatIf& what_if) const {
   return all;
 }
 
-std::vector<std::string> GenerateSource::check_inputs() const {
+std::vector<std::string> GenerateSource::check_inputs(std::size_t from, std::size_t to) const {
   check_scalars();
-  std::vector<std::string> warnings = masks_ ? masks_->check_inputs() : std::vector<std::string>{};
   std::map<std::string, std::vector<std::string>> samples;  // alike ones are told once
   const DataContract& contract = package_.contract();
   const auto count = static_cast<std::size_t>(options_.count);
+  const std::size_t first = from / count, last = (to + count - 1) / count;  // masks
+  std::vector<std::string> warnings = masks_ ? masks_->check_inputs(first, last) : std::vector<std::string>{};
   const std::string step = "steps." + options_.step;
   if (masks_ && contract.makes_labels())
     warnings.push_back(fmt::format("{}: model '{}' makes its own label maps; \"mask\" gives it the grids alone", step,
                                    package_.name()));
-  for (std::size_t i = 0; i < this->count(); i += count) {
+  for (std::size_t mask = first; mask < last; ++mask) {
+    const std::size_t i = mask * count;
     const auto grid = this->grid(i);
     if (!grid) continue;
     if (masks_ && masks_->at_hand()) {
-      if (const auto problem = labels_problem(mask_labels(i / count), masks_->origin(i / count)))
+      if (const auto problem = labels_problem(mask_labels(mask), masks_->origin(mask)))
         samples[*problem].push_back(name(i));
     }
     const Geometry oriented = ModelGrid(*grid, contract, 1).oriented();
-    if (!options_.beyond_contract) contract.check_grid(oriented, masks_ ? masks_->origin(i / count) : step);
+    if (!options_.beyond_contract) contract.check_grid(oriented, masks_ ? masks_->origin(mask) : step);
     for (const std::string& text : contract.grid_warnings(oriented, options_.beyond_contract)) {
       samples[text].push_back(masks_ ? name(i) : step);
     }
@@ -241,7 +243,7 @@ Volume GenerateSource::image_for(std::size_t source, const Volume& mask, const R
   if (!sample.image) throw DataError("steps.{}: '{}' has no image to start from", options_.step, sample.name);
   if (const auto bad = count_non_finite(sample.image->voxels()); bad > 0)
     throw DataError("steps.{}: '{}' has {} voxels that are NaN or infinite; repair the image first", options_.step,
-                    sample.name, bad);
+                    options_.images->origin(source), bad);
   const Volume image = reorient(reorient(*sample.image, "RAS"), inverse(reorientation(mask.affine(), "RAS")));
   if (const auto difference = grid_difference(image.geometry(), mask.geometry(), "the mask")) {
     if (!difference->usable) throw DataError("{}: {}", options_.images->origin(source), difference->message);
@@ -303,6 +305,10 @@ Tensor GenerateSource::latents_of(const std::vector<Case>& batch, const SampleHo
     const std::size_t index = batch.front().index;
     const auto per_mask = static_cast<std::size_t>(options_.count);
     throw DataError("{}: {}", masks_ ? masks_->origin(index / per_mask) : "steps." + options_.step, error.what());
+  } catch (const InvalidError& error) {  // all that the denoiser is given is made by the model's other parts
+    const auto& denoiser = package_.part("denoiser");
+    throw ConfigError("{}: the parts of model '{}' do not fit one another: {}", denoiser ? denoiser->where : "model",
+                      package_.name(), error.what());
   }
 }
 

@@ -41,7 +41,7 @@ class GenerateSource : public SampleSource {
   std::optional<Geometry> grid(std::size_t index) const override;
   SampleBytes bytes(std::size_t index) const override;
   Demand demand(Host& planner, const WhatIf& what_if) const override;
-  std::vector<std::string> check_inputs() const override;
+  std::vector<std::string> check_inputs(std::size_t from, std::size_t to) const override;
   void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
 
  private:

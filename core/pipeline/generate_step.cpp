@@ -90,6 +90,7 @@ std::shared_ptr<SampleSource> StepGraph::generate(const std::string& name) {
   options.count = node.get<int>("count");
   options.steps = node.get<int>("steps", package.default_steps());
   options.guidance = node.get<double>("guidance", package.default_guidance());
+  if (options.guidance == 0) options.guidance = 1;  // released files write 0 for off
   options.batched_guidance = node.get<bool>("batched_guidance");
   options.batch = node.get<int>("batch");
   if (node.contains("timesteps")) options.timesteps = node.at("timesteps").as<std::vector<double>>();
@@ -108,7 +109,7 @@ std::shared_ptr<SampleSource> StepGraph::generate(const std::string& name) {
   }
   if (node.contains("image")) {
     options.images = images_for(node, masks.get());
-    options.keep_outside = node.get<std::string>("outside_mask") == "keep";
+    options.keep_outside = node.get<std::string>("outside_mask", "keep") == "keep";
   }
   if (maker) {
     masks = generated_masks(node, *maker, options);

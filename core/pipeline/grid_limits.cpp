@@ -53,6 +53,13 @@ std::optional<std::string> square_problem(const Geometry& grid, const Vec3& spac
                      fmt::join(spacing, ", "));
 }
 
+std::optional<std::string> sizes_problem(const Size3& size, const std::vector<Size3>& sizes) {
+  if (sizes.empty() || std::find(sizes.begin(), sizes.end(), size) != sizes.end()) return std::nullopt;
+  std::vector<std::string> known;
+  for (const Size3& each : sizes) known.push_back(fmt::format("{}", fmt::join(each, " x ")));
+  return fmt::format("size in voxels ({}) is none of {}", fmt::join(size, ", "), fmt::join(known, ", "));
+}
+
 }  // namespace
 
 std::optional<std::string> multiple_problem(const Size3& size, std::int64_t multiple_of) {
@@ -71,6 +78,12 @@ GridLimits GridLimits::read(const ConfigNode& node) {
   limits.fov_mm = range_of(node, "fov_mm");
   if (node.contains("size")) limits.multiple_of = node.at("size").get<std::int64_t>("multiple_of", 1);
   limits.square = node.get<bool>("square", false);
+  if (node.contains("sizes")) {
+    for (const ConfigNode& each : node.at("sizes").items()) {
+      const auto size = each.as<std::vector<std::int64_t>>();
+      limits.sizes.push_back({size.at(0), size.at(1), size.at(2)});
+    }
+  }
   return limits;
 }
 
@@ -89,7 +102,7 @@ std::optional<std::string> GridLimits::problem(const Geometry& grid) const {
   const double slack = kTolerance * std::max({voxels[0], voxels[1], voxels[2]});
   return first({spacing_problem(grid), range_problem("size in voxels", voxels, size, 0),
                 range_problem("field of view in mm", extent, fov_mm, slack), multiple_problem(grid.size, multiple_of),
-                square ? square_problem(grid, spacing) : std::nullopt});
+                square ? square_problem(grid, spacing) : std::nullopt, sizes_problem(grid.size, sizes)});
 }
 
 }  // namespace medgen

@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace medgen {
 
@@ -19,9 +20,10 @@ struct GridLimits {
   Range size;    ///< voxels
   Range fov_mm;  ///< size times spacing
   std::int64_t multiple_of = 1;
-  bool square = false;  ///< x and y have one spacing and one size
+  bool square = false;       ///< x and y have one spacing and one size
+  std::vector<Size3> sizes;  ///< voxels: these alone; empty: any
 
-  /// @param node  an object that may have "spacing_mm", "size", "fov_mm" and "square", validated.
+  /// @param node  an object that may have "spacing_mm", "size", "fov_mm", "square" and "sizes", validated.
   static GridLimits read(const ConfigNode& node);
 
   /// What of a grid lies outside, with the value seen and the limit; nothing when all is inside.

@@ -61,10 +61,33 @@ TEST_CASE("outside what is recommended there is a warning and no error", "[unit]
   }
 }
 
+TEST_CASE("where a model is best at some sizes, others are told with these", "[unit][pipeline]") {
+  const DataContract c = contract(R"({"recommended": {"sizes": [[128, 128, 128], [128, 256, 256]]}})");
+  CHECK(c.grid_warnings(grid({128, 256, 256}, {1, 1, 1}), false).empty());
+  CHECK_THAT(c.grid_warnings(grid({256, 128, 256}, {1, 1, 1}), false).at(0),
+             Contains("(256, 128, 256) is none of 128 x 128 x 128, 128 x 256 x 256"));
+  CHECK_THROWS_AS(contract(R"({"sizes": [[128, 128]]})"), ConfigError);
+  CHECK_THROWS_AS(contract(R"({"sizes": [[128, 0, 128]]})"), ConfigError);
+}
+
 TEST_CASE("images to train on are held to the voxel size alone", "[unit][pipeline]") {
   const DataContract c = contract(kLimits);
   CHECK_NOTHROW(c.check_spacing(grid({20, 30, 20}, {1, 2, 1}), "case"));
   CHECK_THROWS_WITH(c.check_spacing(grid({20, 30, 20}, {1, 1, 5.5}), "case"), Contains("case: spacing"));
+}
+
+TEST_CASE("images written as int16 are not made of numbers beyond it", "[unit][pipeline]") {
+  const std::string output = GENERATE(R"("output": "int16", )", "");
+  for (const char* rule :
+       {R"("background": {"label": 0, "value": 1e6})", R"("background": {"label": 0, "value": -32769})",
+        R"("intensity": {"kind": "window", "low": -1e6, "high": 1000})",
+        R"("intensity": {"kind": "window", "low": 0, "high": 32768})",
+        R"("intensity": {"kind": "percentile", "scale": 1e9})"}) {
+    CAPTURE(rule);
+    CHECK_THROWS_WITH(contract("{" + output + rule + "}"), Contains("int16") && Contains("model.json:1:"));
+    CHECK_NOTHROW(contract(R"({"output": "float32", )" + std::string(rule) + "}"));
+  }
+  CHECK_NOTHROW(contract(R"({"intensity": {"kind": "window", "low": -32768, "high": 32767}})"));
 }
 
 TEST_CASE("a contract that promises nothing takes any grid and any label", "[unit][pipeline]") {

@@ -57,12 +57,14 @@ constexpr const char* kModelSchema = R"json({
         "size": {"$ref": "#/$defs/size"},
         "fov_mm": {"$ref": "#/$defs/range"},
         "square": {"$ref": "#/$defs/square"},
+        "sizes": {"$ref": "#/$defs/sizes"},
         "recommended": {
           "type": "object",
           "additionalProperties": false,
           "description": "narrower limits, outside of which there is a warning",
           "properties": {"spacing_mm": {"$ref": "#/$defs/range"}, "size": {"$ref": "#/$defs/size"},
-                         "fov_mm": {"$ref": "#/$defs/range"}, "square": {"$ref": "#/$defs/square"}}
+                         "fov_mm": {"$ref": "#/$defs/range"}, "square": {"$ref": "#/$defs/square"},
+                         "sizes": {"$ref": "#/$defs/sizes"}}
         },
         "intensity": {
           "oneOf": [
@@ -121,6 +123,8 @@ constexpr const char* kModelSchema = R"json({
                      "multiple_of": {"type": "integer", "minimum": 1}}
     },
     "square": {"type": "boolean", "description": "x and y have one size and one spacing"},
+    "sizes": {"type": "array", "minItems": 1, "description": "voxels (x, y, z): these sizes alone",
+              "items": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 3, "maxItems": 3}},
     "component": {
       "type": "object",
       "additionalProperties": false,

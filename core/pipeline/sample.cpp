@@ -2,6 +2,7 @@
 #include "core/pipeline/sample.h"
 
 #include "core/base/error.h"
+#include "core/config/utf8.h"
 #include "core/io/volume_file.h"
 #include "core/weights/safetensors.h"
 
@@ -38,6 +39,8 @@ Sample SampleSource::get(std::size_t index, const RunObserver& observer) {
 FileSource::FileSource(std::vector<std::filesystem::path> files, Kind kind) : files_(std::move(files)), kind_(kind) {
   std::map<std::string, std::filesystem::path> seen;
   for (const auto& file : files_) {
+    if (first_invalid_utf8(file.filename().string()))
+      throw DataError("'{}' has a name that is not UTF-8, which no record of a run can hold; rename it", file.string());
     names_.push_back(kind == Kind::Latent ? file.stem().string() : volume_stem(file));
     const auto [other, is_new] = seen.emplace(names_.back(), file);
     if (!is_new) {
@@ -49,23 +52,31 @@ FileSource::FileSource(std::vector<std::filesystem::path> files, Kind kind) : fi
 
 std::optional<Geometry> FileSource::grid(std::size_t index) const {
   if (kind_ == Kind::Latent) return std::nullopt;
-  const VolumeInfo info = read_volume_info(files_.at(index));
+  const VolumeInfo& info = this->info(index);
   if (kind_ == Kind::Label && info.channels != 1)
     throw DataError("'{}' has {} volumes, a label map has one; split it, or give the one that is meant",
                     files_.at(index).string(), info.channels);
   return info.geometry;
 }
 
-std::vector<std::string> FileSource::check_inputs() const {
+std::vector<std::string> FileSource::check_inputs(std::size_t from, std::size_t to) const {
   std::vector<std::string> warnings;
   if (kind_ == Kind::Latent) return warnings;
-  for (const auto& file : files_) read_volume_info(file, [&](const std::string& text) { warnings.push_back(text); });
+  for (std::size_t i = from; i < to; ++i)
+    read_volume_info(files_.at(i), [&](const std::string& text) { warnings.push_back(text); });
   return warnings;
+}
+
+const VolumeInfo& FileSource::info(std::size_t index) const {
+  infos_.resize(files_.size());
+  auto& info = infos_.at(index);
+  if (!info) info = read_volume_info(files_[index]);
+  return *info;
 }
 
 std::optional<std::int64_t> FileSource::channels(std::size_t index) const {
   if (kind_ != Kind::Image) return std::nullopt;
-  return read_volume_info(files_.at(index)).channels;
+  return info(index).channels;
 }
 
 std::optional<Shape> FileSource::latent(std::size_t index) const {
@@ -81,7 +92,7 @@ SampleBytes FileSource::bytes(std::size_t index) const {
     bytes.latent = std::filesystem::file_size(files_.at(index));
     return bytes;
   }
-  const VolumeInfo info = read_volume_info(files_.at(index));
+  const VolumeInfo& info = this->info(index);
   (kind_ == Kind::Image ? bytes.image : bytes.label) =
       voxels_of(info.geometry) * static_cast<std::uint64_t>(info.channels) * size_of(info.dtype);
   return bytes;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/config/json.h"
+#include "core/io/volume_file.h"
 #include "core/pipeline/demand.h"
 #include "core/run/observer.h"
 #include "core/tensor/tensor.h"
@@ -74,9 +75,9 @@ class SampleSource {
   /// @param planner  creates components, without their weights, to ask them.
   virtual Demand demand(Host& /*planner*/, const WhatIf&) const { return {}; }
 
-  /// Whether what the source reads can be used, without computing. @throws the first problem.
+  /// Whether what the source reads for samples [from, to) can be used, without computing. @throws the first problem.
   /// @return what can be used, but had better be otherwise: whole sentences.
-  virtual std::vector<std::string> check_inputs() const { return {}; }
+  virtual std::vector<std::string> check_inputs(std::size_t /*from*/, std::size_t /*to*/) const { return {}; }
 
   /// Makes the wanted samples in this order; each goes to `sink` as soon as it is finished. What a sample is does not
   /// depend on which others are wanted. @throws Cancelled between samples or inside one; finished ones have gone to
@@ -105,7 +106,7 @@ class FileSource : public SampleSource {
 
   bool at_hand() const override { return true; }
 
-  std::vector<std::string> check_inputs() const override;
+  std::vector<std::string> check_inputs(std::size_t from, std::size_t to) const override;
 
   std::optional<std::int64_t> channels(std::size_t index) const override;
 
@@ -116,9 +117,13 @@ class FileSource : public SampleSource {
   void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
 
  private:
+  /// What the header says, which is read once.
+  const VolumeInfo& info(std::size_t index) const;
+
   std::vector<std::filesystem::path> files_;
   std::vector<std::string> names_;
   Kind kind_;
+  mutable std::vector<std::optional<VolumeInfo>> infos_;
 };
 
 /// Remembers what a source made, for steps that several others read.
@@ -143,7 +148,9 @@ class CachedSource : public SampleSource {
 
   Demand demand(Host& planner, const WhatIf& what_if) const override { return source_->demand(planner, what_if); }
 
-  std::vector<std::string> check_inputs() const override { return source_->check_inputs(); }
+  std::vector<std::string> check_inputs(std::size_t from, std::size_t to) const override {
+    return source_->check_inputs(from, to);
+  }
 
   void produce(const std::vector<std::size_t>& wanted, const RunObserver& observer, const Sink& sink) override;
 

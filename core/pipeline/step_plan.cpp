@@ -58,12 +58,13 @@ void StepGraph::plan_samples(const ConfigNode& node, StepPlan& plan) {
   check_model(model, plan.verb == "generate" ? "" : "compressor");
   if (const auto maker = mask_maker(node, model, host_.registry())) check_model(*maker, "");
   const auto samples = source(plan.step);
-  plan.warnings = samples->check_inputs();
+  const std::size_t count = samples->count();
+  plan.warnings = samples->check_inputs(job_.part.begin(count), job_.part.end(count));  // others look at theirs
   if (readers_of(plan.step) == 0)
     plan.warnings.push_back(fmt::format(
         "steps.{0}: no step takes its samples, so they are not made; add {{\"write\": \"@{0}\", \"to\": \"FOLDER\"}}",
         plan.step));
-  plan.samples = samples->count();
+  plan.samples = count;
   plan.text =
       fmt::format("{} {} sample{} with {}", plan.verb, plan.samples, plan.samples == 1 ? "" : "s", model.name());
 }
@@ -77,6 +78,14 @@ Demand StepGraph::training_demand(const std::string& name, Host& planner, const 
     found = case_sizes_.emplace(name, sizes).first;
   }
   return demand_to_train(train, planner, found->second, what_if);
+}
+
+/// What is in the folder of a write step may stay, or go. @throws DataError as the step would
+void StepGraph::check_replacing(const std::string& name) {
+  if (!std::filesystem::is_directory(resolve_path(step(name).at("to")))) return;
+  const WriteOptions options = write_options(name);
+  const bool continued = !options.overwrite && RunFolder::check(options.to, options.fingerprint);
+  refuse_to_replace(*source(referenced(step(name).at("write"))), options, continued);
 }
 
 StepPlan StepGraph::plan(const std::string& name) {
@@ -103,8 +112,7 @@ StepPlan StepGraph::plan(const std::string& name) {
     const std::string written = referenced(node.at("write"));
     plan.text = fmt::format("write {} to '{}'", excerpt(node.at("write").json()), folder);
     if (is_known(written)) {
-      RunFolder::check(resolve_path(node.at("to")), node.get<bool>("overwrite"),
-                       [&] { return write_options(name).fingerprint; });
+      check_replacing(name);
       plan.samples = source(written)->count();
       plan_writing(*source(written), resolve_path(node.at("to")), layout_of(node.get<std::string>("layout")), plan);
     }

@@ -167,6 +167,8 @@ void check_references(const ConfigNode& steps) {
     if (verb == "generate" && step.contains("mask") == step.contains("size")) {
       step.fail("needs either \"mask\", or \"size\" with \"spacing_mm\"");
     }
+    if (verb == "generate" && step.contains("outside_mask") && !step.contains("image"))
+      step.at("outside_mask").fail("means nothing without an \"image\"");
     if (verb == "generate" && step.contains("size") && !step.contains("spacing_mm"))
       step.fail("has \"size\" without \"spacing_mm\"");
     earlier.emplace_back(name, verb);

@@ -50,6 +50,7 @@ class StepGraph {
 
   std::uint64_t seed() const;
   void check_model(const ModelPackage& model, std::string_view role);
+  void check_replacing(const std::string& name);
   void plan_samples(const ConfigNode& node, StepPlan& plan);
   std::shared_ptr<SampleSource> make_source(const std::string& name);
   /// Files, or the samples of another step.

@@ -62,7 +62,7 @@ class Writer {
                                                 all - wanted.size(), all, options_.to.string()));
     }
     if (wanted.empty() && described()) return;  // run.json tells how it was made
-    refuse_to_replace();
+    refuse_to_replace(source_, options_, folder_.continued());
     folder_.start();
     try {
       source_.produce(wanted, observer_, [&](std::size_t index, Sample sample) { write(index, sample); });
@@ -99,25 +99,6 @@ class Writer {
     const auto there = [&](const std::string& name) { return std::filesystem::exists(folder_.path() / name); };
     return folder_.complete() && (options_.contact_sheet.empty() || there(options_.contact_sheet)) &&
            (options_.layout != Layout::NnUnet || there("dataset.json"));
-  }
-
-  /// Files that no run of ours recorded belong to somebody else, and inputs are never replaced.
-  void refuse_to_replace() const {
-    const bool strict = !folder_.continued() && !options_.overwrite;
-    for (std::size_t i = begin(); i < end(); ++i) {
-      const Names names = names_of(source_.name(i), options_.layout);
-      for (const std::string& name : {names.image, names.label, names.latent}) {
-        const auto file = folder_.path() / name;
-        if (options_.inputs.contains(std::filesystem::weakly_canonical(file)))
-          throw DataError("'{}' is an input of this run, which would replace it; choose another folder in steps.{}",
-                          file.string(), options_.step);
-        if (!strict || !std::filesystem::exists(file)) continue;
-        throw DataError(
-            "'{}' exists and was not written by this pipeline; choose another folder, or set \"overwrite\": true in "
-            "steps.{}",
-            file.string(), options_.step);
-      }
-    }
   }
 
   std::filesystem::path place(const std::string& relative) const {
@@ -226,6 +207,24 @@ void check_folder(const std::filesystem::path& folder) {
   if (::access(there.c_str(), W_OK | X_OK) != 0)
     throw RuntimeError("cannot write to the output folder '{}': {}: {}", folder.string(), there.string(),
                        std::strerror(errno));
+}
+
+void refuse_to_replace(const SampleSource& source, const WriteOptions& options, bool continued) {
+  const bool strict = !continued && !options.overwrite;
+  for (std::size_t i = options.part.begin(source.count()); i < options.part.end(source.count()); ++i) {
+    const Names names = names_of(source.name(i), options.layout);
+    for (const std::string& name : {names.image, names.label, names.latent}) {
+      const auto file = options.to / name;
+      if (options.inputs.contains(std::filesystem::weakly_canonical(file)))
+        throw DataError("'{}' is an input of this run, which would replace it; choose another folder in steps.{}",
+                        file.string(), options.step);
+      if (!strict || !std::filesystem::exists(file)) continue;
+      throw DataError(
+          "'{}' exists and was not written by this pipeline; choose another folder, or set \"overwrite\": true in "
+          "steps.{}",
+          file.string(), options.step);
+    }
+  }
 }
 
 void plan_writing(const SampleSource& source, const std::filesystem::path& to, Layout layout, StepPlan& plan) {

@@ -35,6 +35,11 @@ struct WriteOptions {
 /// Whether the folder could be made and written to, as far as that can be told without doing it. @throws RuntimeError
 void check_folder(const std::filesystem::path& folder);
 
+/// Files that no run of ours recorded belong to somebody else, and inputs are never replaced.
+/// @param continued  whether the folder is that of this very run, begun before. @throws DataError for the first such
+/// file
+void refuse_to_replace(const SampleSource& source, const WriteOptions& options, bool continued);
+
 /// Adds to a plan what writing all samples of a source makes: files, and bytes of those that are not there yet.
 void plan_writing(const SampleSource& source, const std::filesystem::path& to, Layout layout, StepPlan& plan);
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checks of one component through its bare C tables.
 
+#include "core/component/compressor.h"
+#include "core/component/denoiser.h"
 #include "core/config/parse.h"
 #include "core/config/schema.h"
 #include "core/plugin/call_frame.h"
@@ -8,7 +10,6 @@
 #include "core/plugin/invoke.h"
 #include "core/plugin/plugin_component.h"
 #include "core/plugin/ranges.h"
-#include "core/tensor/finite.h"
 
 #include <medgen/abi/medgen.h>
 
@@ -18,6 +19,8 @@
 
 namespace medgen {
 namespace {
+
+constexpr const char* kNotCreated = "it cannot be created without weights";
 
 /// An object made without the host's own checks, destroyed at the end.
 class RawObject {
@@ -192,7 +195,7 @@ medgen_status_t compute(const CheckedComponent& component, std::string_view name
 /// Nonsense in, an error or something sensible out; never a crash.
 void check_bad_inputs(const CheckedComponent& component, const std::string& config) {
   const RawObject object(component, creation(component, config));
-  if (!object.made()) throw CheckRun::Skipped{"it needs weights to be created"};
+  if (!object.made()) throw CheckRun::Skipped{kNotCreated};
   const Tensor odd = Tensor::zeros(DType::U8, {3});
   const Tensor none = Tensor::zeros(DType::F32, {0, 4, 0});
   const std::vector<Inputs> nonsense{
@@ -232,10 +235,26 @@ TensorMap sound_inputs(const CheckedComponent& component, const std::string& con
           {"mask", Tensor::zeros(DType::I32, {1, 1, side, side, side})}};
 }
 
-/// What succeeds gives numbers. A function that needs more than these inputs may refuse them.
-void check_finite_outputs(const CheckedComponent& component, const std::string& config) {
-  const RawObject object(component, creation(component, config));
-  if (!object.made()) throw CheckRun::Skipped{"it needs weights to be created"};
+/// One function, by the host's own adapter, which holds its results to what the kind promises.
+void call_soundly(Component& component, std::string_view function, const Inputs& in) {
+  const CallContext context;
+  if (auto* denoiser = dynamic_cast<Denoiser*>(&component)) {
+    denoiser->predict(context, in.tensors);
+  } else if (auto* compressor = dynamic_cast<Compressor*>(&component); compressor != nullptr && function == "encode") {
+    compressor->encode(context, in.tensors);
+  } else if (compressor != nullptr && function == "decode") {
+    compressor->decode(context, in.tensors);
+  } else {
+    component.call(function, context, in);
+  }
+}
+
+/// What succeeds gives what its kind promises, in finite numbers. A function that needs more than these inputs may
+/// refuse them.
+void check_results(const CheckedComponent& component, const std::string& config) {
+  const RawObject raw(component, creation(component, config));
+  if (!raw.made()) throw CheckRun::Skipped{kNotCreated};
+  const auto object = adapt(std::make_shared<PluginObject>(component.session, component.info, config, nullptr));
   const Inputs in{sound_inputs(component, config), "{}"};
   std::size_t tried = 0;
   for (const auto& [name, slot] : compute_slots(component)) {
@@ -243,12 +262,9 @@ void check_finite_outputs(const CheckedComponent& component, const std::string& 
     const CallContext context;
     CallFrame frame(component.session->services(), context);
     const AbiBinds binds(in.tensors, in.params_json);
-    if (compute(component, name, slot, object, frame, binds) != MEDGEN_OK) continue;
+    if (compute(component, name, slot, raw, frame, binds) != MEDGEN_OK) continue;
+    call_soundly(*object, name, in);
     ++tried;
-    for (const auto& [output, tensor] : frame.take_outputs()) {
-      const std::int64_t bad = count_non_finite(tensor);
-      if (bad > 0) throw CheckFailure("{} gives '{}' with {} values NaN or infinite", name, output, bad);
-    }
   }
   if (tried == 0) throw CheckRun::Skipped{"its functions refuse the inputs of this check"};
 }
@@ -283,7 +299,7 @@ void check_component(CheckRun& run, const CheckedComponent& component) {
   run.check(component.named("describes itself in JSON"), [&] { check_description(component, *config); });
   run.check(component.named("bad inputs are survived"), [&] { check_bad_inputs(component, *config); });
   if (!compute_slots(component).empty()) {
-    run.check(component.named("gives finite numbers"), [&] { check_finite_outputs(component, *config); });
+    run.check(component.named("gives what its kind promises"), [&] { check_results(component, *config); });
   }
   if (component.info.kind == MEDGEN_SCHEDULER_1) check_scheduler(run, component, *config);
   if (component.info.kind == MEDGEN_PROPAGATOR_1) check_propagator(run, component, *config);

@@ -88,13 +88,12 @@ RunFolder::RunFolder(std::filesystem::path folder, std::string fingerprint, bool
 
 RunFolder::RunFolder(std::filesystem::path folder) : folder_(std::move(folder)), part_(false), made_(false) {}
 
-void RunFolder::check(const std::filesystem::path& folder, bool overwrite,
-                      const std::function<std::string()>& fingerprint) {
+bool RunFolder::check(const std::filesystem::path& folder, const std::string& fingerprint) {
   RunFolder there(folder);
-  if (overwrite || !std::filesystem::is_directory(folder)) return;
-  if (!std::filesystem::exists(folder / kManifest) && there.journals().empty()) return;
-  there.fingerprint_ = fingerprint();
+  if (!std::filesystem::is_directory(folder)) return false;
+  there.fingerprint_ = fingerprint;
   there.read_all(false);
+  return there.continued();
 }
 
 void RunFolder::start() {

@@ -7,7 +7,6 @@
 
 #include <cstddef>
 #include <filesystem>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -31,10 +30,8 @@ class RunFolder {
   /// process is writing to it.
   RunFolder(std::filesystem::path folder, std::string fingerprint, bool overwrite, const Part& part = {});
 
-  /// Looks, without writing, whether a run with this fingerprint would be let in. It is asked for only where another
-  /// run has been. @throws DataError as the constructor does
-  static void check(const std::filesystem::path& folder, bool overwrite,
-                    const std::function<std::string()>& fingerprint);
+  /// Looks, without writing, whether a run with this fingerprint has worked here. @throws DataError for another one's
+  static bool check(const std::filesystem::path& folder, const std::string& fingerprint);
 
   const std::filesystem::path& path() const { return folder_; }
 

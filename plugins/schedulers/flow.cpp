@@ -61,10 +61,12 @@ std::vector<double> Flow::times(const sdk::ScheduleRequest& request) const {
   return check_times({request.timesteps.begin(), request.timesteps.end()}, false);
 }
 
-std::vector<double> Flow::check_times(std::vector<double> times, bool may_repeat) const {
+/// Released times are cut to integers, so that neighbours may be alike and the last ones 0: steps that change nothing.
+std::vector<double> Flow::check_times(std::vector<double> times, bool released) const {
   for (std::size_t i = 0; i < times.size(); ++i) {
-    const bool descends = i == 0 || times[i] < times[i - 1] || (may_repeat && times[i] == times[i - 1]);
-    if (!(times[i] > 0 && times[i] <= train_steps_ + steps_offset_ && descends)) {
+    const bool descends = i == 0 || times[i] < times[i - 1] || (released && times[i] == times[i - 1]);
+    const bool above = times[i] > 0 || (released && i > 0 && times[i] == 0);
+    if (!(above && times[i] <= train_steps_ + steps_offset_ && descends)) {
       throw sdk::invalid("timesteps must descend from at most ", train_steps_ + steps_offset_,
                          " and stay above 0; number ", i, " is ", times[i]);
     }

@@ -29,7 +29,7 @@ class Flow {
  private:
   std::vector<double> spaced_times(const sdk::ScheduleRequest& request) const;
   /// @param may_repeat  rounding may repeat a time, as in the released scheduler
-  std::vector<double> check_times(std::vector<double> times, bool may_repeat) const;
+  std::vector<double> check_times(std::vector<double> times, bool released) const;
   double transform(double t, const sdk::ScheduleRequest& request) const;
 
   int train_steps_;

@@ -84,10 +84,16 @@ TEST_CASE("misbehaviour of components is found", "[conformance][plugin]") {
   const auto manifest = install(folder.path(), "misbehaving", "misbehaving",
                                 {{"misbehaving.denoiser", "medgen.denoiser/1"},
                                  {"misbehaving.nan", "medgen.denoiser/1"},
+                                 {"misbehaving.name", "medgen.denoiser/1"},
                                  {"misbehaving.scheduler", "medgen.scheduler/1"},
                                  {"misbehaving.propagator", "medgen.propagator/1"}});
   const std::string found = fmt::format("{}", fmt::join(failures(check_plugin(manifest)), "\n"));
-  CHECK_THAT(found, Contains("misbehaving.nan: gives finite numbers: predict gives 'out' with 2 values NaN"));
+  CHECK_THAT(found,
+             Contains("misbehaving.nan: gives what its kind promises: misbehaving.nan: predict gave 'out' with 2 of 2 "
+                      "values NaN"));
+  CHECK_THAT(found,
+             Contains("misbehaving.name: gives what its kind promises: misbehaving.name: predict reported success "
+                      "without output 'out'"));
   CHECK_THAT(found, Contains("plugin: ranges nest: misbehaving.nan: predict leaves 1 ranges open"));
   CHECK_THAT(found, Contains("misbehaving.scheduler: levels invert the training target"));
   CHECK_THAT(found, Contains("misbehaving.scheduler: impossible requests are refused: a run of no steps is begun"));

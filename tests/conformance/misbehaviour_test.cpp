@@ -32,7 +32,8 @@ class Fixture {
              {"misbehaving.scheduler", "medgen.scheduler/1"},
              {"misbehaving.propagator", "medgen.propagator/1"},
              {"misbehaving.empty", "medgen.denoiser/1"},
-             {"misbehaving.nan", "medgen.denoiser/1"}});
+             {"misbehaving.nan", "medgen.denoiser/1"},
+             {"misbehaving.name", "medgen.denoiser/1"}});
     HostOptions options;
     options.threads = 3;
     options.memory_budget = 1 << 30;

@@ -4,6 +4,7 @@
 import json
 import shutil
 import signal
+import subprocess
 import sys
 import unittest
 
@@ -26,6 +27,14 @@ class Training(TrainingCase):
         self.assertEqual(self.self_test(package)["status"], "problem")
         expected.write_bytes(b"")
         self.assertIn("expected.nii.gz", self.self_test(package)["text"])
+
+    def test_a_pipeline_may_be_named_from_another_folder(self):
+        self.write_pipeline(self.document("here", iterations=2))
+        for _ in range(2):  # the second time with the packages that the first one made
+            result = subprocess.run(tool.command("run", f"{self.folder.name}/p.json"), cwd=self.folder.parent,
+                                    capture_output=True, text=True, env=tool.environment())
+            self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertTrue((self.folder / "here/model/model.json").exists())
 
     def test_a_package_without_its_weights_is_a_problem(self):
         self.run_pipeline(self.document("bare", iterations=2))

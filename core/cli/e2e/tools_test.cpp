@@ -120,6 +120,17 @@ TEST_CASE("the doctor finds this build healthy, and a broken plugin not", "[e2e]
   CHECK(broken.out.find("broken") != std::string::npos);
 }
 
+TEST_CASE("a plugin that ends its process does not pass the conformance checks", "[e2e][cli]") {
+  const Folder folder;
+  std::filesystem::copy(MEDGEN_BINARY_DIR "/tests/conformance/bad_plugins/exits.so", folder.path());
+  folder.file("plain.medgen-plugin.json",
+              R"({"medgen_plugin": 1, "id": "plain", "version": "1.0.0", "abi": {"major": 1, "minor": 0},
+                  "library": "exits.so", "components": []})");
+  const Result result = tool({"check-plugin", folder.path() / "plain.medgen-plugin.json"});
+  CHECK(result.code == 5);
+  CHECK(result.err.find("ended the checker's process with exit(0)") != std::string::npos);
+}
+
 TEST_CASE("the null plugin passes the conformance checks", "[e2e][cli]") {
   const Result result = tool({"check-plugin", MEDGEN_BINARY_DIR "/plugins/medgen-null.so"});
   INFO(result.out);

@@ -4,7 +4,7 @@
 
 MONAI's own networks, of the same sizes (VAE 16, 32 channels, U-Net 32, 64, 128, labels as input channels), learn from the
 cases of DATA (images/ and labels/) that MODEL, a package of medgen, has learnt from, with bfloat16 autocast, for so many
-iterations; then OUT/images gets one volume for each label map that was held out from MODEL (30 steps). Crops, batch and
+iterations; then OUT gets one volume for each label map that was held out from MODEL (30 steps). Crops, batch and
 learning rate are those of examples/pipelines/train-hippocampus-mr.json; loss (L1), polynomial schedule and the last weights
 (no EMA) are those of the published scripts. monai_step.py tells how long an iteration takes on a quiet machine.
 """
@@ -102,6 +102,8 @@ def main():
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--vae", type=int, default=3000, metavar="N", help="iterations")
     parser.add_argument("--unet", type=int, default=6900, metavar="N", help="iterations")
+    parser.add_argument("--learn-from", metavar="PREFIX",
+                        help="also make volumes from the label maps of the training cases whose names begin so, in OUT/learn-from")
     arguments = parser.parse_args()
     torch.manual_seed(1)
     draw = numpy.random.default_rng(1)
@@ -114,13 +116,21 @@ def main():
     scheduler = RFlowScheduler(num_train_timesteps=1000, use_discrete_timesteps=False, sample_method="logit-normal",
                                use_timestep_transform=False)
     train_unet(unet, scheduler, latents, arguments.unet, draw)
-    (arguments.out / "images").mkdir(parents=True, exist_ok=True)
-    for image_file, label_file in pairs:
-        if cases.name(image_file) in held_out:
-            image = generate(vae, unet.eval(), scheduler, planes(numpy.asarray(nibabel.load(label_file).dataobj)), scale)
-            affine = cases.cut(label_file, SIZE).affine
-            nibabel.save(nibabel.Nifti1Image((1000 * image).astype(numpy.int16), affine),
-                         arguments.out / "images" / image_file.name)
+
+    def write(folder, wanted):
+        for kind in ("images", "labels"):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+        for image_file, label_file in pairs:
+            if wanted(cases.name(image_file)):
+                label = cases.cut(label_file, SIZE)
+                image = generate(vae, unet.eval(), scheduler, planes(numpy.asarray(nibabel.load(label_file).dataobj)), scale)
+                nibabel.save(nibabel.Nifti1Image((1000 * image).astype(numpy.int16), label.affine),
+                             folder / "images" / image_file.name)
+                nibabel.save(label, folder / "labels" / image_file.name)
+
+    write(arguments.out, lambda name: name in held_out)
+    if arguments.learn_from:
+        write(arguments.out / "learn-from", lambda name: name not in held_out and name.startswith(arguments.learn_from))
 
 
 if __name__ == "__main__":

@@ -164,6 +164,12 @@ medgen_status_t predict_nan(const medgen_context_t*, medgen_obj_t*, const medgen
   return status;
 }
 
+medgen_status_t predict_by_another_name(const medgen_context_t*, medgen_obj_t*, const medgen_binds_t* in,
+                                        const medgen_outputs_t* out) {
+  const medgen_tensor_t* x = find(in, "x");
+  return x == nullptr ? fail(MEDGEN_E_NOT_FOUND, "there is no x") : double_x(*x, out, "uot");
+}
+
 /// Uses every service of the host and reports what they did as outputs.
 medgen_status_t use_services(const medgen_context_t* ctx, medgen_obj_t*, const medgen_binds_t*,
                              const medgen_outputs_t* out) {
@@ -298,8 +304,8 @@ medgen_conditioner_t conditioner{};
 medgen_compressor_t compressor{};
 medgen_scheduler_t scheduler{};
 medgen_propagator_t propagator{};
-medgen_component_desc_t descriptions[7]{};
-const medgen_component_desc_t* components[7]{};
+medgen_component_desc_t descriptions[8]{};
+const medgen_component_desc_t* components[8]{};
 medgen_plugin_t plugin{};
 
 medgen_status_t init(const medgen_host_t* services) noexcept {
@@ -361,12 +367,15 @@ extern "C" MEDGEN_EXPORT const medgen_plugin_t* medgen_plugin_v1(const medgen_qu
   static medgen_denoiser_t nan{};
   set(nan.predict, predict_nan);
   add(6, "misbehaving.nan", MEDGEN_DENOISER_1, nan);
+  static medgen_denoiser_t name{};
+  set(name.predict, predict_by_another_name);
+  add(7, "misbehaving.name", MEDGEN_DENOISER_1, name);
   plugin.struct_size = sizeof plugin;
   plugin.id = text("misbehaving");
   plugin.version = text("1.0.0");
   plugin.runtime_json = text("{}");
   plugin.methods_json = text("{}");
-  plugin.component_count = 7;
+  plugin.component_count = 8;
   plugin.components = components;
   plugin.init = init;
   plugin.shutdown = shutdown;
