@@ -269,6 +269,21 @@ TEST_CASE("rflow: times that rounding makes equal repeat, and the step between t
   for (std::size_t i = 0; i < t.size(); ++i) CHECK(std::abs(run.update(i).m) < 0.02);
 }
 
+TEST_CASE("rflow: released times that are cut to 0 are steps that change nothing", "[unit][scheduler]") {
+  const Rflow scheduler{config({{"num_train_timesteps", 50},
+                                {"use_discrete_timesteps", true},
+                                {"use_timestep_transform", true},
+                                {"base_img_size_numel", 4096},
+                                {"spatial_dim", 2}})};
+  const auto run = scheduler.begin({32, 1.0, std::vector<std::int64_t>{1, 14, 7}, {}});
+  const std::vector<double> of_monai = {50, 39, 35, 29, 26, 22, 20, 17, 16, 14, 12, 11, 10, 9, 8, 7,
+                                        6,  5,  5,  4,  4,  3,  3,  2,  2,  2,  1,  1,  1,  0, 0, 0};
+  CHECK(std::vector<double>(run.timesteps().begin(), run.timesteps().end()) == of_monai);
+  CHECK(run.update(31).m == 0);
+  const std::vector<double> own = {30, 10, 0};
+  CHECK_THROWS_AS(scheduler.begin({3, 1.0, {}, own}), sdk::Error);
+}
+
 TEST_CASE("ddim: as many steps as training times, with an offset, repeat a time", "[unit][scheduler]") {
   const Ddim scheduler{config({{"steps_offset", 1}})};
   const auto run = scheduler.begin(steps(1000));

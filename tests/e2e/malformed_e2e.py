@@ -4,6 +4,7 @@
 message that names the file and the place, and without output."""
 import hashlib
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -319,10 +320,22 @@ class Malformed(Case):
         self.check(run("probe", "maisi.unet", "--describe", "--config", config, "--weights",
                        shipped / "compressor.safetensors"), DATA, ["compressor.safetensors"])
 
+    def test_a_file_name_that_is_not_utf8(self):
+        nifti.write(self.folder / "mask.nii", SIZE, VOXELS)
+        os.rename(self.folder / "mask.nii", os.fsencode(self.folder / "mask") + b"\xff.nii")
+        self.check_run(pipeline({"mask": "*.nii"}), DATA, ["not UTF-8", "rename"])
+
     def test_command_lines(self):
         path = self.write_pipeline(pipeline())
         self.check(run("run", path, "--set", "steps.ct.count"), USAGE, ["steps.ct.count", "PATH=VALUE"])
         self.check(run("run", path, "--shard", ""), USAGE, ["is no part"])
+        for number in ("nan", "0", "-1", "1e", "inf"):
+            self.check(run("import", "maisi.rflow-ct", "denoiser=x.pt", "--to", self.folder / "m", "--latent-scale", number), USAGE,
+                       ["--latent-scale", "a number above 0", number])
+        for arguments, says in ((["body", "x.nii", "--to", self.folder / "b.nii", "--air-below", "nan"], "finite"),
+                                (["view", self.folder, "--samples", "1.5"], "whole number")):
+            result = subprocess.run([tool.MEDGEN, *arguments], capture_output=True, text=True, env=tool.environment())
+            self.check(result, USAGE, [*arguments[-2:], says])
         self.check(run("probe", "null.denoiser", "predcit", "--out", self.folder / "y"), USAGE, ["predcit", "predict"])
 
     def test_an_import_of_an_unknown_method(self):

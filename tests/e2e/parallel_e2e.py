@@ -95,6 +95,15 @@ class Shards(Case):
         self.assertEqual(run["samples"], whole["samples"])
         self.assertEqual([path.name for path in (self.folder / "out").glob("run.*")], ["run.json"])
 
+    def test_a_part_looks_at_its_own_label_maps(self):
+        for name, ids in (("a", [1] * 8), ("b", [7] * 8)):
+            nifti.write(self.folder / "masks" / f"{name}.nii", (2, 2, 2), ids)
+        self.document = tool.pipeline({"generate": tool.model(data={"labels": {"organ": 1}}), "mask": "masks"})
+        self.assertEqual(self.shard("1/2").returncode, 0)
+        result = self.shard("2/2")
+        self.assertEqual(result.returncode, 4, result.stderr)
+        self.assertIn("b.nii", result.stderr)
+
     def test_parts_make_what_one_run_makes(self):
         for part in ("2/3", "3/3", "1/3"):
             self.assertFalse((self.folder / "out" / "run.json").exists())

@@ -62,6 +62,11 @@ class Reproducible(Case):
         self.run_pipeline(document)
         self.assertEqual(contents(self.folder / "out"), whole)
 
+    def test_guidance_0_is_off_as_in_released_files(self):
+        for scale in (0, 1):
+            self.run_pipeline(pipeline({"guidance": scale}, {"to": f"out{scale}"}))
+        self.assertEqual(contents(self.folder / "out0"), contents(self.folder / "out1"))
+
     def test_another_seed_differs(self):
         self.run_pipeline(pipeline())
         self.run_pipeline(pipeline(write={"to": "other"}), "--seed", 8)
@@ -165,10 +170,11 @@ class Interrupted(Case):
 
 class OtherFolders(Case):
     def refused(self, document, *names):
-        result = run("run", self.write_pipeline(document))
-        self.assertEqual(result.returncode, 4, result.stderr)
-        for name in names:
-            self.assertIn(name, result.stderr)
+        for command in ("plan", "run"):
+            result = run(command, self.write_pipeline(document))
+            self.assertEqual(result.returncode, 4, result.stderr)
+            for name in names:
+                self.assertIn(name, result.stderr)
 
     def test_a_plan_tells_of_the_results_of_another_pipeline(self):
         self.run_pipeline(pipeline())

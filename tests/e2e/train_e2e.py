@@ -39,6 +39,20 @@ class Training(TrainingCase):
     def test_a_package_without_its_weights_is_a_problem(self):
         self.run_pipeline(self.document("bare", iterations=2))
         package = self.folder / "bare" / "model"
+        whole = json.loads((package / "model.json").read_text())
+        spoilt = json.loads(json.dumps(whole))
+        spoilt["components"]["conditioners"]["labels"]["config"]["classes"] = [1, 2]
+        (package / "model.json").write_text(json.dumps(spoilt))
+        nifti.write(self.folder / "mask.nii", SIZE, [1] * (SIZE[0] * SIZE[1] * SIZE[2]))
+        result = tool.run("run", self.write_pipeline(tool.pipeline({"generate": str(package), "mask": "mask.nii"})))
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assertIn("do not fit one another", result.stderr)
+        del whole["components"]["denoiser"]["weights"], whole["components"]["denoiser"]["sha256"]
+        (package / "model.json").write_text(json.dumps(whole))
+        self.assertIn("has no weights", self.finding(package, "weights")["text"])
+        whole["components"]["denoiser"]["weights"] = "denoiser.safetensors"
+        (package / "model.json").write_text(json.dumps(whole))
+        self.assertEqual(self.finding(package, "weights")["status"], "ok")
         (package / "denoiser.safetensors").write_bytes(b"0" * 100)
         self.assertEqual(self.finding(package, "weights")["status"], "problem")
 
