@@ -177,6 +177,8 @@ ConfigNode parse_config(std::string text, std::string name, std::filesystem::pat
   } catch (const Json::exception& error) {
     throw ConfigError("{}: {}", name, reason_of(error));
   }
+  // A path that was resolved once may be resolved again: the folder of "@step".
+  if (!folder.empty()) folder = std::filesystem::absolute(folder);
   ConfigSource source{std::move(name), std::move(folder), std::move(text), {}};
   return {std::make_shared<const ConfigSource>(std::move(source)), std::move(value)};
 }
@@ -188,8 +190,7 @@ ConfigNode read_config(const std::filesystem::path& file) {
   } catch (const DataError& error) {
     throw ConfigError("{}", error.what());
   }
-  // Absolute, because a path that was resolved once may be resolved again (the folder of "@step").
-  return parse_config(std::move(text), file.string(), std::filesystem::absolute(file).parent_path());
+  return parse_config(std::move(text), file.string(), file.parent_path());
 }
 
 }  // namespace medgen

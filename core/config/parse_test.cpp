@@ -101,6 +101,8 @@ TEST_CASE("files are read with their folder, missing ones are refused by name", 
   CHECK(read_config(file).folder() == fs::temp_directory_path());
   CHECK(read_config(file).at("a").where() == file.string() + ":1:7");
   CHECK(read_config(fs::relative(file)).folder().is_absolute());
+  CHECK(parse_config("{}", "text", "some/folder").folder() == fs::current_path() / "some/folder");
+  CHECK(parse_config("{}", "text").folder().empty());
   fs::remove(file);
   CHECK_THROWS_MATCHES(read_config(file), ConfigError, Catch::Predicate<ConfigError>([&](const ConfigError& error) {
                          return std::string(error.what()).find(file.string()) != std::string::npos;

@@ -51,7 +51,9 @@ void StepGraph::check_model(const ModelPackage& model, std::string_view role) {
 
 void StepGraph::plan_samples(const ConfigNode& node, StepPlan& plan) {
   if (!is_known(plan.step)) {
-    plan.text = fmt::format("{} with the model that {} will make", plan.verb, excerpt(node.at(plan.verb).json()));
+    const bool made = model_is_made_here(node.at(plan.verb));
+    plan.text = made ? fmt::format("{} with the model that {} will make", plan.verb, excerpt(node.at(plan.verb).json()))
+                     : fmt::format("{} with what earlier steps will make", plan.verb);
     return;
   }
   const ModelPackage model = plan.verb == "generate" ? generator_package(node) : package(node.at(plan.verb));
