@@ -96,14 +96,9 @@ TensorMap train(Host& host, const std::shared_ptr<Component>& component, const P
   return probe_train(component, std::move(probe), training_inputs(std::move(inputs), options), context);
 }
 
-Json facts_of(const Component& component) {
-  const std::string text = component.describe();
-  return text.empty() ? Json::object() : parse_config(text, "description of " + component.id()).json();
-}
-
 /// @throws DataError for a component that computes nothing without its weights
-void require_weights(const Component& component, const ProbeOptions& options) {
-  if (!options.weights.empty() || options.trains() || !facts_of(component).contains("weights")) return;
+void check_weights_given(const Component& component, const ProbeOptions& options) {
+  if (!options.weights.empty() || options.trains() || !takes_weights(component)) return;
   throw DataError("{} has no weights to compute {} with; give them with --weights FILE", options.component,
                   options.function);
 }
@@ -151,6 +146,11 @@ void report_unused(const WeightStore* weights, Reporter& reporter, Json& documen
   reporter.log(LogLevel::Warning, fmt::format("{} of the weights were not used: {}", unused.size(), names));
 }
 
+Json facts_of(const Component& component) {
+  const std::string text = component.describe();
+  return text.empty() ? Json::object() : parse_config(text, "description of " + component.id()).json();
+}
+
 std::string facts_text(const Json& facts) {
   std::vector<std::vector<std::string>> rows;
   for (const auto& [key, value] : facts.items())
@@ -188,7 +188,7 @@ void probe(ProbeOptions& options, const Invocation& invocation) {
   TensorMap outputs;
   if (!options.function.empty()) {
     const auto start = std::chrono::steady_clock::now();
-    require_weights(*component, options);
+    check_weights_given(*component, options);
     try {
       outputs = call(host, component, options, context(options, reporter, cancel));
     } catch (const InvalidError& error) {  // what the component was given is the user's

@@ -159,8 +159,7 @@ void DataContract::check_grid(const Geometry& grid, const std::string& what) con
   if (const auto problem = limits.problem(grid)) {
     throw DataError(
         "{}: {}, outside what the model was trained on; resample it (\"spacing_mm\" beside a mask), use another grid "
-        "or "
-        "another model; {}",
+        "or another model; {}",
         what, *problem, kOutsideContractHint);
   }
 }

@@ -306,8 +306,7 @@ Tensor GenerateSource::latents_of(const std::vector<Case>& batch, const SampleHo
     const auto per_mask = static_cast<std::size_t>(options_.count);
     throw DataError("{}: {}", masks_ ? masks_->origin(index / per_mask) : "steps." + options_.step, error.what());
   } catch (const InvalidError& error) {  // all that the denoiser is given is made by the model's other parts
-    const auto& denoiser = package_.part("denoiser");
-    throw ConfigError("{}: the parts of model '{}' do not fit one another: {}", denoiser ? denoiser->where : "model",
+    throw ConfigError("{}: the parts of model '{}' do not fit one another: {}", package_.part("denoiser")->where,
                       package_.name(), error.what());
   }
 }

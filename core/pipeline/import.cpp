@@ -59,12 +59,12 @@ typename Map::mapped_type value_or_empty(const Map& map, const std::string& key)
 }
 
 /// What decides the package: all that the options say, and what is in the files.
-std::string request_of(const ImportOptions& options) {
-  Json request = {{"method", options.method},    {"name", options.name},       {"license", options.license},
-                  {"credit", options.credit},    {"configs", options.configs}, {"keys", options.keys},
-                  {"prefixes", options.prefixes}};
+/// @param hashes  the sha256 of each file, by role
+std::string request_of(const ImportOptions& options, const std::map<std::string, std::string>& hashes) {
+  Json request = {
+      {"method", options.method},   {"name", options.name}, {"license", options.license},   {"credit", options.credit},
+      {"configs", options.configs}, {"keys", options.keys}, {"prefixes", options.prefixes}, {"files", hashes}};
   if (options.latent_scale) request["latent_scale"] = *options.latent_scale;
-  for (const auto& [role, file] : options.files) request["files"][role] = sha256_file(file);
   return content_hash(request);
 }
 
@@ -91,8 +91,11 @@ bool check_free(const ImportOptions& options) {
   if (!std::filesystem::exists(file)) return true;
   const Json description = Json::parse(read_file(file, kMostBytes), nullptr, false);
   const auto request = "/provenance/import/request"_json_pointer;
-  if (description.is_object() && description.contains(request) && description.at(request) == request_of(options))
-    return false;
+  if (description.is_object() && description.contains(request)) {
+    std::map<std::string, std::string> hashes;
+    for (const auto& [role, path] : options.files) hashes[role] = sha256_file(path);
+    if (description.at(request) == request_of(options, hashes)) return false;
+  }
   throw DataError("'{}' already holds a model package; choose another folder or delete it", options.to.string());
 }
 
@@ -108,6 +111,7 @@ std::string import_model(Host& host, const ImportOptions& options, const RunObse
   const ModelPackage package = package_to_import(options, host.registry(), ConfigNode::make(Json::object(), "import"));
   const std::vector<ComponentSpec> all = package.all();
   std::map<std::string, TensorMap> weights;
+  std::map<std::string, std::string> hashes;
   Json provenance = {{"medgen_version", MEDGEN_VERSION}, {"files", Json::object()}};
   std::optional<double> latent_scale = options.latent_scale;
   std::string report;
@@ -126,6 +130,7 @@ std::string import_model(Host& host, const ImportOptions& options, const RunObse
     }
     if (role == "denoiser" && !latent_scale) latent_scale = state.number("scale_factor");
     provenance["files"][role] = imported_file(file, state);
+    hashes[role] = provenance["files"][role]["sha256"];
     report += fmt::format("{}: {} weights of '{}' ({}, state dict at '{}'{}){}\n", role, keys.matched,
                           file.filename().string(), state.format, state.key,
                           state.stripped_prefix.empty() ? "" : ", without the prefix '" + state.stripped_prefix + "'",
@@ -137,12 +142,11 @@ std::string import_model(Host& host, const ImportOptions& options, const RunObse
         "with another\n",
         package.latent_scale());
   }
-  provenance["request"] = request_of(options);
+  provenance["request"] = request_of(options, hashes);
   write_model_package(package, options.to, weights, latent_scale.value_or(package.latent_scale()), "import",
                       provenance);
   for (const ComponentSpec& spec : all) {
-    const bool wants = Json::parse(create_component(host, spec)->describe()).contains("weights");
-    if (wants && !weights.contains(spec.role))
+    if (!weights.contains(spec.role) && takes_weights(*create_component(host, spec)))
       report += fmt::format("{}: no file was given; the model cannot use it yet\n", spec.role);
   }
   return report + fmt::format("written: '{}'\n", (options.to / "model.json").string());

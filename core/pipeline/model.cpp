@@ -68,8 +68,7 @@ ConfigNode config_of(const ComponentSpec& spec) {
 bool needs_weights(Host& host, const ComponentSpec& spec) {
   const std::string& kind = info_of(spec, host.registry()).kind;
   if (kind == MEDGEN_SCHEDULER_1 || kind == MEDGEN_PROPAGATOR_1) return false;
-  const Json facts = Json::parse(create_component(host, spec)->describe());
-  return facts.contains("weights") && !facts["weights"].empty();
+  return takes_weights(*create_component(host, spec));
 }
 
 void merge(TensorMap& tensors, const AdapterSpec& adapter) {
@@ -143,6 +142,11 @@ const ComponentInfo& info_of(const ComponentSpec& spec, const Registry& registry
   } catch (const ConfigError& error) {
     throw ConfigError("{}: {}", spec.where, error.what());
   }
+}
+
+bool takes_weights(const Component& component) {
+  const Json facts = Json::parse(component.describe(), nullptr, false);
+  return facts.is_object() && facts.contains("weights") && !facts["weights"].empty();
 }
 
 std::int64_t component_fact(const Component& component, const char* key, std::int64_t fallback) {

@@ -43,6 +43,9 @@ const ComponentInfo& info_of(const ComponentSpec& spec, const Registry& registry
 /// An integer of at least 1 that a component tells of itself. @throws PluginError for one that it cannot be.
 std::int64_t component_fact(const Component& component, const char* key, std::int64_t fallback);
 
+/// Whether a component lists weights in its description.
+bool takes_weights(const Component& component);
+
 /// What the axes of a volume have to be multiples of for these parts of a model; null for one that it lacks.
 std::int64_t volume_multiple(const Component* compressor, const Component* denoiser);
 

@@ -36,7 +36,8 @@ Sample SampleSource::get(std::size_t index, const RunObserver& observer) {
   return std::move(*made);
 }
 
-FileSource::FileSource(std::vector<std::filesystem::path> files, Kind kind) : files_(std::move(files)), kind_(kind) {
+FileSource::FileSource(std::vector<std::filesystem::path> files, Kind kind)
+    : files_(std::move(files)), kind_(kind), infos_(files_.size()) {
   std::map<std::string, std::filesystem::path> seen;
   for (const auto& file : files_) {
     if (first_invalid_utf8(file.filename().string()))
@@ -68,7 +69,6 @@ std::vector<std::string> FileSource::check_inputs(std::size_t from, std::size_t 
 }
 
 const VolumeInfo& FileSource::info(std::size_t index) const {
-  infos_.resize(files_.size());
   auto& info = infos_.at(index);
   if (!info) info = read_volume_info(files_[index]);
   return *info;
