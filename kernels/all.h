@@ -8,6 +8,7 @@
 #include "kernels/group_norm_backward.h"
 #include "kernels/label_planes.h"
 #include "kernels/noise.h"
+#include "kernels/rows.h"
 #include "kernels/update.h"
 #include "kernels/upsample.h"
 
@@ -32,6 +33,12 @@
   EACH(UpsampleLinear<Bf16>)            \
   EACH(UpsampleNearest<float>)          \
   EACH(UpsampleNearest<Bf16>)           \
+  EACH(WidenRows<float>)                \
+  EACH(WidenRows<Bf16>)                 \
+  EACH(FinishRows<float, true>)         \
+  EACH(FinishRows<float, false>)        \
+  EACH(FinishRows<Bf16, true>)          \
+  EACH(FinishRows<Bf16, false>)         \
   EACH(LabelPlanes<true>) EACH(LabelPlanes<false>) EACH(BlendWindow<true>) EACH(BlendWindow<false>)
 
 #define MEDGEN_EACH_ELEMENT_KERNEL(EACH) \

@@ -2,16 +2,9 @@
 #include "kernels/launch.h"
 
 #include "kernels/all.h"
+#include "kernels/cpu/clones.h"
 
 #include <algorithm>
-
-// The loops below are compiled for several instruction sets, and the loader takes the best. Multiply and add are never
-// fused (-ffp-contract=off), so all give the same bits. Sanitizers do not run yet when the loader chooses.
-#ifdef __SANITIZE_ADDRESS__
-#define MEDGEN_CLONES __attribute__((flatten))
-#else
-#define MEDGEN_CLONES __attribute__((flatten, target_clones("arch=x86-64-v4", "avx2", "default")))
-#endif
 
 namespace medgen::kernels {
 namespace {

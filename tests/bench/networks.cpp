@@ -11,7 +11,9 @@
 
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/convolution.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/randn_like.h>
@@ -75,13 +77,15 @@ double median(int repeats, const std::function<void()>& work) {
   return times[static_cast<std::size_t>(repeats / 2)];
 }
 
-/// Convolutions, linear layers and attention of a pass, on tensors of the same shape and layout.
+/// Convolutions, linear layers and attention of a pass, on tensors of the same shape and layout, by LibTorch's
+/// operators.
 class Arithmetic {
  public:
   explicit Arithmetic(const std::function<void()>& pass) {
     calls_.clear();
     at::RecordFunctionCallback callback(&Arithmetic::record);
-    const auto handle = at::addGlobalCallback(callback.needsInputs(true).scopes({at::RecordScope::FUNCTION}));
+    const auto handle = at::addGlobalCallback(
+        callback.needsInputs(true).scopes({at::RecordScope::FUNCTION, at::RecordScope::USER_SCOPE}));
     pass();
     at::removeCallback(handle);
     std::swap(replayed_, calls_);
@@ -113,6 +117,7 @@ class Arithmetic {
   };
 
   static std::unique_ptr<at::ObserverContext> record(const at::RecordFunction& function) {
+    if (function.scope() == at::RecordScope::USER_SCOPE) return record_own(function);
     const auto handle = function.operator_name();
     if (!handle || !is_arithmetic(handle->name)) return nullptr;
     const std::lock_guard lock(mutex_);  // parts of a convolution are computed on several threads
@@ -126,6 +131,24 @@ class Arithmetic {
       op->callBoxed(&stack);
     };
     calls_.push_back({run, omp_get_max_threads() == 1});
+    return nullptr;
+  }
+
+  /// What our own products stand for.
+  static std::unique_ptr<at::ObserverContext> record_own(const at::RecordFunction& function) {
+    const std::string name = function.name();
+    if (!name.starts_with("medgen::")) return nullptr;
+    const std::lock_guard lock(mutex_);
+    const at::Tensor x = stand_in(function.inputs()[0].toTensor(), 0);
+    const at::Tensor weight = stand_in(function.inputs()[1].toTensor(), 1).to(x.scalar_type());
+    if (name == "medgen::row_products") {
+      calls_.push_back({[x, weight] { at::linear(x, weight.flatten(1)); }, false});
+      return nullptr;
+    }
+    std::vector<std::int64_t> padding(static_cast<std::size_t>(x.dim() - 2), 1);
+    if (x.dim() == 5) padding[0] = function.inputs()[2].toInt();
+    const std::vector<std::int64_t> one(padding.size(), 1), none(padding.size(), 0);
+    calls_.push_back({[=] { at::convolution(x, weight, {}, one, padding, one, false, none, 1); }, false});
     return nullptr;
   }
 

@@ -72,8 +72,7 @@ at::Tensor DiffusionResBlock::forward(const at::Tensor& x, const at::Tensor& emb
   at::Tensor h = norm1_.forward_silu(narrow);
   h = resample_ == Resample::Up ? conv1_.forward_upsampled(h) : conv1_.forward(resampled(h));
   h = norm2_.forward_silu(h, time_emb_proj_.forward(emb));
-  const bool wide = x.scalar_type() != compute_dtype();
-  return wide ? conv2_.forward(h).add(shortcut(x)) : conv2_.forward_add(h, owned(shortcut(x), x));
+  return conv2_.forward_add(h, owned(shortcut(x), x));
 }
 
 /// What the block's result is added to: in float32 where the sums are kept so, which costs little, as its kernel has

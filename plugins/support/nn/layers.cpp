@@ -7,12 +7,15 @@
 #include "plugins/support/nn/ops.h"
 #include "plugins/support/nn/planes.h"
 #include "plugins/support/nn/products.h"
+#include "plugins/support/nn/row_products.h"
+#include "plugins/support/nn/winograd.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/batch_norm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/convolution.h>
 #include <ATen/ops/embedding.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/group_norm.h>
 #include <ATen/ops/instance_norm.h>
@@ -33,6 +36,14 @@ constexpr int64_t kFewVoxels = 8192;
 /// A doubling convolution makes its larger kernel at each step of training, which saves as much as it costs at about
 /// half of these.
 constexpr int64_t kDoubledVoxels = 128;
+
+/// From so many rows on, a linear layer's weights are worth another order.
+constexpr int64_t kManyRows = 256;
+
+/// The same of a feature map, which does not hang on how many planes it has: slabs of a volume are computed as it is.
+bool has_large_planes(const at::Tensor& x) {
+  return x.size(-1) * x.size(-2) >= kManyRows / 2;
+}
 
 bool has_few_voxels(const at::Tensor& x) {
   return x.numel() <= kFewVoxels * x.size(1);
@@ -77,6 +88,17 @@ at::Tensor or_undefined(const std::optional<at::Tensor>& tensor) {
   return tensor.value_or(at::Tensor());
 }
 
+at::Tensor or_undefined(const at::Tensor* parameter) {
+  return parameter == nullptr ? at::Tensor() : *parameter;
+}
+
+/// x W^T + b along the last axis, in the type of x; `many`: it has many rows.
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor* bias, bool many) {
+  if (many && prefers_row_products(x)) return row_products(x, weight, or_undefined(bias));
+  const at::Tensor in = for_products(x);
+  return at::linear(in, like(weight, in), like(bias, in)).to(x.scalar_type());
+}
+
 /// Norms on the CPU mix float32 gains with half-width activations; the CUDA operators want one type.
 at::Tensor gain_for(const at::Tensor& gain, const at::Tensor& x) {
   return x.is_cpu() ? gain : like(gain, x);
@@ -111,10 +133,11 @@ at::ScalarType Conv::result_type(const at::Tensor& x) const {
 
 at::Tensor Conv::unrounded(const at::Tensor& x, const Shape& padding, const Shape& output_padding) const {
   const bool wide = options_.role == Role::Exact || loses_weight_gradient(x);
-  const at::Tensor in = wide ? x.to(at::kFloat) : for_products(x);
   // Of single voxels, LibTorch convolves with another library when it has one thread, which rounds differently.
-  const bool pointwise = options_.kernel == 1 && options_.stride == 1 && options_.padding == 0 && !options_.transposed;
-  if (pointwise) return at::linear(in.movedim(1, -1), like(weight_, in).flatten(1), like(bias_, in)).movedim(-1, 1);
+  if (is_pointwise())
+    return linear((wide ? x.to(at::kFloat) : x).movedim(1, -1), weight_.flatten(1), bias_, has_large_planes(x))
+        .movedim(-1, 1);
+  const at::Tensor in = wide ? x.to(at::kFloat) : for_products(x);
   if (has_own_gradient(in) && padding == Shape(padding.size(), 1))
     return differentiable_conv(in, weight_, bias_ == nullptr ? at::Tensor() : *bias_);
   if (in_parts(in)) return parted_.forward(in, like(weight_, in), or_undefined(like(bias_, in)), padding, strides());
@@ -123,6 +146,26 @@ at::Tensor Conv::unrounded(const at::Tensor& x, const Shape& padding, const Shap
   const auto axes = static_cast<size_t>(options_.rank);
   return at::convolution(in, like(weight_, in), like(bias_, in), strides(), padding, Shape(axes, 1),
                          options_.transposed, output_padding, 1);
+}
+
+bool Conv::is_pointwise() const {
+  return options_.kernel == 1 && options_.stride == 1 && options_.padding == 0 && !options_.transposed;
+}
+
+bool Conv::by_winograd(const at::Tensor& x) const {
+  return options_.kernel == 3 && options_.stride == 1 && options_.padding == 1 && !options_.transposed &&
+         !at::GradMode::is_enabled() && prefers_winograd(x, result_type(x));
+}
+
+at::Tensor Conv::winograd(const at::Tensor& x, int64_t first_padding) const {
+  Shape shape = x.sizes().vec();
+  shape[1] = options_.out;
+  if (options_.rank == 3) shape[2] -= 2 * (1 - first_padding);
+  const at::MemoryFormat format =
+      options_.rank == 3 ? at::MemoryFormat::ChannelsLast3d : at::MemoryFormat::ChannelsLast;
+  const at::Tensor y = at::empty(shape, x.options().dtype(result_type(x)).memory_format(format));
+  winograd_conv(x, weight_, or_undefined(bias_), first_padding, y);
+  return y;
 }
 
 bool Conv::in_parts(const at::Tensor& x) const {
@@ -141,20 +184,37 @@ bool Conv::adds_in_place(const at::Tensor& x, const at::Tensor& y) const {
          y.suggest_memory_format() != at::MemoryFormat::Contiguous;
 }
 
+bool Conv::add_exactly(const at::Tensor& x, const at::Tensor& y, int64_t first_padding) const {
+  if (!has_planes(y)) return false;
+  if (by_winograd(x)) {
+    winograd_conv(x, weight_, or_undefined(bias_), first_padding, y, Result::Add);
+    return true;
+  }
+  const at::Tensor rows = x.movedim(1, -1);
+  if (!is_pointwise() || options_.role == Role::Exact || !has_large_planes(x) || !prefers_row_products(rows))
+    return false;
+  add_row_products(rows, weight_.flatten(1), or_undefined(bias_), y.movedim(1, -1));
+  return true;
+}
+
 at::Tensor Conv::forward_add(const at::Tensor& x, at::Tensor y) const {
+  const sdk::Range range = this->range();
   const auto axes = static_cast<size_t>(options_.rank);
   const Shape padding(axes, options_.padding);
-  if (!adds_in_place(x, y)) {
-    const sdk::Range range = this->range();
-    return unrounded(x, padding, Shape(axes, options_.output_padding)).add_(y).to(result_type(x));
+  if (!at::GradMode::is_enabled()) y = channels_last(y);
+  if (add_exactly(x, y, options_.padding)) return y;
+  if (adds_in_place(x, y)) {
+    fused_conv_add(x, weight_for(x, padding), or_undefined(like(bias_, x)), padding, strides(), y);
+    return y;
   }
-  fused_conv_add(x, weight_for(x, padding), or_undefined(like(bias_, x)), padding, strides(), y);
-  return y;
+  const at::Tensor added = unrounded(x, padding, Shape(axes, options_.output_padding));
+  return (added.scalar_type() == at::kFloat ? added.add_(y) : y.add(added)).to(y.scalar_type());
 }
 
 void Conv::add_slab(const at::Tensor& x, const at::Tensor& y) const {
+  const sdk::Range range = this->range();
+  if (add_exactly(x, y, 0)) return;
   if (!adds_in_place(x, y)) {
-    const sdk::Range range = this->range();
     y.add_(unrounded_slab(x, y.size(2)));
     return;
   }
@@ -169,7 +229,7 @@ at::Tensor Conv::forward_upsampled(const at::Tensor& x) const {
     return differentiable_doubling_conv(x, weight_, bias_ == nullptr ? at::Tensor() : *bias_);
   }
   const at::Tensor in = for_products(x);
-  if (!can_fuse_conv(in) || options_.role == Role::Exact) return forward(upsample_nearest_2x(x));
+  if (!can_fuse_conv(in) || options_.role == Role::Exact || by_winograd(x)) return forward(upsample_nearest_2x(x));
   const auto axes = static_cast<size_t>(options_.rank);
   const Shape padding(axes, 1), stride(axes, 2);
   const at::Tensor weight = upsampled_.of(weight_, in.scalar_type(), [&] {
@@ -196,12 +256,14 @@ bool Conv::loses_weight_gradient(const at::Tensor& x) const {
 
 at::Tensor Conv::forward(const at::Tensor& x) const {
   const sdk::Range range = this->range();
+  if (by_winograd(x)) return winograd(x, 1);
   const auto axes = static_cast<size_t>(options_.rank);
   return unrounded(x, Shape(axes, options_.padding), Shape(axes, options_.output_padding)).to(result_type(x));
 }
 
 at::Tensor Conv::forward_slab(const at::Tensor& x, int64_t planes) const {
   const sdk::Range range = this->range();
+  if (by_winograd(x)) return winograd(x, 0);
   return unrounded_slab(x, planes).to(result_type(x));
 }
 
@@ -333,8 +395,7 @@ Linear::Linear(int64_t in, int64_t out, bool bias, Role role)
 
 at::Tensor Linear::forward(const at::Tensor& x) const {
   const sdk::Range range = this->range();
-  const at::Tensor in = for_products(x);
-  return at::linear(in, like(weight_, in), like(bias_, in)).to(x.scalar_type());
+  return linear(x, weight_, bias_, x.numel() >= kManyRows * x.size(-1));
 }
 
 Embedding::Embedding(int64_t count, int64_t dim)

@@ -32,7 +32,8 @@ class Conv : public Module {
 
   at::Tensor forward(const at::Tensor& x) const;
 
-  /// y + forward(x), without gradients in the memory of y and rounded once: give it a tensor nobody else holds.
+  /// y + forward(x) in the type of y, without gradients in the memory of y and rounded once where the products are
+  /// float32: give it a tensor nobody else holds.
   at::Tensor forward_add(const at::Tensor& x, at::Tensor y) const;
 
   /// forward(upsample_nearest_2x(x)), for kernels of 3 with padding 1. Where that is faster, it is one transposed
@@ -58,9 +59,15 @@ class Conv : public Module {
   at::Tensor unrounded(const at::Tensor& x, const Shape& padding, const Shape& output_padding) const;
   at::Tensor unrounded_slab(const at::Tensor& x, int64_t planes) const;
   at::ScalarType result_type(const at::Tensor& x) const;
-  /// Whether y += convolution of x is one operator.
+  bool is_pointwise() const;
+  /// y += convolution of x by our own products of float32; false where these are not the way.
+  bool add_exactly(const at::Tensor& x, const at::Tensor& y, int64_t first_padding) const;
+  /// Whether y += convolution of x is one operator of oneDNN.
   bool adds_in_place(const at::Tensor& x, const at::Tensor& y) const;
   at::Tensor weight_for(const at::Tensor& x, const Shape& padding) const;
+  /// Whether x is convolved by winograd_conv, on the CPU and without gradients.
+  bool by_winograd(const at::Tensor& x) const;
+  at::Tensor winograd(const at::Tensor& x, int64_t first_padding) const;
   /// Whether x is convolved by parted_.
   bool in_parts(const at::Tensor& x) const;
 

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/support/nn/row_products.h"
+
+#include "plugins/support/nn/brgemm.h"
+#include "plugins/support/nn/products.h"
+
+#include "kernels/launch.h"
+#include "kernels/rows.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/Parallel.h>
+#include <ATen/record_function.h>
+
+#include <algorithm>
+
+namespace medgen::nn {
+namespace {
+
+constexpr int64_t kRows = 128, kOut = 64;  ///< of one product
+
+template <typename In, typename Out, bool kAdd>
+struct Product {
+  const In* x;
+  const float* weight;  ///< (in, out)
+  const float* bias;
+  Out* y;
+  int64_t rows, in, out;
+
+  void run() const {
+    at::parallel_for(0, (rows + kRows - 1) / kRows, 1, [&](int64_t begin, int64_t end) {
+      float* const memory = kept_memory(kRows * (in + kOut));
+      for (int64_t i = begin; i < end; ++i) block(i * kRows, std::min(kRows, rows - i * kRows), memory);
+    });
+  }
+
+ private:
+  void block(int64_t first, int64_t count, float* memory) const {
+    kernels::launch(kernels::Cpu{}, kernels::WidenRows<In>{x + first * in, memory, count, in});
+    float* const sums = memory + kRows * in;
+    for (int64_t k = 0; k < out; k += kOut) {
+      const int64_t width = std::min(kOut, out - k);
+      multiply({count, width, in}, {memory, in}, {weight + k, out}, {sums, width}, false);
+      kernels::launch(kernels::Cpu{},
+                      kernels::FinishRows<Out, kAdd>{sums, bias + k, y + first * out + k, out, count, width});
+    }
+  }
+};
+
+template <bool kAdd>
+void multiply_rows(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& y) {
+  RECORD_USER_SCOPE_WITH_INPUTS("medgen::row_products", (std::vector<c10::IValue>{x, weight}));
+  const at::Tensor matrix = weight.to(at::kFloat).t().contiguous();
+  const at::Tensor offset = bias.defined() ? bias.to(at::kFloat) : at::zeros({weight.size(0)}, at::kFloat);
+  by_type(x, [&]<typename In>(In*) {
+    by_type(y, [&]<typename Out>(Out*) {
+      Product<In, Out, kAdd>{static_cast<const In*>(x.const_data_ptr()),
+                             matrix.const_data_ptr<float>(),
+                             offset.const_data_ptr<float>(),
+                             static_cast<Out*>(y.mutable_data_ptr()),
+                             x.numel() / x.size(-1),
+                             x.size(-1),
+                             weight.size(0)}
+          .run();
+    });
+  });
+}
+
+}  // namespace
+
+bool prefers_row_products(const at::Tensor& x) {
+  return has_brgemm() && x.is_cpu() && !at::GradMode::is_enabled() && has_kernel_type(x) &&
+         product_type(x.scalar_type(), x.device()) == at::kFloat && x.is_contiguous();
+}
+
+at::Tensor row_products(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.back() = weight.size(0);
+  const at::Tensor y = at::empty(shape, x.options().memory_format(std::nullopt));
+  multiply_rows<false>(x, weight, bias, y);
+  return y;
+}
+
+void add_row_products(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& y) {
+  multiply_rows<true>(x, weight, bias, y);
+}
+
+}  // namespace medgen::nn

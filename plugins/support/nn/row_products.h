@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// Linear layers and convolutions of one voxel in float32 on feature maps of any type: rows are widened in the first
+// cache and results rounded once. LibTorch's operators would convert whole maps, there and back.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace medgen::nn {
+
+/// Whether add_row_products and row_products take x (..., in), and are the fastest way for many rows: on the CPU,
+/// without gradients, float32, or bfloat16 where that is computed in float32 (nn/products.h); rows without gaps.
+bool prefers_row_products(const at::Tensor& x);
+
+/// x W^T + bias for every row: x (..., in), weight (out, in), bias (out) or undefined -> (..., out) of the type of x. A
+/// row's numbers are the same to the bit whatever other rows are made with it, and for any number of threads.
+at::Tensor row_products(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+
+/// y += that; y (..., out) is float32 or bfloat16 and has no gaps.
+void add_row_products(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& y);
+
+}  // namespace medgen::nn

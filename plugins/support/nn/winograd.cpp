@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/support/nn/winograd.h"
+
+#include "plugins/support/nn/brgemm.h"
+#include "plugins/support/nn/ops.h"
+
+#include "kernels/winograd.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/Parallel.h>
+#include <ATen/record_function.h>
+
+#include <algorithm>
+#include <mutex>
+#include <optional>
+
+namespace medgen::nn {
+namespace {
+
+using kernels::Bf16;
+using kernels::kWinogradLanes;
+using kernels::kWinogradNumbers;
+using kernels::Planes;
+using kernels::WinogradTiles;
+
+// A task takes so many tiles, of so many planes where there are as many, and multiplies with so many channels of the
+// result at a time: what it holds then stays in the second cache.
+constexpr int64_t kTaskTiles = 128, kPlanes = 8, kOut = 64;
+
+// Below so many voxels of a plane, making the transformed weights takes longer than it saves. The number of planes is
+// not asked: slabs of a volume are convolved as the volume is.
+constexpr int64_t kLeastOfVolume = 128, kLeastOfPlane = 1024;
+
+constexpr int64_t kSpread = 16;  ///< numbers between arrays that would otherwise lie a power of two apart
+
+bool has_tile_unit() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("amx-bf16");
+#else
+  return false;
+#endif
+}
+
+/// x with channels of zeros up to a multiple of 16.
+at::Tensor filled_channels(const at::Tensor& x) {
+  const int64_t channels = kernels::winograd_channels(x.size(1));
+  if (channels == x.size(1)) return channels_last(x);
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape[1] = channels;
+  const at::MemoryFormat format = x.dim() == 5 ? at::MemoryFormat::ChannelsLast3d : at::MemoryFormat::ChannelsLast;
+  const at::Tensor filled = at::empty(shape, x.options().memory_format(format)).zero_();
+  filled.narrow(1, 0, x.size(1)).copy_(x);
+  return filled;
+}
+
+/// `bias` as float32, filled up with zeros.
+at::Tensor filled_bias(const at::Tensor& bias, int64_t out) {
+  const at::Tensor filled = at::zeros({kernels::winograd_channels(out)}, at::kFloat);
+  if (bias.defined()) filled.narrow(0, 0, out).copy_(bias);
+  return filled;
+}
+
+/// Sample n of a channels-last map, (N, C, H, W) being one plane.
+template <typename T>
+Planes<T> planes_of(const at::Tensor& x, int64_t n) {
+  const int64_t axes = x.dim() - 2;
+  auto* const data = static_cast<std::remove_const_t<T>*>(x.data_ptr());
+  return {data + n * x.stride(0), axes == 3 ? x.size(2) : 1, x.size(axes), x.size(axes + 1), x.size(1)};
+}
+
+/// The transformed weights of the layer at hand: slabs of one layer come one after another, and then the next layer, so
+/// that keeping those of all would take memory for nothing.
+/// Thread: any.
+class TransformedWeights {
+ public:
+  /// [36][taps][winograd_channels(in)][winograd_channels(out)] float32.
+  at::Tensor of(const at::Tensor& weight) {
+    const std::lock_guard lock(mutex_);
+    const auto source = source_.has_value() ? source_->lock() : nullptr;
+    if (source.get() != weight.unsafeGetTensorImpl() || version_ != weight._version()) {
+      transformed_ = transformed(weight);
+      source_.emplace(weight.getIntrusivePtr());
+      version_ = weight._version();
+    }
+    return transformed_;
+  }
+
+ private:
+  at::Tensor transformed(const at::Tensor& weight) {
+    const int64_t out = weight.size(0), in = weight.size(1), taps = weight.dim() == 5 ? 3 : 1;
+    const int64_t filled = kernels::winograd_channels(in);
+    const int64_t numbers = kWinogradNumbers * taps * filled * kernels::winograd_channels(out);
+    // Others may still compute with the former ones.
+    const bool reuse = memory_.defined() && memory_.use_count() == 1 && memory_.numel() >= numbers;
+    transformed_.reset();
+    if (!reuse) memory_ = at::empty({numbers}, at::kFloat);
+    by_type(weight, [&]<typename T>(T*) {
+      const auto stride = [&](int64_t axis) { return weight.dim() == 5 || axis < 2 ? weight.stride(axis) : 0; };
+      const int64_t last = weight.dim() - 1;
+      const kernels::WinogradWeights<T> work{
+          static_cast<const T*>(weight.const_data_ptr()),
+          {stride(0), stride(1), stride(2), weight.stride(last - 1), weight.stride(last)},
+          out,
+          in,
+          taps,
+          memory_.mutable_data_ptr<float>()};
+      at::parallel_for(0, filled, 16, [&](int64_t from, int64_t to) { kernels::winograd_weights(work, from, to); });
+    });
+    return memory_;
+  }
+
+  std::mutex mutex_;
+  std::optional<c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>> source_;
+  uint32_t version_ = 0;
+  at::Tensor memory_, transformed_;
+};
+
+TransformedWeights& transformed_weights() {
+  static TransformedWeights weights;
+  return weights;
+}
+
+/// Numbers of a task: of its transformed inputs, of its products.
+struct TaskSize {
+  TaskSize(int64_t in, int64_t out, int64_t planes, int64_t tiles)
+      : input((planes + 2) * tiles * in + kSpread),
+        products(planes * tiles * std::min(kOut, kernels::winograd_channels(out)) + kSpread) {}
+
+  int64_t input, products;  ///< of one of the 36
+
+  int64_t all() const { return kWinogradNumbers * (input + products); }
+};
+
+int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+/// One convolution of one sample.
+template <typename In, typename Out>
+struct Convolution {
+  Planes<const In> x;
+  const float* weights;  ///< [36][taps][in][out], as many as of the bias
+  const float* bias;     ///< winograd_channels(y.channels)
+  int64_t taps, first_padding;
+  Planes<Out> y;
+  bool add;
+
+  void run() const {
+    const int64_t planes = std::min(kPlanes, y.planes), tiles = kTaskTiles / planes;
+    const int64_t all = kernels::winograd_tiles(y.rows, y.columns), bands = ceil_div(all, tiles);
+    at::parallel_for(0, ceil_div(y.planes, planes) * bands, 1, [&](int64_t begin, int64_t end) {
+      float* const memory = kept_memory(TaskSize(x.channels, y.channels, planes, tiles).all());
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t from = i / bands * planes, first = i % bands * tiles;
+        task(from, std::min(planes, y.planes - from), {first, std::min(tiles, all - first)}, memory);
+      }
+    });
+  }
+
+ private:
+  /// Planes [from, from + planes) of the result, those tiles; `memory` has room for the task.
+  void task(int64_t from, int64_t planes, WinogradTiles tiles, float* memory) const {
+    const int64_t in = x.channels, out = kernels::winograd_channels(y.channels);
+    const TaskSize size(in, out, planes, tiles.count);
+    float* const v = memory;
+    float* const m = memory + kWinogradNumbers * size.input;
+    for (int64_t i = 0; i < planes + taps - 1; ++i) {
+      kernels::winograd_input(x, from - first_padding + i, tiles, v + i * tiles.count * in, size.input);
+    }
+    for (int64_t k = 0; k < out; k += kOut) {
+      const int64_t width = std::min(kOut, out - k);
+      for (int64_t i = 0; i < kWinogradNumbers; ++i) {
+        for (int64_t tap = 0; tap < taps; ++tap) {
+          multiply({planes * tiles.count, width, in}, {v + i * size.input + tap * tiles.count * in, in},
+                   {weights + (i * taps + tap) * in * out + k, out}, {m + i * size.products, width}, tap > 0);
+        }
+      }
+      for (int64_t i = 0; i < planes; ++i) {
+        const kernels::WinogradSums sums{m + i * tiles.count * width, size.products, k, width, bias, add};
+        kernels::winograd_output(sums, from + i, tiles, y);
+      }
+    }
+  }
+};
+
+}  // namespace
+
+bool prefers_winograd(const at::Tensor& x, at::ScalarType products) {
+  static const bool multiplies = has_brgemm(), tile_unit = has_tile_unit();
+  if (!multiplies || !x.is_cpu() || !has_kernel_type(x) || (products == at::kBFloat16 && tile_unit)) return false;
+  const int64_t rows = x.size(-2), columns = x.size(-1), voxels = rows * columns;
+  // Tiles that reach far beyond a plane cost more than they save.
+  const int64_t covered = kernels::winograd_tiles(rows, columns) * kernels::kWinogradTile * kernels::kWinogradTile;
+  return voxels >= (x.dim() == 5 ? kLeastOfVolume : kLeastOfPlane) && covered <= 2 * voxels;
+}
+
+void winograd_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, int64_t first_padding,
+                   const at::Tensor& y, Result result) {
+  RECORD_USER_SCOPE_WITH_INPUTS("medgen::winograd_conv", (std::vector<c10::IValue>{x, weight, first_padding}));
+  const at::Tensor in = filled_channels(x), offset = filled_bias(bias, y.size(1));
+  const at::Tensor transformed = transformed_weights().of(weight);
+  const int64_t taps = x.dim() == 5 ? 3 : 1;
+  by_type(in, [&]<typename In>(In*) {
+    by_type(y, [&]<typename Out>(Out*) {
+      for (int64_t n = 0; n < x.size(0); ++n) {
+        const Convolution<In, Out> work{planes_of<const In>(in, n),     transformed.const_data_ptr<float>(),
+                                        offset.const_data_ptr<float>(), taps,
+                                        taps == 3 ? first_padding : 0,  planes_of<Out>(y, n),
+                                        result == Result::Add};
+        work.run();
+      }
+    });
+  });
+}
+
+int64_t winograd_memory(int64_t in, int64_t out, int64_t threads) {
+  in = kernels::winograd_channels(in);
+  const int64_t weights = kWinogradNumbers * 3 * in * kernels::winograd_channels(out);
+  return static_cast<int64_t>(sizeof(float)) * (weights + threads * TaskSize(in, out, 1, kTaskTiles).all());
+}
+
+}  // namespace medgen::nn

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/support/nn/winograd.h"
+
+#include "plugins/support/nn/ops.h"
+#include "plugins/support/nn/row_products.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/conv2d.h>
+#include <ATen/ops/conv3d.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/rand.h>
+#include <ATen/ops/randn.h>
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <catch2/catch.hpp>
+
+using namespace medgen;
+
+namespace {
+
+double relative(const at::Tensor& a, const at::Tensor& b) {
+  return (a.to(at::kDouble) - b).norm().item<double>() / b.norm().item<double>();
+}
+
+struct Case {
+  at::Tensor x, weight, bias;
+
+  Case(int64_t in, int64_t out, at::IntArrayRef size, at::ScalarType type = at::kFloat) {
+    std::vector<int64_t> shape{2, in}, kernel{out, in};
+    shape.insert(shape.end(), size.begin(), size.end());
+    kernel.insert(kernel.end(), size.size(), 3);
+    x = nn::channels_last(at::randn(shape)).to(type);
+    weight = nn::channels_last(at::rand(kernel).sub(0.5));
+    bias = at::randn({out});
+  }
+
+  /// In double.
+  at::Tensor expected(at::IntArrayRef padding = 1) const {
+    const at::Tensor wide = x.to(at::kDouble), g = weight.to(at::kDouble), b = bias.to(at::kDouble);
+    return x.dim() == 5 ? at::conv3d(wide, g, b, 1, padding) : at::conv2d(wide, g, b, 1, padding);
+  }
+
+  at::Tensor room(at::ScalarType type, int64_t planes = -1) const {
+    std::vector<int64_t> shape = x.sizes().vec();
+    shape[1] = weight.size(0);
+    if (planes >= 0) shape[2] = planes;
+    return nn::channels_last(at::randn(shape)).to(type);
+  }
+
+  at::Tensor result(at::ScalarType type = at::kFloat) const {
+    const at::Tensor y = room(type);
+    nn::winograd_conv(x, weight, bias, 1, y);
+    return y;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("winograd: it is the convolution, for any channels and lengths", "[unit][nn]") {
+  const at::NoGradGuard no_grad;
+  const auto [in, out] = GENERATE(table<int64_t, int64_t>({{16, 16}, {64, 80}, {1, 48}, {20, 3}, {35, 130}}));
+  const auto size = GENERATE(std::vector<int64_t>{9, 13, 6}, std::vector<int64_t>{1, 4, 9}, std::vector<int64_t>{11, 7},
+                             std::vector<int64_t>{1, 1, 1});
+  const Case one(in, out, size);
+  CHECK(relative(one.result(), one.expected()) < 2e-6);
+}
+
+TEST_CASE("winograd: bfloat16 maps are rounded once", "[unit][nn]") {
+  const at::NoGradGuard no_grad;
+  const Case one(64, 48, {6, 11, 10}, at::kBFloat16);
+  CHECK(relative(one.result(), one.expected()) < 2e-6);
+  CHECK(one.result(at::kBFloat16).equal(one.result().to(at::kBFloat16)));
+}
+
+TEST_CASE("winograd: results are added to what is there, of either type", "[unit][nn]") {
+  const at::NoGradGuard no_grad;
+  const Case one(32, 20, {4, 12, 9}, GENERATE(at::kFloat, at::kBFloat16));
+  const at::Tensor y = one.room(GENERATE(at::kFloat, at::kBFloat16)), sum = y.to(at::kDouble) + one.expected();
+  nn::winograd_conv(one.x, one.weight, one.bias, 1, y, nn::Result::Add);
+  CHECK(relative(y, sum) < (y.scalar_type() == at::kFloat ? 2e-6 : 3e-3));
+}
+
+TEST_CASE("winograd: planes are the same to the bit in any slab and on any number of threads", "[unit][nn]") {
+  const at::NoGradGuard no_grad;
+  const Case one(48, 70, {21, 18, 15});
+  const at::Tensor whole = one.result();
+  const int threads = at::get_num_threads();
+  for (const int count : {1, 2, 3}) {
+    at::set_num_threads(count);
+    CHECK(one.result().equal(whole));
+  }
+  at::set_num_threads(threads);
+  for (const int64_t planes : {1, 2, 5, 12}) {
+    CAPTURE(planes);
+    Case slab = one;
+    slab.x = one.x.narrow(2, 3, planes + 2);
+    const at::Tensor y = one.room(at::kFloat, planes);
+    nn::winograd_conv(slab.x, one.weight, one.bias, 0, y);
+    CHECK(y.equal(whole.narrow(2, 4, planes)));
+  }
+}
+
+TEST_CASE("winograd: transformed weights follow the weight", "[unit][nn]") {
+  const at::NoGradGuard no_grad;
+  Case one(16, 32, {5, 12, 12});
+  one.result();
+  SECTION("changed in place") {
+    one.weight.mul_(-2);
+  }
+  SECTION("another tensor, larger") {
+    one = Case(48, 64, {5, 12, 12});
+  }
+  SECTION("another order in memory") {
+    one.weight = at::rand(one.weight.sizes());
+  }
+  SECTION("of half width") {
+    one.weight = one.weight.to(at::kBFloat16);
+  }
+  CHECK(relative(one.result(), one.expected()) < 2e-6);
+}
+
+TEST_CASE("winograd: it is preferred for large planes, whatever their number", "[unit][nn]") {
+  const auto prefers = [](at::IntArrayRef shape, at::ScalarType type = at::kFloat) {
+    return nn::prefers_winograd(at::randn(shape).to(type), at::kFloat);
+  };
+  const bool can = prefers({1, 16, 1, 16, 16});
+  CHECK(prefers({1, 3, 50, 12, 11}) == can);
+  CHECK_FALSE(prefers({1, 16, 500, 5, 5}));
+  CHECK_FALSE(prefers({1, 16, 4, 1, 1000}));
+  CHECK_FALSE(prefers({1, 16, 16, 16}));
+  CHECK(prefers({1, 16, 64, 64}) == can);
+  CHECK_FALSE(prefers({1, 16, 4, 16, 16}, at::kHalf));
+}
+
+TEST_CASE("row products: they are the linear layer, rounded once, and added to what is there", "[unit][nn]") {
+  const at::NoGradGuard no_grad;
+  const auto [in, out] = GENERATE(table<int64_t, int64_t>({{1, 1}, {64, 64}, {37, 130}}));
+  const at::ScalarType type = GENERATE(at::kFloat, at::kBFloat16);
+  const at::Tensor x = at::randn({3, 211, in}).to(type), weight = at::randn({out, in}), bias = at::randn({out});
+  const at::Tensor expected = at::linear(x.to(at::kDouble), weight.to(at::kDouble), bias.to(at::kDouble));
+  const double rounding = type == at::kFloat ? 2e-6 : 3e-3;
+  const at::Tensor y = nn::row_products(x, weight, bias);
+  CHECK(y.scalar_type() == type);
+  CHECK(relative(y, expected) < rounding);
+  const at::Tensor sum = at::randn(expected.sizes()).to(type), added = sum.to(at::kDouble) + expected;
+  nn::add_row_products(x, weight, bias, sum);
+  CHECK(relative(sum, added) < rounding);
+  const at::Tensor part = nn::row_products(x.narrow(0, 1, 2).narrow(1, 5, 200).contiguous(), weight, bias);
+  CHECK(part.equal(y.narrow(0, 1, 2).narrow(1, 5, 200)));
+  CHECK(relative(nn::row_products(x, weight, {}), expected - bias.to(at::kDouble)) < rounding);
+}
