@@ -4,6 +4,7 @@
 #include "plugins/maisi/networks/unet_blocks.h"
 #include "plugins/support/nn/ops.h"
 #include "plugins/support/nn/products.h"
+#include "plugins/support/nn/winograd.h"
 
 #include <medgen/sdk/sdk.hpp>
 
@@ -41,6 +42,7 @@ class Pass {
   Pass(const UnetConfig& config, Spatial spatial, at::ScalarType compute)
       : config_(config),
         spatial_(std::move(spatial)),
+        compute_(compute),
         element_(static_cast<double>(c10::elementSize(compute))),
         product_element_(static_cast<double>(c10::elementSize(nn::product_type(compute, at::kCPU)))) {}
 
@@ -105,7 +107,8 @@ class Pass {
   void conv(std::int64_t in, std::int64_t out, std::int64_t kernel, double results) {
     const double count = weights(in, out, kernel);
     cost_.flops += 2 * count * results;
-    if (kernel > 1 && results <= kFewVoxels) cost_.packed_bytes += product_element_ * count;
+    if (kernel == 1 || by_winograd(in, out)) return;
+    if (results <= kFewVoxels) cost_.packed_bytes += product_element_ * count;
   }
 
   /// Bytes that stay to the end.
@@ -127,7 +130,8 @@ class Pass {
 
   /// What a convolution takes and gives in float32, where narrow numbers have no products.
   double widened(std::int64_t in, std::int64_t out) const {
-    return product_element_ > element_ ? float_map(in + out, voxels(spatial_)) : 0;
+    const bool whole = product_element_ > element_ && !nn::prefers_winograd(planes(), compute_);
+    return whole ? float_map(in + out, voxels(spatial_)) : 0;
   }
 
   double map(std::int64_t channels) const { return element_ * static_cast<double>(channels) * voxels(spatial_); }
@@ -135,7 +139,17 @@ class Pass {
   /// Of a map that was doubled by repetition: computed with a packed kernel of 4, whatever the voxels.
   void conv_doubled(std::int64_t in, std::int64_t out) {
     cost_.flops += 2 * weights(in, out, 3) * voxels(spatial_);
-    cost_.packed_bytes += product_element_ * weights(in, out, 4);
+    if (!by_winograd(in, out)) cost_.packed_bytes += product_element_ * weights(in, out, 4);
+  }
+
+  nn::PlaneForm planes() const { return {config_.spatial_dims, spatial_[spatial_.size() - 2], spatial_.back()}; }
+
+  /// Whether such a layer is convolved by winograd_conv, whose memory stays for the next one.
+  bool by_winograd(std::int64_t in, std::int64_t out) {
+    if (!nn::prefers_winograd(planes(), compute_)) return false;
+    cost_.kept_bytes =
+        std::max(cost_.kept_bytes, static_cast<double>(nn::winograd_memory(config_.spatial_dims, in, out)));
+    return true;
   }
 
   double weights(std::int64_t in, std::int64_t out, std::int64_t kernel) const {
@@ -193,6 +207,7 @@ class Pass {
 
   const UnetConfig& config_;
   Spatial spatial_;
+  at::ScalarType compute_;
   double element_;
   double product_element_;
   PassCost cost_;
@@ -320,7 +335,7 @@ Spatial requested_shape(const nlohmann::json& request, const char* name) {
 }
 
 nlohmann::json cost_reply(const PassCost& cost, std::int64_t rows, std::uint64_t weights, at::ScalarType compute) {
-  return {{"peak_bytes", static_cast<std::uint64_t>(cost.peak_bytes + cost.packed_bytes)},
+  return {{"peak_bytes", static_cast<std::uint64_t>(cost.peak_bytes + cost.packed_bytes + cost.kept_bytes)},
           {"weights_bytes", weights},
           {"flops", cost.flops * static_cast<double>(rows)},
           {"flops_per_second", measured_rate(compute)},

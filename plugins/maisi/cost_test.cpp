@@ -3,6 +3,7 @@
 
 #include "plugins/maisi/networks/controlnet_maisi.h"
 #include "plugins/support/nn/products.h"
+#include "plugins/support/nn/winograd.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros.h>
@@ -77,17 +78,20 @@ TEST_CASE("the ControlNet costs less operations than its U-Net, and its conditio
   CHECK(control.peak_bytes >= (2.0 * 16 + 4 * 8) * 128 * 128 * 128);  // maps, and the condition that it remembers
 }
 
-TEST_CASE("packed weights are those of layers with few voxels, and of doubled maps", "[unit][maisi]") {
-  const auto at = [](std::int64_t length) {
-    return unet_cost(unet_config(), 4, {length, length, length}, at::kBFloat16, false).packed_bytes;
+TEST_CASE("packed weights are those of small planes, the others keep those of one layer", "[unit][maisi]") {
+  const auto cost = [](std::int64_t length, at::ScalarType type = at::kBFloat16) {
+    return unet_cost(unet_config(), 4, {length, length, length}, type, false);
   };
   const double element = kHasBfloat16 ? 2.0 : 4.0;
+  const bool transforms = nn::prefers_winograd({3, 512, 512}, at::kBFloat16);
   const double doubled = element * 64 * (128.0 * 128 + 256 * 256 + 512 * 512);
-  CHECK(at(512) == doubled);
-  CHECK(at(32) > doubled);
-  CHECK(at(16) > at(32));
-  CHECK(at(16) == at(8));
-  CHECK(unet_cost(unet_config(), 4, {16, 16, 16}, at::kFloat, false).packed_bytes == 4.0 / element * at(16));
+  CHECK(cost(512).packed_bytes == (transforms ? 0 : doubled));
+  CHECK(cost(32).packed_bytes > cost(512).packed_bytes);
+  CHECK(cost(16).packed_bytes > cost(32).packed_bytes);
+  CHECK(cost(8).packed_bytes >= cost(16).packed_bytes);
+  CHECK((cost(512).kept_bytes > cost(16).kept_bytes) == transforms);
+  CHECK(cost(8).kept_bytes == 0);
+  CHECK(cost(8, at::kFloat).packed_bytes == 4.0 / element * cost(8).packed_bytes);
 }
 
 TEST_CASE("residuals have the shapes that the U-Net wants", "[unit][maisi]") {

@@ -3,6 +3,7 @@
 
 #include "plugins/support/nn/conv_gradient.h"
 #include "plugins/support/nn/ops.h"
+#include "plugins/support/nn/winograd.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
@@ -45,16 +46,34 @@ at::Tensor bias_gradient(const at::Tensor& dy) {
   return dy.sum(axes, false, at::kFloat);
 }
 
+/// By winograd_conv, in the type of x.
+at::Tensor convolved(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  const at::Tensor y = empty_map(x, weight.size(0), x.scalar_type());
+  winograd_conv(x, weight, bias, 1, y);
+  return y;
+}
+
+/// The kernel that leads gradients back.
+at::Tensor mirrored(const at::Tensor& weight) {
+  std::vector<int64_t> axes(static_cast<size_t>(weight.dim() - 2));
+  std::iota(axes.begin(), axes.end(), 2);
+  return weight.flip(axes).transpose(0, 1);
+}
+
 /// One convolution, plain or doubling; on the way back what is wanted of the gradients of x, weight and bias.
 template <bool kDoubling>
 class Convolution : public torch::autograd::Function<Convolution<kDoubling>> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
                             const OptionalTensor& bias) {
+    context->saved_data["bias"] = bias.has_value();
+    if (by_winograd(x)) {
+      context->save_for_backward({x, weight});
+      return convolved(x, weight, bias.value_or(at::Tensor()));
+    }
     const at::Tensor kernel = (kDoubling ? doubling_kernel(weight) : weight).to(x.scalar_type());
     const OptionalTensor offset = bias ? OptionalTensor(bias->to(x.scalar_type())) : std::nullopt;
     context->save_for_backward({x, kernel});
-    context->saved_data["bias"] = bias.has_value();
     return channels_last(at::convolution(x, kernel, offset, stride(x), along_axes(x, 1), along_axes(x, 1), kDoubling,
                                          along_axes(x, 0), 1));
   }
@@ -65,9 +84,10 @@ class Convolution : public torch::autograd::Function<Convolution<kDoubling>> {
     const at::Tensor dy = channels_last(gradients[0].to(x.scalar_type()));
     tensor_list result(3);
     if (context->needs_input_grad(0)) {
-      result[0] =
-          std::get<0>(at::convolution_backward(dy, x, kernel, std::nullopt, stride(x), along_axes(x, 1),
-                                               along_axes(x, 1), kDoubling, along_axes(x, 0), 1, {true, false, false}));
+      result[0] = by_winograd(x) ? convolved(dy, mirrored(kernel), {})
+                                 : std::get<0>(at::convolution_backward(dy, x, kernel, std::nullopt, stride(x),
+                                                                        along_axes(x, 1), along_axes(x, 1), kDoubling,
+                                                                        along_axes(x, 0), 1, {true, false, false}));
     }
     if (context->needs_input_grad(1)) result[1] = weight_gradient(x, dy);
     if (context->saved_data["bias"].toBool() && context->needs_input_grad(2)) result[2] = bias_gradient(dy);
@@ -75,6 +95,10 @@ class Convolution : public torch::autograd::Function<Convolution<kDoubling>> {
   }
 
  private:
+  static bool by_winograd(const at::Tensor& x) {
+    return !kDoubling && prefers_winograd(plane_form(x), x.scalar_type());
+  }
+
   static std::vector<int64_t> stride(const at::Tensor& x) { return along_axes(x, kDoubling ? 2 : 1); }
 
   static at::Tensor weight_gradient(const at::Tensor& x, const at::Tensor& dy) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/support/nn/feature_map.h"
 
+#include "plugins/support/nn/large_memory.h"
 #include "plugins/support/nn/planes.h"
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 #include <c10/util/Exception.h>
 
 #include <fcntl.h>
@@ -44,19 +44,6 @@ void transfer_all(const Transfer& transfer, char* data, std::int64_t bytes, std:
     bytes -= moved;
     offset += moved;
   }
-}
-
-/// The size of large pages, which spare most of the cost of memory that is touched for the first time.
-constexpr std::uintptr_t kPage = 2 << 20;
-
-/// An array whose pages come into being when they are written.
-at::Tensor reserve(at::IntArrayRef shape, at::ScalarType dtype) {
-  const auto bytes = static_cast<std::size_t>(c10::multiply_integers(shape)) * c10::elementSize(dtype);
-  void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  TORCH_CHECK_WITH(OutOfMemoryError, address != MAP_FAILED, "not enough memory for a feature map of ", bytes, " bytes");
-  ::madvise(address, bytes, MADV_HUGEPAGE);
-  return at::from_blob(
-      address, shape, [bytes](void* memory) { ::munmap(memory, bytes); }, at::TensorOptions().dtype(dtype));
 }
 
 }  // namespace
@@ -199,7 +186,7 @@ class FeatureMap::Storage {
   }
 
   void open(Place place) {
-    if (place == Place::Memory && !values_.defined()) values_ = reserve(shape_, dtype_);
+    if (place == Place::Memory && !values_.defined()) values_ = large_array(shape_, dtype_);
     if (place == Place::File && file_ < 0) file_ = open_scratch(memory_->scratch());
   }
 
@@ -226,8 +213,9 @@ class FeatureMap::Storage {
     while (from > from_ && place_of(from - 1) != Place::Memory) --from;
     while (to < to_ && place_of(to) != Place::Memory) ++to;
     const auto start = reinterpret_cast<std::uintptr_t>(values_.data_ptr());
-    const std::uintptr_t first = (start + static_cast<std::uintptr_t>(offset(from)) + kPage - 1) / kPage * kPage;
-    const std::uintptr_t last = (start + static_cast<std::uintptr_t>(offset(to))) / kPage * kPage;
+    const std::uintptr_t first =
+        (start + static_cast<std::uintptr_t>(offset(from)) + kLargePage - 1) / kLargePage * kLargePage;
+    const std::uintptr_t last = (start + static_cast<std::uintptr_t>(offset(to))) / kLargePage * kLargePage;
     if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
   }
 

@@ -113,7 +113,7 @@ TEST_CASE("conv: a slab is added to part of a larger map, whose other planes sta
   const at::Tensor x = input({1, 6, 5, 4, 3});
   const at::Tensor all = at::randn({9, 4, 3, 5});
   const at::Tensor before = all.clone();
-  conv.add_slab(x, all.narrow(0, 4, 3).permute({3, 0, 1, 2}).unsqueeze(0));
+  conv.put_slab(x, all.narrow(0, 4, 3).permute({3, 0, 1, 2}).unsqueeze(0), nn::Result::Add);
   CHECK(all.narrow(0, 0, 4).equal(before.narrow(0, 0, 4)));
   CHECK(all.narrow(0, 7, 2).equal(before.narrow(0, 7, 2)));
   const at::Tensor added = all.narrow(0, 4, 3).sub(before.narrow(0, 4, 3)).permute({3, 0, 1, 2}).unsqueeze(0);

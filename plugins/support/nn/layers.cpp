@@ -8,14 +8,12 @@
 #include "plugins/support/nn/planes.h"
 #include "plugins/support/nn/products.h"
 #include "plugins/support/nn/row_products.h"
-#include "plugins/support/nn/winograd.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/batch_norm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/convolution.h>
 #include <ATen/ops/embedding.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/group_norm.h>
 #include <ATen/ops/instance_norm.h>
@@ -152,18 +150,22 @@ bool Conv::is_pointwise() const {
   return options_.kernel == 1 && options_.stride == 1 && options_.padding == 0 && !options_.transposed;
 }
 
-bool Conv::by_winograd(const at::Tensor& x) const {
+bool Conv::by_winograd(const PlaneForm& planes, at::ScalarType type) const {
   return options_.kernel == 3 && options_.stride == 1 && options_.padding == 1 && !options_.transposed &&
-         !at::GradMode::is_enabled() && prefers_winograd(x, result_type(x));
+         prefers_winograd(planes, options_.role == Role::Exact ? at::kFloat : type);
+}
+
+bool Conv::by_winograd(const at::Tensor& x) const {
+  return !at::GradMode::is_enabled() && x.is_cpu() && has_kernel_type(x) && by_winograd(plane_form(x), x.scalar_type());
+}
+
+int64_t Conv::kept_bytes(const PlaneForm& planes, at::ScalarType type) const {
+  return by_winograd(planes, type) ? winograd_memory(options_.rank, options_.in, options_.out) : 0;
 }
 
 at::Tensor Conv::winograd(const at::Tensor& x, int64_t first_padding) const {
-  Shape shape = x.sizes().vec();
-  shape[1] = options_.out;
-  if (options_.rank == 3) shape[2] -= 2 * (1 - first_padding);
-  const at::MemoryFormat format =
-      options_.rank == 3 ? at::MemoryFormat::ChannelsLast3d : at::MemoryFormat::ChannelsLast;
-  const at::Tensor y = at::empty(shape, x.options().dtype(result_type(x)).memory_format(format));
+  const int64_t outside = options_.rank == 3 ? 1 - first_padding : 0;
+  const at::Tensor y = empty_map(x.narrow(2, outside, x.size(2) - 2 * outside), options_.out, result_type(x));
   winograd_conv(x, weight_, or_undefined(bias_), first_padding, y);
   return y;
 }
@@ -184,16 +186,16 @@ bool Conv::adds_in_place(const at::Tensor& x, const at::Tensor& y) const {
          y.suggest_memory_format() != at::MemoryFormat::Contiguous;
 }
 
-bool Conv::add_exactly(const at::Tensor& x, const at::Tensor& y, int64_t first_padding) const {
+bool Conv::put_exactly(const at::Tensor& x, const at::Tensor& y, int64_t first_padding, Result result) const {
   if (!has_planes(y)) return false;
   if (by_winograd(x)) {
-    winograd_conv(x, weight_, or_undefined(bias_), first_padding, y, Result::Add);
+    winograd_conv(x, weight_, or_undefined(bias_), first_padding, y, result);
     return true;
   }
   const at::Tensor rows = x.movedim(1, -1);
   if (!is_pointwise() || options_.role == Role::Exact || !has_large_planes(x) || !prefers_row_products(rows))
     return false;
-  add_row_products(rows, weight_.flatten(1), or_undefined(bias_), y.movedim(1, -1));
+  put_row_products(rows, weight_.flatten(1), or_undefined(bias_), y.movedim(1, -1), result);
   return true;
 }
 
@@ -202,7 +204,7 @@ at::Tensor Conv::forward_add(const at::Tensor& x, at::Tensor y) const {
   const auto axes = static_cast<size_t>(options_.rank);
   const Shape padding(axes, options_.padding);
   if (!at::GradMode::is_enabled()) y = channels_last(y);
-  if (add_exactly(x, y, options_.padding)) return y;
+  if (put_exactly(x, y, options_.padding, Result::Add)) return y;
   if (adds_in_place(x, y)) {
     fused_conv_add(x, weight_for(x, padding), or_undefined(like(bias_, x)), padding, strides(), y);
     return y;
@@ -211,9 +213,10 @@ at::Tensor Conv::forward_add(const at::Tensor& x, at::Tensor y) const {
   return (added.scalar_type() == at::kFloat ? added.add_(y) : y.add(added)).to(y.scalar_type());
 }
 
-void Conv::add_slab(const at::Tensor& x, const at::Tensor& y) const {
+void Conv::put_slab(const at::Tensor& x, const at::Tensor& y, Result result) const {
   const sdk::Range range = this->range();
-  if (add_exactly(x, y, 0)) return;
+  if (put_exactly(x, y, 0, result)) return;
+  if (result == Result::Replace) y.zero_();
   if (!adds_in_place(x, y)) {
     y.add_(unrounded_slab(x, y.size(2)));
     return;
@@ -229,7 +232,9 @@ at::Tensor Conv::forward_upsampled(const at::Tensor& x) const {
     return differentiable_doubling_conv(x, weight_, bias_ == nullptr ? at::Tensor() : *bias_);
   }
   const at::Tensor in = for_products(x);
-  if (!can_fuse_conv(in) || options_.role == Role::Exact || by_winograd(x)) return forward(upsample_nearest_2x(x));
+  const PlaneForm planes = plane_form(x);
+  const bool winograd = x.is_cpu() && by_winograd({planes.rank, 2 * planes.rows, 2 * planes.columns}, x.scalar_type());
+  if (!can_fuse_conv(in) || options_.role == Role::Exact || winograd) return forward(upsample_nearest_2x(x));
   const auto axes = static_cast<size_t>(options_.rank);
   const Shape padding(axes, 1), stride(axes, 2);
   const at::Tensor weight = upsampled_.of(weight_, in.scalar_type(), [&] {

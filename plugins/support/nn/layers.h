@@ -4,6 +4,7 @@
 #include "plugins/support/nn/feature_map.h"
 #include "plugins/support/nn/fused_conv.h"
 #include "plugins/support/nn/module.h"
+#include "plugins/support/nn/winograd.h"
 
 // Shapes: N batch, C channels, spatial axes (D, H, W) or (H, W), L tokens. Activations are channels-last in memory.
 
@@ -43,11 +44,19 @@ class Conv : public Module {
   /// The `planes` planes of the result that the planes `x` (1, in, planes, rows, columns) suffice for: the first axis
   /// is not padded. Of a transposed convolution those from the even plane on that lies at the first plane of x.
   at::Tensor forward_slab(const at::Tensor& x, int64_t planes) const;
-  /// y += those planes, without gradients; y is (1, out, planes, rows, columns), channels-last, of any type.
-  void add_slab(const at::Tensor& x, const at::Tensor& y) const;
+  /// Into y those planes, or y += them, without gradients; y is (1, out, planes, rows, columns), channels-last, of any
+  /// type.
+  void put_slab(const at::Tensor& x, const at::Tensor& y, Result result) const;
 
   /// Length of the result along an axis of `length`.
   int64_t output_length(int64_t length) const;
+
+  /// Whether maps of `type` and such planes are convolved by winograd_conv, on the CPU and without gradients: as they
+  /// lie, neither reordered nor widened.
+  bool by_winograd(const PlaneForm& planes, at::ScalarType type) const;
+
+  /// Bytes that the process keeps after that, for the next layer; 0 where it is not convolved so.
+  int64_t kept_bytes(const PlaneForm& planes, at::ScalarType type) const;
 
   /// Multiplications and additions for each voxel of the result; transposed: of x.
   double flops_per_voxel() const;
@@ -60,12 +69,11 @@ class Conv : public Module {
   at::Tensor unrounded_slab(const at::Tensor& x, int64_t planes) const;
   at::ScalarType result_type(const at::Tensor& x) const;
   bool is_pointwise() const;
-  /// y += convolution of x by our own products of float32; false where these are not the way.
-  bool add_exactly(const at::Tensor& x, const at::Tensor& y, int64_t first_padding) const;
+  /// The convolution of x into y by our own products of float32; false where these are not the way.
+  bool put_exactly(const at::Tensor& x, const at::Tensor& y, int64_t first_padding, Result result) const;
   /// Whether y += convolution of x is one operator of oneDNN.
   bool adds_in_place(const at::Tensor& x, const at::Tensor& y) const;
   at::Tensor weight_for(const at::Tensor& x, const Shape& padding) const;
-  /// Whether x is convolved by winograd_conv, on the CPU and without gradients.
   bool by_winograd(const at::Tensor& x) const;
   at::Tensor winograd(const at::Tensor& x, int64_t first_padding) const;
   /// Whether x is convolved by parted_.

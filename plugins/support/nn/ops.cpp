@@ -9,6 +9,7 @@
 #include <ATen/ops/avg_pool3d.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/upsample_bilinear2d.h>
 #include <ATen/ops/upsample_nearest2d.h>
@@ -25,6 +26,10 @@ std::vector<int64_t> doubled(const at::Tensor& x) {
   std::vector<int64_t> size = x.sizes().slice(2).vec();
   for (int64_t& extent : size) extent *= 2;
   return size;
+}
+
+at::MemoryFormat channels_last_format(const at::Tensor& x) {
+  return x.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::ChannelsLast3d;
 }
 
 /// LibTorch's operator for three axes takes ten times as long: it brings the channels first, and back. Same sums.
@@ -75,7 +80,13 @@ at::Tensor pad_end(const at::Tensor& x) {
 }
 
 at::Tensor channels_last(const at::Tensor& x) {
-  return x.contiguous(x.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::ChannelsLast3d);
+  return x.contiguous(channels_last_format(x));
+}
+
+at::Tensor empty_map(const at::Tensor& x, int64_t channels, at::ScalarType dtype) {
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape[1] = channels;
+  return at::empty(shape, x.options().dtype(dtype).memory_format(channels_last_format(x)));
 }
 
 at::Tensor to_tokens(const at::Tensor& x) {

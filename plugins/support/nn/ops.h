@@ -25,6 +25,9 @@ at::Tensor pad_end(const at::Tensor& x);
 /// Dense in channels-last order, copied only when it is not.
 at::Tensor channels_last(const at::Tensor& x);
 
+/// An array for `channels` channels on the voxels of x, channels-last.
+at::Tensor empty_map(const at::Tensor& x, int64_t channels, at::ScalarType dtype);
+
 /// (N, C, spatial...) -> (N, L, C) with L in row-major order; no copy when x is channels-last.
 at::Tensor to_tokens(const at::Tensor& x);
 

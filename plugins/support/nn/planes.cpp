@@ -55,16 +55,8 @@ void run(at::Device device, const Kernel& kernel) {
 
 template <typename T>
 Planes<const T> planes_of(const at::Tensor& x) {
-  return {static_cast<const T*>(x.const_data_ptr()), x.size(0), x.size(1), x.size(2), x.size(3)};
-}
-
-/// Calls `call` with a null pointer of the element type.
-template <typename Call>
-void by_type(const at::Tensor& x, const Call& call) {
   TORCH_CHECK(x.is_contiguous(), "planes must be contiguous");
-  if (x.scalar_type() == at::kFloat) return call(static_cast<float*>(nullptr));
-  TORCH_CHECK(x.scalar_type() == at::kBFloat16, "planes must be float32 or bfloat16");
-  call(static_cast<Bf16*>(nullptr));
+  return {static_cast<const T*>(x.const_data_ptr()), x.size(0), x.size(1), x.size(2), x.size(3)};
 }
 
 template <typename T>
@@ -200,8 +192,7 @@ at::Tensor as_planes(const at::Tensor& x) {
 }
 
 bool has_planes(const at::Tensor& x) {
-  const bool known = x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
-  return x.is_cpu() && known && (x.dim() == 4 || x.dim() == 5) && x.is_contiguous(channels_last_of(x));
+  return x.is_cpu() && has_kernel_type(x) && (x.dim() == 4 || x.dim() == 5) && x.is_contiguous(channels_last_of(x));
 }
 
 }  // namespace medgen::nn

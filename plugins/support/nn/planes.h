@@ -4,8 +4,10 @@
 #pragma once
 
 #include "kernels/launch.h"
+#include "kernels/numeric.h"
 
 #include <ATen/core/Tensor.h>
+#include <c10/util/Exception.h>
 
 #include <array>
 #include <cstdint>
@@ -14,6 +16,19 @@ namespace medgen::nn {
 
 /// The CPU, on as many threads as LibTorch uses.
 kernels::Cpu on_torch_threads();
+
+/// Whether the kernels know the type of x.
+inline bool has_kernel_type(const at::Tensor& x) {
+  return x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
+}
+
+/// Calls `call` with a null pointer of the kernels' name for the type of x.
+template <typename Call>
+auto by_type(const at::Tensor& x, const Call& call) {
+  if (x.scalar_type() == at::kFloat) return call(static_cast<float*>(nullptr));
+  TORCH_CHECK(x.scalar_type() == at::kBFloat16, "float32 or bfloat16 is wanted, not ", x.scalar_type());
+  return call(static_cast<kernels::Bf16*>(nullptr));
+}
 
 /// Adds the sums of each plane's channels: [plane][channel].
 void channel_sums(const at::Tensor& x, double* sum, double* squares);

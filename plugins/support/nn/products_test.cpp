@@ -61,7 +61,7 @@ TEST_CASE("products: narrow activations give what float32 gives, rounded once", 
     const at::Tensor wanted = conv.forward(x).add(y);
     CHECK(relative(conv.forward_add(x.to(kBFloat16), y.to(kBFloat16)), wanted) < kOneRounding);
     at::Tensor sum = y.to(kBFloat16);
-    conv.add_slab(x.to(kBFloat16), sum.narrow(2, 1, 7));
+    conv.put_slab(x.to(kBFloat16), sum.narrow(2, 1, 7), nn::Result::Add);
     CHECK(relative(sum.narrow(2, 1, 7), wanted.narrow(2, 1, 7)) < kOneRounding);
   }
   SECTION("convolution of a doubled map, with sums of weights") {

@@ -2,6 +2,8 @@
 #include "plugins/support/nn/row_products.h"
 
 #include "plugins/support/nn/brgemm.h"
+#include "plugins/support/nn/large_memory.h"
+#include "plugins/support/nn/planes.h"
 #include "plugins/support/nn/products.h"
 
 #include "kernels/launch.h"
@@ -18,7 +20,7 @@
 namespace medgen::nn {
 namespace {
 
-constexpr int64_t kRows = 128, kOut = 64;  ///< of one product
+constexpr int64_t kBlockRows = 128, kColumns = 64;  ///< of one product
 
 template <typename In, typename Out, bool kAdd>
 struct Product {
@@ -29,18 +31,18 @@ struct Product {
   int64_t rows, in, out;
 
   void run() const {
-    at::parallel_for(0, (rows + kRows - 1) / kRows, 1, [&](int64_t begin, int64_t end) {
-      float* const memory = kept_memory(kRows * (in + kOut));
-      for (int64_t i = begin; i < end; ++i) block(i * kRows, std::min(kRows, rows - i * kRows), memory);
+    at::parallel_for(0, (rows + kBlockRows - 1) / kBlockRows, 1, [&](int64_t begin, int64_t end) {
+      float* const memory = kept_memory(kBlockRows * (in + kColumns));
+      for (int64_t i = begin; i < end; ++i) block(i * kBlockRows, std::min(kBlockRows, rows - i * kBlockRows), memory);
     });
   }
 
  private:
   void block(int64_t first, int64_t count, float* memory) const {
     kernels::launch(kernels::Cpu{}, kernels::WidenRows<In>{x + first * in, memory, count, in});
-    float* const sums = memory + kRows * in;
-    for (int64_t k = 0; k < out; k += kOut) {
-      const int64_t width = std::min(kOut, out - k);
+    float* const sums = memory + kBlockRows * in;
+    for (int64_t k = 0; k < out; k += kColumns) {
+      const int64_t width = std::min(kColumns, out - k);
       multiply({count, width, in}, {memory, in}, {weight + k, out}, {sums, width}, false);
       kernels::launch(kernels::Cpu{},
                       kernels::FinishRows<Out, kAdd>{sums, bias + k, y + first * out + k, out, count, width});
@@ -78,12 +80,13 @@ at::Tensor row_products(const at::Tensor& x, const at::Tensor& weight, const at:
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = weight.size(0);
   const at::Tensor y = at::empty(shape, x.options().memory_format(std::nullopt));
-  multiply_rows<false>(x, weight, bias, y);
+  put_row_products(x, weight, bias, y, Result::Replace);
   return y;
 }
 
-void add_row_products(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& y) {
-  multiply_rows<true>(x, weight, bias, y);
+void put_row_products(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& y,
+                      Result result) {
+  result == Result::Add ? multiply_rows<true>(x, weight, bias, y) : multiply_rows<false>(x, weight, bias, y);
 }
 
 }  // namespace medgen::nn

@@ -3,11 +3,13 @@
 // cache and results rounded once. LibTorch's operators would convert whole maps, there and back.
 #pragma once
 
+#include "plugins/support/nn/winograd.h"
+
 #include <ATen/core/Tensor.h>
 
 namespace medgen::nn {
 
-/// Whether add_row_products and row_products take x (..., in), and are the fastest way for many rows: on the CPU,
+/// Whether put_row_products and row_products take x (..., in), and are the fastest way for many rows: on the CPU,
 /// without gradients, float32, or bfloat16 where that is computed in float32 (nn/products.h); rows without gaps.
 bool prefers_row_products(const at::Tensor& x);
 
@@ -15,7 +17,8 @@ bool prefers_row_products(const at::Tensor& x);
 /// row's numbers are the same to the bit whatever other rows are made with it, and for any number of threads.
 at::Tensor row_products(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
-/// y += that; y (..., out) is float32 or bfloat16 and has no gaps.
-void add_row_products(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& y);
+/// y = that, or y += that; y (..., out) is float32 or bfloat16 and has no gaps.
+void put_row_products(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& y,
+                      Result result);
 
 }  // namespace medgen::nn

@@ -6,7 +6,6 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 #include <c10/util/Exception.h>
 
 #include <algorithm>
@@ -163,8 +162,9 @@ struct Stream::Layer {
   const StreamStage& stage;
   FeatureMap x;
   std::vector<FeatureMap> results;  ///< none: they go elsewhere
-  /// Planes [from, to) that the convolution is added to: (1, C, planes, rows, columns), channels-last.
+  /// Planes [from, to) that the convolution is put into, or added to: (1, C, planes, rows, columns), channels-last.
   std::function<at::Tensor(std::int64_t from, std::int64_t to)> open;
+  bool adds = false;
   /// They are finished.
   std::function<void(std::int64_t from, const at::Tensor& planes)> close;
   double shortcut_flops = 0;      ///< for each voxel of the result
@@ -174,7 +174,10 @@ struct Stream::Layer {
   Size out = output_size(conv, in);
   /// What an exact layer takes is not rounded on its way.
   at::ScalarType dtype = conv.options().role == Role::Exact ? at::kFloat : x.dtype();
-  at::ScalarType products = product_type(dtype, at::kCPU);
+  PlaneForm planes{3, in[1], in[2]};
+  /// Whether the convolution takes the window as it lies.
+  bool in_place = conv.by_winograd(planes, dtype);
+  at::ScalarType products = in_place ? dtype : product_type(dtype, at::kCPU);
   std::int64_t step = 0;   ///< output planes at a time: an even number, which a transposed convolution needs
   std::int64_t reach = 0;  ///< planes of the convolution's input for these
 
@@ -207,7 +210,7 @@ struct Stream::Layer {
       if (result.dtype() != dtype) bytes += 2 * (to - from) * out_bytes();
     }
     if (results.empty()) bytes += (to - from) * out_bytes();
-    if (products == at::kFloat) {
+    if (products == at::kFloat && !in_place) {
       const std::int64_t both = (reach * in_bytes() + (to - from) * out_bytes()) / element(dtype) * element(products);
       bytes += dtype == products ? both : 2 * both;
     }
@@ -255,7 +258,8 @@ FeatureMap Stream::conv(const Conv& conv, const FeatureMap& x, at::ScalarType dt
        .stage = stage,
        .x = x,
        .results = {result},
-       .open = [&](auto from, auto to) { return residual ? result.read(from, to) : result.room(from, to).zero_(); },
+       .open = [&](auto from, auto to) { return residual ? result.read(from, to) : result.room(from, to); },
+       .adds = residual != nullptr,
        .close = [&](auto from, const at::Tensor& planes) { result.write(from, planes); }});
   return result;
 }
@@ -271,15 +275,15 @@ std::pair<FeatureMap, FeatureMap> Stream::conv_with_shortcut(const Conv& conv, c
   const auto close = [&](std::int64_t from, const at::Tensor& planes) {
     result.write(from, planes);
     const std::int64_t to = from + planes.size(2);
-    const at::Tensor added = beside.room(from, to).zero_();
-    shortcut.add_slab(x.read(from, to), added);
+    const at::Tensor added = beside.room(from, to);
+    shortcut.put_slab(x.read(from, to), added, Result::Replace);
     beside.write(from, added);
   };
   run({.conv = conv,
        .stage = stage,
        .x = x,
        .results = {result, beside},
-       .open = [&](auto from, auto to) { return result.room(from, to).zero_(); },
+       .open = [&](auto from, auto to) { return result.room(from, to); },
        .close = close,
        .shortcut_flops = shortcut.flops_per_voxel()});
   return {result, beside};
@@ -293,7 +297,7 @@ void Stream::conv_into(const Conv& conv, const FeatureMap& x, const at::Tensor& 
                        const FinishPlanes& finish) {
   const Size size = output_size(conv, resampled(x, stage.resample));
   const auto open = [&](std::int64_t from, std::int64_t to) {
-    const at::Tensor planes = at::zeros({to - from, size[1], size[2], conv.options().out}, at::kFloat);
+    const at::Tensor planes = at::empty({to - from, size[1], size[2], conv.options().out}, at::kFloat);
     return planes.permute({3, 0, 1, 2}).unsqueeze(0);
   };
   const auto close = [&](std::int64_t from, const at::Tensor& planes) {
@@ -317,6 +321,7 @@ FeatureMap Stream::whole(FeatureMap x, const std::function<at::Tensor(const at::
 
 void Stream::run(Layer layer) {
   layer.cut(options_.slab_bytes);
+  kept_ = std::max(kept_, layer.conv.kept_bytes(layer.planes, layer.dtype));
   const GroupNorm* norm = layer.stage.norm;
   const ChannelAffine affine =
       norm == nullptr || planned_ ? ChannelAffine{} : norm->affine(layer.x.sums(), layer.x.voxels());
@@ -349,7 +354,8 @@ void Stream::run_part(const Layer& layer, const ChannelAffine& affine, std::int6
     set_slabs(parts * layer.slab_bytes(first, last), parts * (last - from) * layer.filled_plane);
     if (!planned_) {
       const at::Tensor planes = layer.open(first, last);
-      layer.conv.add_slab(window.at(reach_of(layer.conv, first, last)), planes);
+      const Result result = layer.adds ? Result::Add : Result::Replace;
+      layer.conv.put_slab(window.at(reach_of(layer.conv, first, last)), planes, result);
       layer.close(first, planes);
     }
     finished(flops * static_cast<double>(last - first));
@@ -361,9 +367,9 @@ void Stream::run_part(const Layer& layer, const ChannelAffine& affine, std::int6
 }
 
 void Stream::set_slabs(std::int64_t bytes, std::int64_t filled) {
-  memory_->set_beside(bytes + filled);
+  memory_->set_beside(bytes + filled + kept_);
   const std::lock_guard lock(mutex_);
-  slab_peak_ = std::max(slab_peak_, bytes);
+  slab_peak_ = std::max(slab_peak_, bytes + kept_);
 }
 
 void Stream::finished(double flops) {

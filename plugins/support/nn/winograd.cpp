@@ -2,11 +2,12 @@
 #include "plugins/support/nn/winograd.h"
 
 #include "plugins/support/nn/brgemm.h"
+#include "plugins/support/nn/large_memory.h"
 #include "plugins/support/nn/ops.h"
+#include "plugins/support/nn/planes.h"
 
 #include "kernels/winograd.h"
 
-#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/Parallel.h>
 #include <ATen/record_function.h>
@@ -46,10 +47,7 @@ bool has_tile_unit() {
 at::Tensor filled_channels(const at::Tensor& x) {
   const int64_t channels = kernels::winograd_channels(x.size(1));
   if (channels == x.size(1)) return channels_last(x);
-  std::vector<int64_t> shape = x.sizes().vec();
-  shape[1] = channels;
-  const at::MemoryFormat format = x.dim() == 5 ? at::MemoryFormat::ChannelsLast3d : at::MemoryFormat::ChannelsLast;
-  const at::Tensor filled = at::empty(shape, x.options().memory_format(format)).zero_();
+  const at::Tensor filled = empty_map(x, channels, x.scalar_type()).zero_();
   filled.narrow(1, 0, x.size(1)).copy_(x);
   return filled;
 }
@@ -94,7 +92,7 @@ class TransformedWeights {
     // Others may still compute with the former ones.
     const bool reuse = memory_.defined() && memory_.use_count() == 1 && memory_.numel() >= numbers;
     transformed_.reset();
-    if (!reuse) memory_ = at::empty({numbers}, at::kFloat);
+    if (!reuse) memory_ = large_array({numbers}, at::kFloat);
     by_type(weight, [&]<typename T>(T*) {
       const auto stride = [&](int64_t axis) { return weight.dim() == 5 || axis < 2 ? weight.stride(axis) : 0; };
       const int64_t last = weight.dim() - 1;
@@ -186,13 +184,18 @@ struct Convolution {
 
 }  // namespace
 
-bool prefers_winograd(const at::Tensor& x, at::ScalarType products) {
+PlaneForm plane_form(const at::Tensor& x) {
+  return {x.dim() - 2, x.size(-2), x.size(-1)};
+}
+
+bool prefers_winograd(const PlaneForm& planes, at::ScalarType products) {
   static const bool multiplies = has_brgemm(), tile_unit = has_tile_unit();
-  if (!multiplies || !x.is_cpu() || !has_kernel_type(x) || (products == at::kBFloat16 && tile_unit)) return false;
-  const int64_t rows = x.size(-2), columns = x.size(-1), voxels = rows * columns;
+  if (!multiplies || (products == at::kBFloat16 && tile_unit)) return false;
+  const int64_t voxels = planes.rows * planes.columns;
   // Tiles that reach far beyond a plane cost more than they save.
-  const int64_t covered = kernels::winograd_tiles(rows, columns) * kernels::kWinogradTile * kernels::kWinogradTile;
-  return voxels >= (x.dim() == 5 ? kLeastOfVolume : kLeastOfPlane) && covered <= 2 * voxels;
+  const int64_t covered =
+      kernels::winograd_tiles(planes.rows, planes.columns) * kernels::kWinogradTile * kernels::kWinogradTile;
+  return voxels >= (planes.rank == 3 ? kLeastOfVolume : kLeastOfPlane) && covered <= 2 * voxels;
 }
 
 void winograd_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, int64_t first_padding,
@@ -214,10 +217,11 @@ void winograd_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tens
   });
 }
 
-int64_t winograd_memory(int64_t in, int64_t out, int64_t threads) {
+int64_t winograd_memory(int64_t rank, int64_t in, int64_t out) {
   in = kernels::winograd_channels(in);
-  const int64_t weights = kWinogradNumbers * 3 * in * kernels::winograd_channels(out);
-  return static_cast<int64_t>(sizeof(float)) * (weights + threads * TaskSize(in, out, 1, kTaskTiles).all());
+  const int64_t weights = kWinogradNumbers * (rank == 3 ? 3 : 1) * in * kernels::winograd_channels(out);
+  const int64_t threads = at::get_num_threads();
+  return static_cast<int64_t>(sizeof(float)) * (weights + threads * TaskSize(in, out, 2, kTaskTiles / 2).all());
 }
 
 }  // namespace medgen::nn
