@@ -3,6 +3,7 @@
 
 #include "plugins/support/nn/conv_gradient.h"
 #include "plugins/support/nn/ops.h"
+#include "plugins/support/nn/products.h"
 #include "plugins/support/nn/winograd.h"
 
 #include <ATen/core/grad_mode.h>
@@ -60,6 +61,17 @@ at::Tensor mirrored(const at::Tensor& weight) {
   return weight.flip(axes).transpose(0, 1);
 }
 
+bool multiplies_bfloat16(const at::Tensor& x) {
+  return product_type(at::kBFloat16, x.device()) == at::kBFloat16;
+}
+
+/// Of a convolution with padding 1, by LibTorch in float32.
+at::Tensor wide_weight_gradient(const at::Tensor& x, const at::Tensor& dy, const at::Tensor& kernel) {
+  return std::get<1>(at::convolution_backward(dy.to(at::kFloat), x.to(at::kFloat), kernel.to(at::kFloat), std::nullopt,
+                                              along_axes(x, 1), along_axes(x, 1), along_axes(x, 1), false,
+                                              along_axes(x, 0), 1, {false, true, false}));
+}
+
 /// One convolution, plain or doubling; on the way back what is wanted of the gradients of x, weight and bias.
 template <bool kDoubling>
 class Convolution : public torch::autograd::Function<Convolution<kDoubling>> {
@@ -89,7 +101,7 @@ class Convolution : public torch::autograd::Function<Convolution<kDoubling>> {
                                                                         along_axes(x, 1), along_axes(x, 1), kDoubling,
                                                                         along_axes(x, 0), 1, {true, false, false}));
     }
-    if (context->needs_input_grad(1)) result[1] = weight_gradient(x, dy);
+    if (context->needs_input_grad(1)) result[1] = weight_gradient(x, dy, kernel);
     if (context->saved_data["bias"].toBool() && context->needs_input_grad(2)) result[2] = bias_gradient(dy);
     return result;
   }
@@ -101,7 +113,8 @@ class Convolution : public torch::autograd::Function<Convolution<kDoubling>> {
 
   static std::vector<int64_t> stride(const at::Tensor& x) { return along_axes(x, kDoubling ? 2 : 1); }
 
-  static at::Tensor weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
+  static at::Tensor weight_gradient(const at::Tensor& x, const at::Tensor& dy, const at::Tensor& kernel) {
+    if (!multiplies_bfloat16(x)) return wide_weight_gradient(x, dy, kernel);
     if (!kDoubling) return conv_weight_gradient(x, dy);
     at::Tensor gradient = doubling_weight_gradient(x, dy);
     for (int64_t axis = 2; axis < gradient.dim(); ++axis) gradient = halved(gradient, axis);
@@ -116,7 +129,13 @@ OptionalTensor given(const at::Tensor& bias) {
 }  // namespace
 
 bool can_differentiate_conv(const at::Tensor& x) {
-  return at::GradMode::is_enabled() && has_conv_gradient(x);
+  if (!at::GradMode::is_enabled() || !x.is_cpu() || x.scalar_type() != at::kBFloat16) return false;
+  if (x.dim() != 4 && x.dim() != 5) return false;
+  return multiplies_bfloat16(x) ? has_conv_gradient(x) : prefers_winograd(plane_form(x), x.scalar_type());
+}
+
+bool can_differentiate_doubling_conv(const at::Tensor& x) {
+  return can_differentiate_conv(x) && multiplies_bfloat16(x);
 }
 
 at::Tensor differentiable_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {

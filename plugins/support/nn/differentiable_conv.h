@@ -5,8 +5,12 @@
 
 namespace medgen::nn {
 
-/// Whether differentiable_conv takes x: gradients are wanted, and has_conv_gradient.
+/// Whether differentiable_conv takes x: bfloat16 on the CPU, gradients are wanted, and either the processor multiplies
+/// bfloat16 (has_conv_gradient) or winograd_conv is the way.
 bool can_differentiate_conv(const at::Tensor& x);
+
+/// Whether differentiable_doubling_conv takes x: the former.
+bool can_differentiate_doubling_conv(const at::Tensor& x);
 
 /// The convolution of x with a kernel of 3, stride 1 and padding 1 under autograd, in the type of x. weight and bias
 /// (or an undefined one) are float32, and so are their gradients, which are never rounded to the type of x.

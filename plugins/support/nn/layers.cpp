@@ -135,9 +135,9 @@ at::Tensor Conv::unrounded(const at::Tensor& x, const Shape& padding, const Shap
   if (is_pointwise())
     return linear((wide ? x.to(at::kFloat) : x).movedim(1, -1), weight_.flatten(1), bias_, has_large_planes(x))
         .movedim(-1, 1);
+  if (!wide && has_own_gradient(x) && padding == Shape(padding.size(), 1))
+    return differentiable_conv(x, weight_, or_undefined(bias_));
   const at::Tensor in = wide ? x.to(at::kFloat) : for_products(x);
-  if (has_own_gradient(in) && padding == Shape(padding.size(), 1))
-    return differentiable_conv(in, weight_, bias_ == nullptr ? at::Tensor() : *bias_);
   if (in_parts(in)) return parted_.forward(in, like(weight_, in), or_undefined(like(bias_, in)), padding, strides());
   if (!options_.transposed && can_fuse_conv(in))
     return fused_conv(in, weight_for(in, padding), or_undefined(like(bias_, in)), padding, strides());
@@ -227,9 +227,9 @@ void Conv::put_slab(const at::Tensor& x, const at::Tensor& y, Result result) con
 }
 
 at::Tensor Conv::forward_upsampled(const at::Tensor& x) const {
-  if (has_own_gradient(x) && x.numel() >= kDoubledVoxels * x.size(1)) {
+  if (has_own_gradient(x) && can_differentiate_doubling_conv(x) && x.numel() >= kDoubledVoxels * x.size(1)) {
     const sdk::Range range = this->range();
-    return differentiable_doubling_conv(x, weight_, bias_ == nullptr ? at::Tensor() : *bias_);
+    return differentiable_doubling_conv(x, weight_, or_undefined(bias_));
   }
   const at::Tensor in = for_products(x);
   const PlaneForm planes = plane_form(x);
