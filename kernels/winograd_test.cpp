@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// Winograd's filtering against the plain sum in double.
+#include "kernels/winograd.h"
+#include "kernels/test_operations.h"
+
+#include <catch2/catch.hpp>
+
+#include <cmath>
+#include <vector>
+
+using namespace medgen::kernels;
+using namespace medgen::kernels::testing;
+
+namespace {
+
+constexpr std::int64_t kPlanes = 2, kRows = 6, kColumns = 9, kIn = 16, kOut = 19, kTaps = 3;
+
+float value_at(std::int64_t i) {
+  return std::sin(static_cast<float>(i) * 0.7F);
+}
+
+std::vector<float> waves(std::int64_t n) {
+  std::vector<float> values(static_cast<std::size_t>(n));
+  for (std::int64_t i = 0; i < n; ++i) values[static_cast<std::size_t>(i)] = value_at(i);
+  return values;
+}
+
+std::size_t place(std::int64_t plane, std::int64_t row, std::int64_t column, std::int64_t channel,
+                  std::int64_t channels) {
+  return static_cast<std::size_t>(((plane * kRows + row) * kColumns + column) * channels + channel);
+}
+
+/// Weights (out, in, taps, 3, 3).
+double plain(const std::vector<float>& x, const std::vector<float>& g, std::int64_t plane, std::int64_t row,
+             std::int64_t column, std::int64_t out) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < kIn * kTaps * 9; ++i) {
+    const std::int64_t in = i / (kTaps * 9), d = i / 9 % kTaps - 1, h = i / 3 % 3 - 1, w = i % 3 - 1;
+    const bool inside = plane + d >= 0 && plane + d < kPlanes && row + h >= 0 && row + h < kRows && column + w >= 0 &&
+                        column + w < kColumns;
+    if (!inside) continue;
+    sum += static_cast<double>(x[place(plane + d, row + h, column + w, in, kIn)]) *
+           g[static_cast<std::size_t>(out * kIn * kTaps * 9 + i)];
+  }
+  return sum;
+}
+
+/// m = v u, summed over channels and planes.
+std::vector<float> products(const std::vector<float>& v, const std::vector<float>& u, std::int64_t tiles,
+                            std::int64_t plane) {
+  const std::int64_t width = winograd_channels(kOut);
+  std::vector<float> m(static_cast<std::size_t>(kWinogradNumbers * tiles * width));
+  for (std::int64_t i = 0; i < kWinogradNumbers; ++i) {
+    for (std::int64_t j = 0; j < tiles * width; ++j) {
+      double sum = 0;
+      for (std::int64_t k = 0; k < kTaps * kIn; ++k) {
+        const std::int64_t tap = k / kIn, c = k % kIn;
+        const std::int64_t at = (i * (kPlanes + 2) + plane + tap) * tiles * kIn + j / width * kIn + c;
+        sum += static_cast<double>(v[static_cast<std::size_t>(at)]) *
+               u[static_cast<std::size_t>(((i * kTaps + tap) * kIn + c) * width + j % width)];
+      }
+      m[static_cast<std::size_t>(i * tiles * width + j)] = static_cast<float>(sum);
+    }
+  }
+  return m;
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("winograd: transformed, multiplied and transformed back, it is the convolution", "[unit][kernels]",
+                   float, Bf16) {
+  const std::vector<TestType> narrow = as<TestType>(waves(kPlanes * kRows * kColumns * kIn));
+  const std::vector<float> x = floats(narrow), g = waves(kOut * kIn * kTaps * 9);
+  const std::int64_t width = winograd_channels(kOut), tiles = winograd_tiles(kRows, kColumns);
+  std::vector<float> u(static_cast<std::size_t>(kWinogradNumbers * kTaps * kIn * width), NAN);
+  const WinogradWeights<float> weights{g.data(), {kIn * kTaps * 9, kTaps * 9, 9, 3, 1}, kOut, kIn, kTaps, u.data()};
+  winograd_weights(weights, 0, 5);
+  winograd_weights(weights, 5, kIn);
+
+  const std::int64_t stride = (kPlanes + 2) * tiles * kIn;
+  std::vector<float> v(static_cast<std::size_t>(kWinogradNumbers * stride), NAN);
+  const Planes<const TestType> planes{narrow.data(), kPlanes, kRows, kColumns, kIn};
+  for (std::int64_t plane = -1; plane <= kPlanes; ++plane) {
+    float* const out = v.data() + (plane + 1) * tiles * kIn;
+    winograd_input(planes, plane, {0, 4}, out, stride);
+    winograd_input(planes, plane, {4, tiles - 4}, out + 4 * kIn, stride);
+  }
+
+  std::vector<float> y(static_cast<std::size_t>(kPlanes * kRows * kColumns * kOut), 0.5F);
+  const std::vector<float> bias(static_cast<std::size_t>(width), 0.25F);
+  const bool add = GENERATE(false, true);
+  for (std::int64_t plane = 0; plane < kPlanes; ++plane) {
+    const std::vector<float> m = products(v, u, tiles, plane);
+    winograd_output({m.data(), tiles * width, 0, width, bias.data(), add}, plane, {0, tiles},
+                    Planes<float>{y.data(), kPlanes, kRows, kColumns, kOut});
+  }
+  for (std::int64_t i = 0; i < kPlanes * kRows * kColumns * kOut; ++i) {
+    const std::int64_t voxel = i / kOut, plane = voxel / (kRows * kColumns);
+    const double expected =
+        plain(x, g, plane, voxel / kColumns % kRows, voxel % kColumns, i % kOut) + (add ? 0.75 : 0.25);
+    REQUIRE(static_cast<double>(y[static_cast<std::size_t>(i)]) == Approx(expected).margin(2e-4));
+  }
+}
+
+TEMPLATE_TEST_CASE("rows are widened, and products finished, rounded once", "[unit][kernels]", float, Bf16) {
+  const std::vector<TestType> x = as<TestType>(waves(3 * 21));
+  std::vector<float> wide(x.size());
+  launch(Cpu{}, WidenRows<TestType>{x.data(), wide.data(), 3, 21});
+  CHECK(wide == floats(x));
+
+  const std::vector<float> bias = waves(7), made = waves(3 * 7);
+  std::vector<TestType> y = as<TestType>(waves(3 * 10));
+  const std::vector<float> before = floats(y);
+  launch(Cpu{}, FinishRows<TestType, true>{made.data(), bias.data(), y.data() + 1, 10, 3, 7});
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    const std::size_t row = i / 10, column = i % 10;
+    const bool touched = column >= 1 && column < 8;
+    const float sum = touched ? made[row * 7 + column - 1] + bias[column - 1] + before[i] : before[i];
+    CHECK(load(y[i]) == floats(as<TestType>({sum})).front());
+  }
+}
