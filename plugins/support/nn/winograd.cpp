@@ -20,7 +20,6 @@ namespace medgen::nn {
 namespace {
 
 using kernels::Bf16;
-using kernels::kWinogradLanes;
 using kernels::kWinogradNumbers;
 using kernels::Planes;
 using kernels::WinogradTiles;
@@ -72,12 +71,12 @@ Planes<T> planes_of(const at::Tensor& x, int64_t n) {
 /// Thread: any.
 class TransformedWeights {
  public:
-  /// [36][taps][winograd_channels(in)][winograd_channels(out)] float32.
+  /// [36][taps][winograd_channels(in)][winograd_channels(out)] float32, and perhaps more behind.
   at::Tensor of(const at::Tensor& weight) {
     const std::lock_guard lock(mutex_);
     const auto source = source_.has_value() ? source_->lock() : nullptr;
     if (source.get() != weight.unsafeGetTensorImpl() || version_ != weight._version()) {
-      transformed_ = transformed(weight);
+      transform(weight);
       source_.emplace(weight.getIntrusivePtr());
       version_ = weight._version();
     }
@@ -85,14 +84,10 @@ class TransformedWeights {
   }
 
  private:
-  at::Tensor transformed(const at::Tensor& weight) {
+  void transform(const at::Tensor& weight) {
     const int64_t out = weight.size(0), in = weight.size(1), taps = weight.dim() == 5 ? 3 : 1;
     const int64_t filled = kernels::winograd_channels(in);
-    const int64_t numbers = kWinogradNumbers * taps * filled * kernels::winograd_channels(out);
-    // Others may still compute with the former ones.
-    const bool reuse = memory_.defined() && memory_.use_count() == 1 && memory_.numel() >= numbers;
-    transformed_.reset();
-    if (!reuse) memory_ = large_array({numbers}, at::kFloat);
+    make_room(kWinogradNumbers * taps * filled * kernels::winograd_channels(out));
     by_type(weight, [&]<typename T>(T*) {
       const auto stride = [&](int64_t axis) { return weight.dim() == 5 || axis < 2 ? weight.stride(axis) : 0; };
       const int64_t last = weight.dim() - 1;
@@ -102,16 +97,22 @@ class TransformedWeights {
           out,
           in,
           taps,
-          memory_.mutable_data_ptr<float>()};
+          transformed_.mutable_data_ptr<float>()};
       at::parallel_for(0, filled, 16, [&](int64_t from, int64_t to) { kernels::winograd_weights(work, from, to); });
     });
-    return memory_;
+  }
+
+  /// Not where others still compute with the former weights.
+  void make_room(int64_t numbers) {
+    if (transformed_.defined() && transformed_.use_count() == 1 && transformed_.numel() >= numbers) return;
+    transformed_.reset();
+    transformed_ = large_array({numbers}, at::kFloat);
   }
 
   std::mutex mutex_;
   std::optional<c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>> source_;
   uint32_t version_ = 0;
-  at::Tensor memory_, transformed_;
+  at::Tensor transformed_;
 };
 
 TransformedWeights& transformed_weights() {
