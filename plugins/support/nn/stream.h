@@ -17,7 +17,7 @@ namespace medgen::nn {
 struct StreamOptions {
   std::int64_t memory = 0;                 ///< bytes of feature maps in memory, 0: all; the others lie in files
   std::filesystem::path scratch = "/tmp";  ///< folder of these files
-  std::int64_t slab_bytes = 8 << 20;      ///< aim for what a layer takes at a time; two planes at least
+  std::int64_t slab_bytes = 8 << 20;       ///< aim for what a layer takes at a time; two planes at least
   std::size_t parts = 1;                   ///< devices that share the volume, each a thread on the CPU
   std::function<void(double)> progress;    ///< told the part that is done, 0 to 1; may throw to stop
 };
