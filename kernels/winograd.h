@@ -65,4 +65,24 @@ struct WinogradSums {
 template <typename T>
 void winograd_output(const WinogradSums& sums, std::int64_t plane, WinogradTiles tiles, const Planes<T>& y);
 
+// The gradient of the weights is dg = G^T [sum over tiles of (B^T d B) . (A dy A^T)] G: that of the formula above, step
+// by step from its end.
+
+/// A dy A^T of the tiles of plane `plane` of dy, the gradient of y; outside of it lie zeros. Into m, tile by tile for
+/// each channel: number i of tile t and channel c is m[i * stride + c * row + t]. dy.channels is a multiple of
+/// kWinogradLanes.
+template <typename T>
+void winograd_slopes(const Planes<const T>& dy, std::int64_t plane, WinogradTiles tiles, float* m, std::int64_t stride,
+                     std::int64_t row);
+
+/// `sums` [36][taps][winograd_channels(out)][winograd_channels(in)] -> the gradient `dg` [out][taps][9][in].
+struct WinogradGradient {
+  const float* sums;
+  std::int64_t out, in, taps;
+  float* dg;
+};
+
+/// Of the weights of the results [from, to).
+void winograd_gradient(const WinogradGradient& gradient, std::int64_t from, std::int64_t to);
+
 }  // namespace medgen::kernels

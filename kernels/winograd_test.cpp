@@ -102,6 +102,59 @@ TEMPLATE_TEST_CASE("winograd: transformed, multiplied and transformed back, it i
   }
 }
 
+TEMPLATE_TEST_CASE("winograd: the gradient of the weights is that of the plain sum", "[unit][kernels]", float, Bf16) {
+  const std::vector<TestType> narrow = as<TestType>(waves(kPlanes * kRows * kColumns * kIn));
+  const std::vector<float> x = floats(narrow);
+  // Channels from kOut on are zeros, as filled up.
+  const std::int64_t width = winograd_channels(kOut), tiles = winograd_tiles(kRows, kColumns);
+  std::vector<float> slopes(static_cast<std::size_t>(kPlanes * kRows * kColumns * width));
+  for (std::size_t i = 0; i < slopes.size(); ++i) {
+    const auto channel = static_cast<std::int64_t>(i) % width;
+    slopes[i] = channel < kOut ? value_at(static_cast<std::int64_t>(i) * 3) : 0.0F;
+  }
+  const std::vector<TestType> narrow_slopes = as<TestType>(slopes);
+  slopes = floats(narrow_slopes);
+
+  std::vector<double> sums(static_cast<std::size_t>(kWinogradNumbers * kTaps * width * kIn));
+  const Planes<const TestType> in{narrow.data(), kPlanes, kRows, kColumns, kIn};
+  const Planes<const TestType> out{narrow_slopes.data(), kPlanes, kRows, kColumns, width};
+  std::vector<float> v(static_cast<std::size_t>(kWinogradNumbers * tiles * kIn), NAN);
+  std::vector<float> m(static_cast<std::size_t>(kWinogradNumbers * width * tiles), NAN);
+  for (std::int64_t plane = 0; plane < kPlanes; ++plane) {
+    winograd_slopes(out, plane, {0, 4}, m.data(), width * tiles, tiles);
+    winograd_slopes(out, plane, {4, tiles - 4}, m.data() + 4, width * tiles, tiles);
+    for (std::int64_t tap = 0; tap < kTaps; ++tap) {
+      winograd_input(in, plane + tap - 1, {0, tiles}, v.data(), tiles * kIn);
+      for (std::int64_t i = 0; i < kWinogradNumbers * width * kIn * tiles; ++i) {
+        const std::int64_t tile = i % tiles, c = i / tiles % kIn, k = i / (tiles * kIn) % width;
+        const std::int64_t number = i / (tiles * kIn * width);
+        sums[static_cast<std::size_t>(((number * kTaps + tap) * width + k) * kIn + c)] +=
+            static_cast<double>(v[static_cast<std::size_t>((number * tiles + tile) * kIn + c)]) *
+            m[static_cast<std::size_t>((number * width + k) * tiles + tile)];
+      }
+    }
+  }
+  const std::vector<float> summed(sums.begin(), sums.end());
+  std::vector<float> gradient(static_cast<std::size_t>(kOut * kTaps * 9 * kIn), NAN);
+  const WinogradGradient work{summed.data(), kOut, kIn, kTaps, gradient.data()};
+  winograd_gradient(work, 0, 7);
+  winograd_gradient(work, 7, kOut);
+
+  for (std::int64_t i = 0; i < kOut * kTaps * 9 * kIn; ++i) {
+    const std::int64_t c = i % kIn, tap = i / kIn % (kTaps * 9), k = i / (kIn * kTaps * 9);
+    double expected = 0;
+    for (std::int64_t voxel = 0; voxel < kPlanes * kRows * kColumns; ++voxel) {
+      const std::int64_t plane = voxel / (kRows * kColumns) + tap / 9 - 1;
+      const std::int64_t row = voxel / kColumns % kRows + tap / 3 % 3 - 1, column = voxel % kColumns + tap % 3 - 1;
+      const bool inside = plane >= 0 && plane < kPlanes && row >= 0 && row < kRows && column >= 0 && column < kColumns;
+      if (!inside) continue;
+      expected += static_cast<double>(x[place(plane, row, column, c, kIn)]) *
+                  slopes[static_cast<std::size_t>(voxel * width + k)];
+    }
+    REQUIRE(static_cast<double>(gradient[static_cast<std::size_t>(i)]) == Approx(expected).margin(2e-4));
+  }
+}
+
 TEMPLATE_TEST_CASE("rows are widened, and products finished, rounded once", "[unit][kernels]", float, Bf16) {
   const std::vector<TestType> x = as<TestType>(waves(3 * 21));
   std::vector<float> wide(x.size());

@@ -70,6 +70,28 @@ MEDGEN_KERNEL void transform_weights(const Lanes* g, int from, Lanes* u, int to)
   u[5 * to] = g2;
 }
 
+/// A along one line of four, which makes six.
+MEDGEN_KERNEL void transform_slopes(const Lanes* y, int from, Lanes* m, int to) {
+  const Lanes y0 = y[0], y1 = y[from], y2 = y[2 * from], y3 = y[3 * from];
+  m[0] = y0;
+  const Lanes even_a = y0 + 0.5F * y2, odd_a = kA * y1 + 0.5F * kA * y3;
+  m[to] = even_a + odd_a;
+  m[2 * to] = even_a - odd_a;
+  const Lanes even_b = y0 + 2 * y2, odd_b = kB * y1 + 2 * kB * y3;
+  m[3 * to] = even_b + odd_b;
+  m[4 * to] = even_b - odd_b;
+  m[5 * to] = y3;
+}
+
+/// G^T along one line of six, which makes three.
+MEDGEN_KERNEL void transform_gradient(const Lanes* u, int from, Lanes* g, int to) {
+  const Lanes sum_a = u[from] + u[2 * from], difference_a = u[from] - u[2 * from];
+  const Lanes sum_b = u[3 * from] + u[4 * from], difference_b = u[3 * from] - u[4 * from];
+  g[0] = u[0] - (2.0F / 3) * sum_a + (1.0F / 6) * sum_b;
+  g[to] = (1.0F / 6 * kB) * difference_b - (2.0F / 3 * kA) * difference_a;
+  g[2 * to] = u[5 * from] + (1.0F / 3) * (sum_b - sum_a);
+}
+
 /// How a tile lies in a plane.
 struct Place {
   Place(std::int64_t tile, std::int64_t columns) {
@@ -172,21 +194,124 @@ MEDGEN_KERNEL void output_of(const WinogradSums& sums, std::int64_t plane, Winog
   }
 }
 
+/// One tile's slopes of 16 channels, transformed.
+template <typename T>
+MEDGEN_KERNEL void slopes_of_tile(const Planes<const T>& dy, std::int64_t plane, const Place& place, std::int64_t c,
+                                  Lanes* u) {
+  const std::int64_t rows = std::min(kWinogradTile, dy.rows - place.row);
+  const std::int64_t columns = std::min(kWinogradTile, dy.columns - place.column);
+  const T* const first = dy.data + ((plane * dy.rows + place.row) * dy.columns + place.column) * dy.channels + c;
+  Lanes half[24] = {};
+  for (std::int64_t row = 0; row < rows; ++row) {
+    Lanes line[4] = {};
+    for (std::int64_t column = 0; column < columns; ++column) {
+      line[column] = load_lanes(first + (row * dy.columns + column) * dy.channels);
+    }
+    transform_slopes(line, 1, half + 6 * row, 1);
+  }
+  for (int column = 0; column < 6; ++column) transform_slopes(half + column, 6, u + column, 6);
+}
+
+/// Pairs of lines `kStep` apart exchange half of their numbers.
+template <int kStep>
+MEDGEN_KERNEL void exchange(Lanes* lines) {
+  Bits low{}, high{};
+#pragma GCC unroll 16
+  for (int lane = 0; lane < kWinogradLanes; ++lane) {
+    const bool second = (lane & kStep) != 0;
+    low[lane] = static_cast<std::uint32_t>(second ? lane - kStep + kWinogradLanes : lane);
+    high[lane] = static_cast<std::uint32_t>(second ? lane + kWinogradLanes : lane + kStep);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kWinogradLanes; ++i) {
+    if ((i & kStep) != 0) continue;
+    const Lanes a = lines[i], b = lines[i + kStep];
+    lines[i] = __builtin_shuffle(a, b, low);
+    lines[i + kStep] = __builtin_shuffle(a, b, high);
+  }
+}
+
+/// Sixteen lines of sixteen become its columns.
+MEDGEN_KERNEL void transpose_lanes(Lanes* lines) {
+  exchange<1>(lines);
+  exchange<2>(lines);
+  exchange<4>(lines);
+  exchange<8>(lines);
+}
+
+template <typename T>
+MEDGEN_KERNEL void slopes_of(const Planes<const T>& dy, std::int64_t plane, WinogradTiles tiles, float* m,
+                             std::int64_t stride, std::int64_t row) {
+  for (std::int64_t first = 0; first < tiles.count; first += kWinogradLanes) {
+    const std::int64_t count = std::min(kWinogradLanes, tiles.count - first);
+    for (std::int64_t c = 0; c < dy.channels; c += kWinogradLanes) {
+      Lanes u[kWinogradNumbers * kWinogradLanes];
+      for (std::int64_t tile = 0; tile < count; ++tile) {
+        Lanes one[kWinogradNumbers];
+        slopes_of_tile(dy, plane, Place(tiles.first + first + tile, dy.columns), c, one);
+        for (std::int64_t i = 0; i < kWinogradNumbers; ++i) u[i * kWinogradLanes + tile] = one[i];
+      }
+      for (std::int64_t i = 0; i < kWinogradNumbers; ++i) {
+        Lanes* const lines = u + i * kWinogradLanes;
+        for (std::int64_t tile = count; tile < kWinogradLanes; ++tile) lines[tile] = Lanes{};
+        transpose_lanes(lines);
+        float* const to = m + i * stride + c * row + first;
+        for (std::int64_t channel = 0; channel < kWinogradLanes; ++channel) {
+          const Lanes values = lines[channel];
+          if (count == kWinogradLanes) {
+            store_lanes(values, to + channel * row);
+            continue;
+          }
+          for (std::int64_t tile = 0; tile < count; ++tile) to[channel * row + tile] = values[tile];
+        }
+      }
+    }
+  }
+}
+
+MEDGEN_KERNEL void gradient_of(const WinogradGradient& g, std::int64_t from, std::int64_t to) {
+  const std::int64_t width = winograd_channels(g.in), matrix = winograd_channels(g.out) * width;
+  for (std::int64_t k = from; k < to; ++k) {
+    for (std::int64_t tap = 0; tap < g.taps; ++tap) {
+      for (std::int64_t c = 0; c < g.in; c += kWinogradLanes) {
+        Lanes u[36], half[18], result[9];
+        const float* const sums = g.sums + tap * matrix + k * width + c;
+        for (std::int64_t i = 0; i < kWinogradNumbers; ++i) u[i] = load_lanes(sums + i * g.taps * matrix);
+        for (int row = 0; row < 6; ++row) transform_gradient(u + 6 * row, 1, half + 3 * row, 1);
+        for (int column = 0; column < 3; ++column) transform_gradient(half + column, 3, result + column, 3);
+        float* const dg = g.dg + (k * g.taps + tap) * 9 * g.in + c;
+        const std::int64_t lanes = std::min(kWinogradLanes, g.in - c);
+        for (std::int64_t i = 0; i < 9; ++i) {
+          for (std::int64_t lane = 0; lane < lanes; ++lane) dg[i * g.in + lane] = result[i][lane];
+        }
+      }
+    }
+  }
+}
+
 // Clones are made of functions, not of templates.
-#define MEDGEN_WINOGRAD(T)                                                                                  \
-  MEDGEN_CLONES void run_weights(const WinogradWeights<T>& weights, std::int64_t from, std::int64_t to) {   \
-    weights_of(weights, from, to);                                                                          \
-  }                                                                                                         \
-  MEDGEN_CLONES void run_input(const Planes<const T>& x, std::int64_t plane, WinogradTiles tiles, float* v, \
-                               std::int64_t stride) {                                                       \
-    input_of(x, plane, tiles, v, stride);                                                                   \
-  }                                                                                                         \
-  MEDGEN_CLONES void run_output(const WinogradSums& sums, std::int64_t plane, WinogradTiles tiles,          \
-                                const Planes<T>& y) {                                                       \
-    output_of(sums, plane, tiles, y);                                                                       \
+#define MEDGEN_WINOGRAD(T)                                                                                    \
+  MEDGEN_CLONES void run_weights(const WinogradWeights<T>& weights, std::int64_t from, std::int64_t to) {     \
+    weights_of(weights, from, to);                                                                            \
+  }                                                                                                           \
+  MEDGEN_CLONES void run_input(const Planes<const T>& x, std::int64_t plane, WinogradTiles tiles, float* v,   \
+                               std::int64_t stride) {                                                         \
+    input_of(x, plane, tiles, v, stride);                                                                     \
+  }                                                                                                           \
+  MEDGEN_CLONES void run_output(const WinogradSums& sums, std::int64_t plane, WinogradTiles tiles,            \
+                                const Planes<T>& y) {                                                         \
+    output_of(sums, plane, tiles, y);                                                                         \
+  }                                                                                                           \
+  MEDGEN_CLONES void run_slopes(const Planes<const T>& dy, std::int64_t plane, WinogradTiles tiles, float* m, \
+                                std::int64_t stride, std::int64_t row) {                                      \
+    slopes_of(dy, plane, tiles, m, stride, row);                                                              \
   }
 MEDGEN_WINOGRAD(float)
 MEDGEN_WINOGRAD(Bf16)
+
+MEDGEN_CLONES void run_gradient(const WinogradGradient& gradient, std::int64_t from, std::int64_t to) {
+  gradient_of(gradient, from, to);
+}
 
 }  // namespace
 
@@ -205,10 +330,22 @@ void winograd_output(const WinogradSums& sums, std::int64_t plane, WinogradTiles
   run_output(sums, plane, tiles, y);
 }
 
+template <typename T>
+void winograd_slopes(const Planes<const T>& dy, std::int64_t plane, WinogradTiles tiles, float* m, std::int64_t stride,
+                     std::int64_t row) {
+  run_slopes(dy, plane, tiles, m, stride, row);
+}
+
+void winograd_gradient(const WinogradGradient& gradient, std::int64_t from, std::int64_t to) {
+  run_gradient(gradient, from, to);
+}
+
 #define MEDGEN_INSTANTIATE_WINOGRAD(T)                                                                     \
   template void winograd_weights(const WinogradWeights<T>&, std::int64_t, std::int64_t);                   \
   template void winograd_input(const Planes<const T>&, std::int64_t, WinogradTiles, float*, std::int64_t); \
-  template void winograd_output(const WinogradSums&, std::int64_t, WinogradTiles, const Planes<T>&);
+  template void winograd_output(const WinogradSums&, std::int64_t, WinogradTiles, const Planes<T>&);       \
+  template void winograd_slopes(const Planes<const T>&, std::int64_t, WinogradTiles, float*, std::int64_t, \
+                                std::int64_t);
 MEDGEN_INSTANTIATE_WINOGRAD(float)
 MEDGEN_INSTANTIATE_WINOGRAD(Bf16)
 

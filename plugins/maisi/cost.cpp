@@ -2,8 +2,11 @@
 #include "plugins/maisi/cost.h"
 
 #include "plugins/maisi/networks/unet_blocks.h"
+#include "plugins/support/nn/brgemm.h"
+#include "plugins/support/nn/gathered_conv.h"
 #include "plugins/support/nn/ops.h"
 #include "plugins/support/nn/products.h"
+#include "plugins/support/nn/wide_conv.h"
 #include "plugins/support/nn/winograd.h"
 
 #include <medgen/sdk/sdk.hpp>
@@ -107,7 +110,9 @@ class Pass {
   void conv(std::int64_t in, std::int64_t out, std::int64_t kernel, double results) {
     const double count = weights(in, out, kernel);
     cost_.flops += 2 * count * results;
-    if (kernel == 1 || by_winograd(in, out)) return;
+    if (kernel == 1) return;
+    const bool gathered = nn::has_brgemm() && product_element_ == sizeof(float) && results <= nn::kGatheredVoxels;
+    if (gathered || is_filtered()) return keep_wide(in, out, results);
     if (results <= kFewVoxels) cost_.packed_bytes += product_element_ * count;
   }
 
@@ -130,7 +135,7 @@ class Pass {
 
   /// What a convolution takes and gives in float32, where narrow numbers have no products.
   double widened(std::int64_t in, std::int64_t out) const {
-    const bool whole = product_element_ > element_ && !nn::prefers_winograd(planes(), compute_);
+    const bool whole = product_element_ > element_ && !is_filtered();
     return whole ? float_map(in + out, voxels(spatial_)) : 0;
   }
 
@@ -139,17 +144,18 @@ class Pass {
   /// Of a map that was doubled by repetition: computed with a packed kernel of 4, whatever the voxels.
   void conv_doubled(std::int64_t in, std::int64_t out) {
     cost_.flops += 2 * weights(in, out, 3) * voxels(spatial_);
-    if (!by_winograd(in, out)) cost_.packed_bytes += product_element_ * weights(in, out, 4);
+    if (is_filtered()) return keep_wide(in, out, voxels(spatial_));
+    cost_.packed_bytes += product_element_ * weights(in, out, 4);
   }
 
   nn::PlaneForm planes() const { return {config_.spatial_dims, spatial_[spatial_.size() - 2], spatial_.back()}; }
 
-  /// Whether such a layer is convolved by winograd_conv, whose memory stays for the next one.
-  bool by_winograd(std::int64_t in, std::int64_t out) {
-    if (!nn::prefers_winograd(planes(), compute_)) return false;
-    cost_.kept_bytes =
-        std::max(cost_.kept_bytes, static_cast<double>(nn::winograd_memory(config_.spatial_dims, in, out)));
-    return true;
+  bool is_filtered() const { return nn::prefers_winograd(planes(), compute_); }
+
+  /// What wide_conv takes for a layer.
+  void keep_wide(std::int64_t in, std::int64_t out, double results) {
+    const std::int64_t bytes = nn::wide_conv_memory(planes(), static_cast<std::int64_t>(results), in, out);
+    cost_.kept_bytes = std::max(cost_.kept_bytes, static_cast<double>(bytes));
   }
 
   double weights(std::int64_t in, std::int64_t out, std::int64_t kernel) const {

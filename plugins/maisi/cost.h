@@ -19,7 +19,7 @@ struct PassCost {
   double peak_bytes = 0;    ///< most of activations at a time, the result included
   double flops = 0;         ///< of convolutions, linear layers and attention
   double packed_bytes = 0;  ///< of weights in the order that convolutions want, kept from the first pass on
-  double kept_bytes = 0;    ///< of the layer's weights and blocks that winograd_conv holds
+  double kept_bytes = 0;    ///< that wide_conv takes beside a layer's maps
 };
 
 /// @param spatial    lengths of x

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Times MONAI's MAISI networks, full size, random weights: python monai_networks.py WORK SIZE PRECISION REPEATS THREADS.
 
-WORK is decode, encode, unet, train-vae or train-unet (a step of training with Adam); PRECISION is fp32, or bf16 for autocast. Prints one line of JSON.
+WORK is decode, encode, unet, generate (30 steps of the U-Net under its ControlNet, and the decoder), train-vae or train-unet (a step of
+training with Adam); PRECISION is fp32, or bf16 for autocast. Prints one line of JSON.
 """
 
 import json
@@ -12,6 +13,7 @@ import time
 
 import torch
 from monai.apps.generation.maisi.networks.autoencoderkl_maisi import AutoencoderKlMaisi
+from monai.apps.generation.maisi.networks.controlnet_maisi import ControlNetMaisi
 from monai.apps.generation.maisi.networks.diffusion_model_unet_maisi import DiffusionModelUNetMaisi
 
 
@@ -28,6 +30,14 @@ def make_autoencoder(splits):
         num_res_blocks=[2, 2, 2], norm_num_groups=32, norm_eps=1e-6, attention_levels=[False, False, False],
         with_encoder_nonlocal_attn=False, with_decoder_nonlocal_attn=False, use_checkpointing=False,
         use_convtranspose=False, norm_float16=False, num_splits=splits, dim_split=1)
+
+
+def make_controlnet():
+    return ControlNetMaisi(
+        spatial_dims=3, in_channels=4, num_channels=[64, 128, 256, 512], num_res_blocks=2,
+        attention_levels=[False, False, True, True], num_head_channels=[0, 0, 32, 32], norm_num_groups=32, norm_eps=1e-6,
+        include_fc=True, resblock_updown=True, num_class_embeds=128, use_flash_attention=False,
+        conditioning_embedding_in_channels=8, conditioning_embedding_num_channels=[8, 32, 64])
 
 
 def unet_inputs(size):
@@ -66,8 +76,26 @@ def training_of_vae(size, precision):
     return training_of(network, loss, precision)
 
 
+def generation_of(size, steps=30):
+    control, unet, autoencoder = make_controlnet().eval(), make_unet().eval(), make_autoencoder(4).eval()
+    inputs = unet_inputs(size)
+    condition = torch.ones(1, 8, 4 * size, 4 * size, 4 * size)
+
+    def work():
+        x = torch.randn(1, 4, size, size, size)
+        for _ in range(steps):
+            down, middle = control(x, inputs["timesteps"], condition, class_labels=inputs["class_labels"])
+            velocity = unet(**{**inputs, "x": x}, down_block_additional_residuals=down, mid_block_additional_residual=middle)
+            x = x + velocity.float() / steps
+        autoencoder.decode(x)
+
+    return work
+
+
 def prediction_of(what, size, precision):
-    if what == "unet":
+    if what == "generate":
+        work = generation_of(size)
+    elif what == "unet":
         network, inputs = make_unet().eval(), unet_inputs(size)
         work = lambda: network(**inputs)
     else:

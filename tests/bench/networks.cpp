@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times MAISI's full-size networks and, in the same run, the bare convolutions and products they are made of: the
 // arithmetic limit of this machine. One line of JSON for each run; weights are random, which changes no time.
-//   bench_networks decode|encode|unet|control|train-vae|train-unet SIZE fp32|bf16 [REPEATS [THREADS]]
-// control is one step of the U-Net under its ControlNet, after the first of a run; the last two are a step of training
-// with Adam on one image or latent of SIZE^3.
+//   bench_networks decode|encode|unet|control|generate|train-vae|train-unet SIZE fp32|bf16 [REPEATS [THREADS]]
+// control is one step of the U-Net under its ControlNet, after the first of a run; generate is 30 of them and the
+// decoding of a latent of SIZE^3; the last two are a step of training with Adam on one image or latent of SIZE^3.
 #include "plugins/maisi/networks/autoencoder_kl_maisi.h"
 #include "plugins/maisi/networks/controlnet_maisi.h"
 #include "plugins/maisi/networks/diffusion_model_unet.h"
@@ -137,7 +137,8 @@ class Arithmetic {
   /// What our own products stand for.
   static std::unique_ptr<at::ObserverContext> record_own(const at::RecordFunction& function) {
     const std::string name = function.name();
-    if (!name.starts_with("medgen::")) return nullptr;
+    if (name != "medgen::winograd_conv" && name != "medgen::gathered_conv" && name != "medgen::row_products")
+      return nullptr;
     const std::lock_guard lock(mutex_);
     const at::Tensor x = stand_in(function.inputs()[0].toTensor(), 0);
     const at::Tensor weight = stand_in(function.inputs()[1].toTensor(), 1).to(x.scalar_type());
@@ -183,18 +184,20 @@ maisi::UnetInputs unet_inputs(std::int64_t size) {
   return in;
 }
 
-/// One prediction of the U-Net, with the residuals of a ControlNet or without.
-std::function<void(const maisi::ControlNetResiduals&)> work_of_unet(std::int64_t size, at::ScalarType precision) {
+/// Predictions of the U-Net, with the residuals of a ControlNet or without.
+std::function<at::Tensor(const at::Tensor&, const maisi::ControlNetResiduals&)> work_of_unet(std::int64_t size,
+                                                                                             at::ScalarType precision) {
   const auto network =
       std::make_shared<maisi::DiffusionModelUNetMaisi>(maisi::DiffusionModelUNetMaisiConfig::from_json(kUnet));
   network->initialize(1);
   network->set_precision(precision);
   const maisi::UnetInputs in = unet_inputs(size);
-  return [network, in](const maisi::ControlNetResiduals& residuals) {
+  return [network, in](const at::Tensor& x, const maisi::ControlNetResiduals& residuals) {
     maisi::UnetInputs all = in;
+    all.x = x;
     all.down_block_additional_residuals = residuals.down;
     all.mid_block_additional_residual = residuals.mid;
-    network->forward(all);
+    return network->forward(all);
   };
 }
 
@@ -234,38 +237,58 @@ std::function<void()> training_of_vae(std::int64_t size, at::ScalarType precisio
   });
 }
 
-/// What is timed; keeps its network alive.
-std::function<void()> work_of(const std::string& what, std::int64_t size, at::ScalarType precision) {
-  if (what == "train-unet") return training_of_unet(size, precision);
-  if (what == "train-vae") return training_of_vae(size, precision);
-  if (what == "control") {
-    const auto unet = work_of_unet(size, precision);
-    const auto network = std::make_shared<maisi::ControlNetMaisi>(maisi::ControlNetMaisiConfig::from_json(kControlNet));
-    network->initialize(1);
-    network->set_precision(precision);
-    maisi::ControlNetInputs in;
-    in.x = at::randn({1, 4, size, size, size});
-    in.timesteps = at::ones({1}).mul(500);
-    in.class_labels = at::ones({1});
-    in.controlnet_cond = at::ones({1, 8, 4 * size, 4 * size, 4 * size});
-    return [network, in, unet] { unet(network->forward(in)); };
-  }
-  if (what == "unet") {
-    const auto unet = work_of_unet(size, precision);
-    return [unet] { unet({}); };
-  }
+/// Predictions for latents x, under a ControlNet whose condition is the same each time.
+std::function<at::Tensor(const at::Tensor&)> work_of_control(std::int64_t size, at::ScalarType precision) {
+  const auto unet = work_of_unet(size, precision);
+  const auto network = std::make_shared<maisi::ControlNetMaisi>(maisi::ControlNetMaisiConfig::from_json(kControlNet));
+  network->initialize(1);
+  network->set_precision(precision);
+  maisi::ControlNetInputs in;
+  in.timesteps = at::ones({1}).mul(500);
+  in.class_labels = at::ones({1});
+  in.controlnet_cond = at::ones({1, 8, 4 * size, 4 * size, 4 * size});
+  return [network, in, unet](const at::Tensor& x) {
+    maisi::ControlNetInputs all = in;
+    all.x = x;
+    return unet(x, network->forward(all));
+  };
+}
+
+/// The autoencoder, and what its component does without a budget.
+std::pair<std::shared_ptr<maisi::AutoencoderKlMaisi>, nn::StreamOptions> autoencoder(at::ScalarType precision) {
   const auto network =
       std::make_shared<maisi::AutoencoderKlMaisi>(maisi::AutoencoderKlMaisiConfig::from_json(kAutoencoder));
   network->initialize(1);
   network->set_precision(precision);
   nn::StreamOptions options;
-  options.memory = std::int64_t{3} << 29;  // what the component does without a budget
-  if (what == "decode") {
-    const at::Tensor z = at::randn({1, 4, size, size, size});
-    return [network, z, options] { network->decode(z, options); };
-  }
+  options.memory = std::int64_t{3} << 29;
+  return {network, options};
+}
+
+/// A mask to an image: rectified flow in 30 of Euler's steps, then the decoder.
+std::function<void()> work_of_generation(std::int64_t size, at::ScalarType precision) {
+  constexpr int kSteps = 30;
+  const auto predict = work_of_control(size, precision);
+  const auto [network, options] = autoencoder(precision);
+  return [=, network = network, options = options] {
+    at::Tensor x = at::randn({1, 4, size, size, size});
+    for (int step = 0; step < kSteps; ++step) x = x + predict(x).to(at::kFloat).mul(1.0 / kSteps);
+    network->decode(x, options);
+  };
+}
+
+/// What is timed; keeps its network alive.
+std::function<void()> work_of(const std::string& what, std::int64_t size, at::ScalarType precision) {
+  if (what == "train-unet") return training_of_unet(size, precision);
+  if (what == "train-vae") return training_of_vae(size, precision);
+  if (what == "generate") return work_of_generation(size, precision);
+  const at::Tensor z = at::randn({1, 4, size, size, size});
+  if (what == "control") return [predict = work_of_control(size, precision), z] { predict(z); };
+  if (what == "unet") return [predict = work_of_unet(size, precision), z] { predict(z, {}); };
+  const auto [network, options] = autoencoder(precision);
+  if (what == "decode") return [network = network, z, options = options] { network->decode(z, options); };
   const at::Tensor x = at::randn({1, 1, size, size, size});
-  return [network, x, options] { network->encode(x, options); };
+  return [network = network, x, options = options] { network->encode(x, options); };
 }
 
 std::int64_t peak_memory() {
@@ -279,7 +302,8 @@ std::int64_t peak_memory() {
 int main(int argc, char** argv) {
   if (argc < 4) {
     std::fputs(
-        "usage: bench_networks decode|encode|unet|control|train-vae|train-unet SIZE fp32|bf16 [REPEATS [THREADS]]\n",
+        "usage: bench_networks decode|encode|unet|control|generate|train-vae|train-unet SIZE fp32|bf16 [REPEATS "
+        "[THREADS]]\n",
         stderr);
     return 2;
   }

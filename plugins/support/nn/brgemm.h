@@ -17,6 +17,10 @@ inline bool has_brgemm() {
 #endif
 }
 
+inline int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
 struct ProductSize {
   int64_t rows, columns, inner;
 };

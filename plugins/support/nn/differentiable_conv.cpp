@@ -4,7 +4,7 @@
 #include "plugins/support/nn/conv_gradient.h"
 #include "plugins/support/nn/ops.h"
 #include "plugins/support/nn/products.h"
-#include "plugins/support/nn/winograd.h"
+#include "plugins/support/nn/wide_conv.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
@@ -47,29 +47,8 @@ at::Tensor bias_gradient(const at::Tensor& dy) {
   return dy.sum(axes, false, at::kFloat);
 }
 
-/// By winograd_conv, in the type of x.
-at::Tensor convolved(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  const at::Tensor y = empty_map(x, weight.size(0), x.scalar_type());
-  winograd_conv(x, weight, bias, 1, y);
-  return y;
-}
-
-/// The kernel that leads gradients back.
-at::Tensor mirrored(const at::Tensor& weight) {
-  std::vector<int64_t> axes(static_cast<size_t>(weight.dim() - 2));
-  std::iota(axes.begin(), axes.end(), 2);
-  return weight.flip(axes).transpose(0, 1);
-}
-
 bool multiplies_bfloat16(const at::Tensor& x) {
   return product_type(at::kBFloat16, x.device()) == at::kBFloat16;
-}
-
-/// Of a convolution with padding 1, by LibTorch in float32.
-at::Tensor wide_weight_gradient(const at::Tensor& x, const at::Tensor& dy, const at::Tensor& kernel) {
-  return std::get<1>(at::convolution_backward(dy.to(at::kFloat), x.to(at::kFloat), kernel.to(at::kFloat), std::nullopt,
-                                              along_axes(x, 1), along_axes(x, 1), along_axes(x, 1), false,
-                                              along_axes(x, 0), 1, {false, true, false}));
 }
 
 /// One convolution, plain or doubling; on the way back what is wanted of the gradients of x, weight and bias.
@@ -79,9 +58,11 @@ class Convolution : public torch::autograd::Function<Convolution<kDoubling>> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
                             const OptionalTensor& bias) {
     context->saved_data["bias"] = bias.has_value();
-    if (by_winograd(x)) {
+    if (is_wide(x)) {
       context->save_for_backward({x, weight});
-      return convolved(x, weight, bias.value_or(at::Tensor()));
+      const at::Tensor y = empty_map(x, weight.size(0), x.scalar_type());
+      wide_conv(x, weight, bias.value_or(at::Tensor()), 1, y);
+      return y;
     }
     const at::Tensor kernel = (kDoubling ? doubling_kernel(weight) : weight).to(x.scalar_type());
     const OptionalTensor offset = bias ? OptionalTensor(bias->to(x.scalar_type())) : std::nullopt;
@@ -96,25 +77,23 @@ class Convolution : public torch::autograd::Function<Convolution<kDoubling>> {
     const at::Tensor dy = channels_last(gradients[0].to(x.scalar_type()));
     tensor_list result(3);
     if (context->needs_input_grad(0)) {
-      result[0] = by_winograd(x) ? convolved(dy, mirrored(kernel), {})
-                                 : std::get<0>(at::convolution_backward(dy, x, kernel, std::nullopt, stride(x),
-                                                                        along_axes(x, 1), along_axes(x, 1), kDoubling,
-                                                                        along_axes(x, 0), 1, {true, false, false}));
+      result[0] = is_wide(x) ? wide_input_gradient(dy, kernel)
+                             : std::get<0>(at::convolution_backward(dy, x, kernel, std::nullopt, stride(x),
+                                                                    along_axes(x, 1), along_axes(x, 1), kDoubling,
+                                                                    along_axes(x, 0), 1, {true, false, false}));
     }
-    if (context->needs_input_grad(1)) result[1] = weight_gradient(x, dy, kernel);
+    if (context->needs_input_grad(1)) result[1] = weight_gradient(x, dy);
     if (context->saved_data["bias"].toBool() && context->needs_input_grad(2)) result[2] = bias_gradient(dy);
     return result;
   }
 
  private:
-  static bool by_winograd(const at::Tensor& x) {
-    return !kDoubling && prefers_winograd(plane_form(x), x.scalar_type());
-  }
+  static bool is_wide(const at::Tensor& x) { return !kDoubling && prefers_wide_conv(x, x.scalar_type()); }
 
   static std::vector<int64_t> stride(const at::Tensor& x) { return along_axes(x, kDoubling ? 2 : 1); }
 
-  static at::Tensor weight_gradient(const at::Tensor& x, const at::Tensor& dy, const at::Tensor& kernel) {
-    if (!multiplies_bfloat16(x)) return wide_weight_gradient(x, dy, kernel);
+  static at::Tensor weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
+    if (!multiplies_bfloat16(x)) return wide_weight_gradient(x, dy);
     if (!kDoubling) return conv_weight_gradient(x, dy);
     at::Tensor gradient = doubling_weight_gradient(x, dy);
     for (int64_t axis = 2; axis < gradient.dim(); ++axis) gradient = halved(gradient, axis);
@@ -131,7 +110,7 @@ OptionalTensor given(const at::Tensor& bias) {
 bool can_differentiate_conv(const at::Tensor& x) {
   if (!at::GradMode::is_enabled() || !x.is_cpu() || x.scalar_type() != at::kBFloat16) return false;
   if (x.dim() != 4 && x.dim() != 5) return false;
-  return multiplies_bfloat16(x) ? has_conv_gradient(x) : prefers_winograd(plane_form(x), x.scalar_type());
+  return multiplies_bfloat16(x) ? has_conv_gradient(x) : prefers_wide_conv(x, x.scalar_type());
 }
 
 bool can_differentiate_doubling_conv(const at::Tensor& x) {

@@ -6,7 +6,7 @@
 namespace medgen::nn {
 
 /// Whether differentiable_conv takes x: bfloat16 on the CPU, gradients are wanted, and either the processor multiplies
-/// bfloat16 (has_conv_gradient) or winograd_conv is the way.
+/// bfloat16 (has_conv_gradient) or wide_conv is the way.
 bool can_differentiate_conv(const at::Tensor& x);
 
 /// Whether differentiable_doubling_conv takes x: the former.

@@ -8,6 +8,7 @@
 #include "plugins/support/nn/planes.h"
 #include "plugins/support/nn/products.h"
 #include "plugins/support/nn/row_products.h"
+#include "plugins/support/nn/winograd.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/batch_norm.h>
@@ -126,7 +127,7 @@ Conv::Conv(const ConvOptions& options)
 }
 
 at::ScalarType Conv::result_type(const at::Tensor& x) const {
-  return options_.role == Role::Exact ? at::kFloat : x.scalar_type();
+  return precision(x.scalar_type());
 }
 
 at::Tensor Conv::unrounded(const at::Tensor& x, const Shape& padding, const Shape& output_padding) const {
@@ -150,23 +151,28 @@ bool Conv::is_pointwise() const {
   return options_.kernel == 1 && options_.stride == 1 && options_.padding == 0 && !options_.transposed;
 }
 
+bool Conv::has_wide_form() const {
+  return options_.kernel == 3 && options_.stride == 1 && options_.padding == 1 && !options_.transposed;
+}
+
 bool Conv::by_winograd(const PlaneForm& planes, at::ScalarType type) const {
-  return options_.kernel == 3 && options_.stride == 1 && options_.padding == 1 && !options_.transposed &&
-         prefers_winograd(planes, options_.role == Role::Exact ? at::kFloat : type);
+  return has_wide_form() && prefers_winograd(planes, precision(type));
 }
 
-bool Conv::by_winograd(const at::Tensor& x) const {
-  return !at::GradMode::is_enabled() && x.is_cpu() && has_kernel_type(x) && by_winograd(plane_form(x), x.scalar_type());
+bool Conv::is_wide(const at::Tensor& x) const {
+  return !at::GradMode::is_enabled() && has_wide_form() && prefers_wide_conv(x, precision(x.scalar_type()));
 }
 
-int64_t Conv::kept_bytes(const PlaneForm& planes, at::ScalarType type) const {
-  return by_winograd(planes, type) ? winograd_memory(options_.rank, options_.in, options_.out) : 0;
+int64_t Conv::kept_bytes(const PlaneForm& planes, int64_t count, at::ScalarType type) const {
+  const bool wide = by_winograd(planes, type) || product_type(precision(type), at::kCPU) == at::kFloat;
+  if (!wide || !has_wide_form()) return 0;
+  return wide_conv_memory(planes, count * planes.rows * planes.columns, options_.in, options_.out);
 }
 
-at::Tensor Conv::winograd(const at::Tensor& x, int64_t first_padding) const {
+at::Tensor Conv::wide(const at::Tensor& x, int64_t first_padding) const {
   const int64_t outside = options_.rank == 3 ? 1 - first_padding : 0;
   const at::Tensor y = empty_map(x.narrow(2, outside, x.size(2) - 2 * outside), options_.out, result_type(x));
-  winograd_conv(x, weight_, or_undefined(bias_), first_padding, y);
+  wide_conv(x, weight_, or_undefined(bias_), first_padding, y);
   return y;
 }
 
@@ -188,8 +194,8 @@ bool Conv::adds_in_place(const at::Tensor& x, const at::Tensor& y) const {
 
 bool Conv::put_exactly(const at::Tensor& x, const at::Tensor& y, int64_t first_padding, Result result) const {
   if (!has_planes(y)) return false;
-  if (by_winograd(x)) {
-    winograd_conv(x, weight_, or_undefined(bias_), first_padding, y, result);
+  if (is_wide(x)) {
+    wide_conv(x, weight_, or_undefined(bias_), first_padding, y, result);
     return true;
   }
   const at::Tensor rows = x.movedim(1, -1);
@@ -231,10 +237,11 @@ at::Tensor Conv::forward_upsampled(const at::Tensor& x) const {
     const sdk::Range range = this->range();
     return differentiable_doubling_conv(x, weight_, or_undefined(bias_));
   }
-  const at::Tensor in = for_products(x);
   const PlaneForm planes = plane_form(x);
   const bool winograd = x.is_cpu() && by_winograd({planes.rank, 2 * planes.rows, 2 * planes.columns}, x.scalar_type());
-  if (!can_fuse_conv(in) || options_.role == Role::Exact || winograd) return forward(upsample_nearest_2x(x));
+  if (options_.role == Role::Exact || winograd) return forward(upsample_nearest_2x(x));
+  const at::Tensor in = for_products(x);
+  if (!can_fuse_conv(in)) return forward(upsample_nearest_2x(x));
   const auto axes = static_cast<size_t>(options_.rank);
   const Shape padding(axes, 1), stride(axes, 2);
   const at::Tensor weight = upsampled_.of(weight_, in.scalar_type(), [&] {
@@ -261,14 +268,14 @@ bool Conv::loses_weight_gradient(const at::Tensor& x) const {
 
 at::Tensor Conv::forward(const at::Tensor& x) const {
   const sdk::Range range = this->range();
-  if (by_winograd(x)) return winograd(x, 1);
+  if (is_wide(x)) return wide(x, 1);
   const auto axes = static_cast<size_t>(options_.rank);
   return unrounded(x, Shape(axes, options_.padding), Shape(axes, options_.output_padding)).to(result_type(x));
 }
 
 at::Tensor Conv::forward_slab(const at::Tensor& x, int64_t planes) const {
   const sdk::Range range = this->range();
-  if (by_winograd(x)) return winograd(x, 0);
+  if (is_wide(x)) return wide(x, 0);
   return unrounded_slab(x, planes).to(result_type(x));
 }
 

@@ -4,7 +4,7 @@
 #include "plugins/support/nn/feature_map.h"
 #include "plugins/support/nn/fused_conv.h"
 #include "plugins/support/nn/module.h"
-#include "plugins/support/nn/winograd.h"
+#include "plugins/support/nn/wide_conv.h"
 
 // Shapes: N batch, C channels, spatial axes (D, H, W) or (H, W), L tokens. Activations are channels-last in memory.
 
@@ -55,8 +55,8 @@ class Conv : public Module {
   /// lie, neither reordered nor widened.
   bool by_winograd(const PlaneForm& planes, at::ScalarType type) const;
 
-  /// Bytes that the process keeps after that, for the next layer; 0 where it is not convolved so.
-  int64_t kept_bytes(const PlaneForm& planes, at::ScalarType type) const;
+  /// Bytes that the process takes besides maps of so many such planes, and may keep for the next layer.
+  int64_t kept_bytes(const PlaneForm& planes, int64_t count, at::ScalarType type) const;
 
   /// Multiplications and additions for each voxel of the result; transposed: of x.
   double flops_per_voxel() const;
@@ -74,8 +74,14 @@ class Conv : public Module {
   /// Whether y += convolution of x is one operator of oneDNN.
   bool adds_in_place(const at::Tensor& x, const at::Tensor& y) const;
   at::Tensor weight_for(const at::Tensor& x, const Shape& padding) const;
-  bool by_winograd(const at::Tensor& x) const;
-  at::Tensor winograd(const at::Tensor& x, int64_t first_padding) const;
+  /// Whether x is convolved by wide_conv.
+  bool is_wide(const at::Tensor& x) const;
+  at::Tensor wide(const at::Tensor& x, int64_t first_padding) const;
+  bool has_wide_form() const;
+
+  /// The precision asked for, which Exact ones do not follow.
+  at::ScalarType precision(at::ScalarType type) const { return options_.role == Role::Exact ? at::kFloat : type; }
+
   /// Whether x is convolved by parted_.
   bool in_parts(const at::Tensor& x) const;
 

@@ -28,10 +28,6 @@ std::vector<int64_t> doubled(const at::Tensor& x) {
   return size;
 }
 
-at::MemoryFormat channels_last_format(const at::Tensor& x) {
-  return x.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::ChannelsLast3d;
-}
-
 /// LibTorch's operator for three axes takes ten times as long: it brings the channels first, and back. Same sums.
 at::Tensor mean_of_eight(const at::Tensor& x) {
   at::Tensor sum;
@@ -47,6 +43,14 @@ at::Tensor mean_of_eight(const at::Tensor& x) {
 }
 
 }  // namespace
+
+PlaneForm plane_form(const at::Tensor& x) {
+  return {x.dim() - 2, x.size(-2), x.size(-1)};
+}
+
+at::MemoryFormat channels_last_format(const at::Tensor& x) {
+  return x.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::ChannelsLast3d;
+}
 
 at::Tensor silu(at::Tensor x) {
   // In place, autograd would first copy x for its own use.

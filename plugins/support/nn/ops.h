@@ -7,6 +7,19 @@
 
 namespace medgen::nn {
 
+/// What an operation leaves in the array that it is given for its result.
+enum class Result : uint8_t { Replace, Add };
+
+/// The planes of a feature map: how many axes it has, rank 3 or 2, and the last two.
+struct PlaneForm {
+  int64_t rank, rows, columns;
+};
+
+PlaneForm plane_form(const at::Tensor& x);
+
+/// The channels-last order of memory for x.
+at::MemoryFormat channels_last_format(const at::Tensor& x);
+
 /// x * sigmoid(x), in the memory of x: give it a tensor nobody else holds.
 at::Tensor silu(at::Tensor x);
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/support/nn/planes.h"
 
+#include "plugins/support/nn/ops.h"
+
 #include "kernels/blend.h"
 #include "kernels/group_norm.h"
 #include "kernels/group_norm_backward.h"
@@ -88,10 +90,6 @@ void blend(const at::Tensor& values, const BlendWeights& weights, std::array<std
     TORCH_CHECK(origin[axis] >= 0 && origin[axis] + kernel.size[axis] <= kernel.whole[axis], "a window inside the sum");
   }
   run(sum.device(), kernel);
-}
-
-at::MemoryFormat channels_last_of(const at::Tensor& x) {
-  return x.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::ChannelsLast3d;
 }
 
 }  // namespace
@@ -192,7 +190,7 @@ at::Tensor as_planes(const at::Tensor& x) {
 }
 
 bool has_planes(const at::Tensor& x) {
-  return x.is_cpu() && has_kernel_type(x) && (x.dim() == 4 || x.dim() == 5) && x.is_contiguous(channels_last_of(x));
+  return x.is_cpu() && has_kernel_type(x) && (x.dim() == 4 || x.dim() == 5) && x.is_contiguous(channels_last_format(x));
 }
 
 }  // namespace medgen::nn

@@ -31,7 +31,7 @@ struct Product {
   int64_t rows, in, out;
 
   void run() const {
-    at::parallel_for(0, (rows + kBlockRows - 1) / kBlockRows, 1, [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, ceil_div(rows, kBlockRows), 1, [&](int64_t begin, int64_t end) {
       float* const memory = kept_memory(kBlockRows * (in + kColumns));
       for (int64_t i = begin; i < end; ++i) block(i * kBlockRows, std::min(kBlockRows, rows - i * kBlockRows), memory);
     });

@@ -3,9 +3,7 @@
 // cache and results rounded once. LibTorch's operators would convert whole maps, there and back.
 #pragma once
 
-#include "plugins/support/nn/winograd.h"
-
-#include <ATen/core/Tensor.h>
+#include "plugins/support/nn/ops.h"
 
 namespace medgen::nn {
 

@@ -321,7 +321,7 @@ FeatureMap Stream::whole(FeatureMap x, const std::function<at::Tensor(const at::
 
 void Stream::run(Layer layer) {
   layer.cut(options_.slab_bytes);
-  kept_ = std::max(kept_, layer.conv.kept_bytes(layer.planes, layer.dtype));
+  kept_ = std::max(kept_, layer.conv.kept_bytes(layer.planes, layer.out[0], layer.dtype));
   const GroupNorm* norm = layer.stage.norm;
   const ChannelAffine affine =
       norm == nullptr || planned_ ? ChannelAffine{} : norm->affine(layer.x.sums(), layer.x.voxels());

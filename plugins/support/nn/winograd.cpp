@@ -3,8 +3,7 @@
 
 #include "plugins/support/nn/brgemm.h"
 #include "plugins/support/nn/large_memory.h"
-#include "plugins/support/nn/ops.h"
-#include "plugins/support/nn/planes.h"
+#include "plugins/support/nn/winograd_maps.h"
 
 #include "kernels/winograd.h"
 
@@ -19,7 +18,6 @@
 namespace medgen::nn {
 namespace {
 
-using kernels::Bf16;
 using kernels::kWinogradNumbers;
 using kernels::Planes;
 using kernels::WinogradTiles;
@@ -42,28 +40,11 @@ bool has_tile_unit() {
 #endif
 }
 
-/// x with channels of zeros up to a multiple of 16.
-at::Tensor filled_channels(const at::Tensor& x) {
-  const int64_t channels = kernels::winograd_channels(x.size(1));
-  if (channels == x.size(1)) return channels_last(x);
-  const at::Tensor filled = empty_map(x, channels, x.scalar_type()).zero_();
-  filled.narrow(1, 0, x.size(1)).copy_(x);
-  return filled;
-}
-
 /// `bias` as float32, filled up with zeros.
 at::Tensor filled_bias(const at::Tensor& bias, int64_t out) {
   const at::Tensor filled = at::zeros({kernels::winograd_channels(out)}, at::kFloat);
   if (bias.defined()) filled.narrow(0, 0, out).copy_(bias);
   return filled;
-}
-
-/// Sample n of a channels-last map, (N, C, H, W) being one plane.
-template <typename T>
-Planes<T> planes_of(const at::Tensor& x, int64_t n) {
-  const int64_t axes = x.dim() - 2;
-  auto* const data = static_cast<std::remove_const_t<T>*>(x.data_ptr());
-  return {data + n * x.stride(0), axes == 3 ? x.size(2) : 1, x.size(axes), x.size(axes + 1), x.size(1)};
 }
 
 /// The transformed weights of the layer at hand: slabs of one layer come one after another, and then the next layer, so
@@ -131,10 +112,6 @@ struct TaskSize {
   int64_t all() const { return kWinogradNumbers * (input + products); }
 };
 
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
-
 /// One convolution of one sample.
 template <typename In, typename Out>
 struct Convolution {
@@ -184,10 +161,6 @@ struct Convolution {
 };
 
 }  // namespace
-
-PlaneForm plane_form(const at::Tensor& x) {
-  return {x.dim() - 2, x.size(-2), x.size(-1)};
-}
 
 bool prefers_winograd(const PlaneForm& planes, at::ScalarType products) {
   static const bool multiplies = has_brgemm(), tile_unit = has_tile_unit();

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "plugins/support/nn/winograd.h"
+#include "plugins/support/nn/wide_conv.h"
 
+#include "plugins/support/nn/brgemm.h"
+#include "plugins/support/nn/gathered_conv.h"
 #include "plugins/support/nn/ops.h"
 #include "plugins/support/nn/row_products.h"
+#include "plugins/support/nn/winograd.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/conv3d.h>
+#include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randn.h>
@@ -21,6 +25,16 @@ namespace {
 double relative(const at::Tensor& a, const at::Tensor& b) {
   return (a.to(at::kDouble) - b).norm().item<double>() / b.norm().item<double>();
 }
+
+/// One of the two ways to convolve.
+struct Way {
+  decltype(&nn::winograd_conv) conv;
+  decltype(&nn::winograd_input_gradient) input_gradient;
+  decltype(&nn::winograd_weight_gradient) weight_gradient;
+};
+
+const Way kWinograd{nn::winograd_conv, nn::winograd_input_gradient, nn::winograd_weight_gradient};
+const Way kGathered{nn::gathered_conv, nn::gathered_input_gradient, nn::gathered_weight_gradient};
 
 struct Case {
   at::Tensor x, weight, bias;
@@ -47,47 +61,60 @@ struct Case {
     return nn::channels_last(at::randn(shape)).to(type);
   }
 
-  at::Tensor result(at::ScalarType type = at::kFloat) const {
+  at::Tensor result(const Way& way, at::ScalarType type = at::kFloat) const {
     const at::Tensor y = room(type);
-    nn::winograd_conv(x, weight, bias, 1, y);
+    way.conv(x, weight, bias, 1, y, nn::Result::Replace);
     return y;
+  }
+
+  /// Of x or of the weights, in double.
+  at::Tensor expected_gradient(const at::Tensor& dy, bool of_x) const {
+    const std::vector<int64_t> one(static_cast<size_t>(x.dim() - 2), 1), none(one.size(), 0);
+    const auto [dx, dg, db] =
+        at::convolution_backward(dy.to(at::kDouble), x.to(at::kDouble), weight.to(at::kDouble), std::nullopt, one, one,
+                                 one, false, none, 1, {of_x, !of_x, false});
+    return of_x ? dx : dg;
   }
 };
 
 }  // namespace
 
-TEST_CASE("winograd: it is the convolution, for any channels and lengths", "[unit][nn]") {
+TEST_CASE("wide conv: it is the convolution, for any channels and lengths", "[unit][nn]") {
   const at::NoGradGuard no_grad;
+  const Way way = GENERATE(kWinograd, kGathered);
   const auto [in, out] = GENERATE(table<int64_t, int64_t>({{16, 16}, {64, 80}, {1, 48}, {20, 3}, {35, 130}}));
   const auto size = GENERATE(std::vector<int64_t>{9, 13, 6}, std::vector<int64_t>{1, 4, 9}, std::vector<int64_t>{11, 7},
                              std::vector<int64_t>{1, 1, 1});
   const Case one(in, out, size);
-  CHECK(relative(one.result(), one.expected()) < 2e-6);
+  CHECK(relative(one.result(way), one.expected()) < 2e-6);
 }
 
-TEST_CASE("winograd: bfloat16 maps are rounded once", "[unit][nn]") {
+TEST_CASE("wide conv: bfloat16 maps are rounded once", "[unit][nn]") {
   const at::NoGradGuard no_grad;
+  const Way way = GENERATE(kWinograd, kGathered);
   const Case one(64, 48, {6, 11, 10}, at::kBFloat16);
-  CHECK(relative(one.result(), one.expected()) < 2e-6);
-  CHECK(one.result(at::kBFloat16).equal(one.result().to(at::kBFloat16)));
+  CHECK(relative(one.result(way), one.expected()) < 2e-6);
+  CHECK(one.result(way, at::kBFloat16).equal(one.result(way).to(at::kBFloat16)));
 }
 
-TEST_CASE("winograd: results are added to what is there, of either type", "[unit][nn]") {
+TEST_CASE("wide conv: results are added to what is there, of either type", "[unit][nn]") {
   const at::NoGradGuard no_grad;
+  const Way way = GENERATE(kWinograd, kGathered);
   const Case one(32, 20, {4, 12, 9}, GENERATE(at::kFloat, at::kBFloat16));
   const at::Tensor y = one.room(GENERATE(at::kFloat, at::kBFloat16)), sum = y.to(at::kDouble) + one.expected();
-  nn::winograd_conv(one.x, one.weight, one.bias, 1, y, nn::Result::Add);
+  way.conv(one.x, one.weight, one.bias, 1, y, nn::Result::Add);
   CHECK(relative(y, sum) < (y.scalar_type() == at::kFloat ? 2e-6 : 3e-3));
 }
 
-TEST_CASE("winograd: planes are the same to the bit in any slab and on any number of threads", "[unit][nn]") {
+TEST_CASE("wide conv: planes are the same to the bit in any slab and on any number of threads", "[unit][nn]") {
   const at::NoGradGuard no_grad;
+  const Way way = GENERATE(kWinograd, kGathered);
   const Case one(48, 70, {21, 18, 15});
-  const at::Tensor whole = one.result();
+  const at::Tensor whole = one.result(way);
   const int threads = at::get_num_threads();
   for (const int count : {1, 2, 3}) {
     at::set_num_threads(count);
-    CHECK(one.result().equal(whole));
+    CHECK(one.result(way).equal(whole));
   }
   at::set_num_threads(threads);
   for (const int64_t planes : {1, 2, 5, 12}) {
@@ -95,15 +122,16 @@ TEST_CASE("winograd: planes are the same to the bit in any slab and on any numbe
     Case slab = one;
     slab.x = one.x.narrow(2, 3, planes + 2);
     const at::Tensor y = one.room(at::kFloat, planes);
-    nn::winograd_conv(slab.x, one.weight, one.bias, 0, y);
+    way.conv(slab.x, one.weight, one.bias, 0, y, nn::Result::Replace);
     CHECK(y.equal(whole.narrow(2, 4, planes)));
   }
 }
 
-TEST_CASE("winograd: transformed weights follow the weight", "[unit][nn]") {
+TEST_CASE("wide conv: what is made of the weights follows them", "[unit][nn]") {
   const at::NoGradGuard no_grad;
+  const Way way = GENERATE(kWinograd, kGathered);
   Case one(16, 32, {5, 12, 12});
-  one.result();
+  one.result(way);
   SECTION("changed in place") {
     one.weight.mul_(-2);
   }
@@ -116,7 +144,51 @@ TEST_CASE("winograd: transformed weights follow the weight", "[unit][nn]") {
   SECTION("of half width") {
     one.weight = one.weight.to(at::kBFloat16);
   }
-  CHECK(relative(one.result(), one.expected()) < 2e-6);
+  CHECK(relative(one.result(way), one.expected()) < 2e-6);
+}
+
+TEST_CASE("wide conv: gradients are those of the same numbers in double precision", "[unit][nn]") {
+  const at::NoGradGuard no_grad;
+  const Way way = GENERATE(kWinograd, kGathered);
+  const auto [in, out] = GENERATE(table<int64_t, int64_t>({{16, 16}, {64, 80}, {1, 48}, {20, 3}, {35, 130}, {600, 8}}));
+  const auto size = GENERATE(std::vector<int64_t>{9, 13, 6}, std::vector<int64_t>{1, 4, 9}, std::vector<int64_t>{11, 7},
+                             std::vector<int64_t>{1, 1, 1}, std::vector<int64_t>{3, 41, 37});
+  const at::ScalarType type = GENERATE(at::kFloat, at::kBFloat16);
+  const Case one(in, out, size, type);
+  const at::Tensor dy = one.room(type);
+  const at::Tensor dx = way.input_gradient(dy, one.weight), dg = way.weight_gradient(one.x, dy);
+  CHECK(dx.scalar_type() == type);
+  CHECK(dg.scalar_type() == at::kFloat);
+  CHECK(relative(dx, one.expected_gradient(dy, true)) < (type == at::kFloat ? 2e-6 : 3e-3));
+  CHECK(relative(dg, one.expected_gradient(dy, false)) < 4e-6);
+}
+
+TEST_CASE("wide conv: gradients are the same to the bit on any number of threads", "[unit][nn]") {
+  const at::NoGradGuard no_grad;
+  const Way way = GENERATE(kWinograd, kGathered);
+  const Case one(48, 70, {10, 18, 15}, at::kBFloat16);
+  const at::Tensor dy = one.room(at::kBFloat16);
+  const at::Tensor dx = way.input_gradient(dy, one.weight), dg = way.weight_gradient(one.x, dy);
+  const int threads = at::get_num_threads();
+  for (const int count : {1, 2, 3}) {
+    at::set_num_threads(count);
+    CHECK(way.input_gradient(dy, one.weight).equal(dx));
+    CHECK(way.weight_gradient(one.x, dy).equal(dg));
+  }
+  at::set_num_threads(threads);
+}
+
+TEST_CASE("wide conv: the number of samples does not decide how they are convolved", "[unit][nn]") {
+  const auto prefers = [](const std::vector<int64_t>& shape) {
+    return nn::prefers_wide_conv(nn::channels_last(at::rand(shape)), at::kFloat);
+  };
+  const bool can = nn::has_brgemm();
+  for (const int64_t samples : {1, 40}) {
+    CHECK(prefers({samples, 4, 64, 8, 8}) == can);
+    CHECK_FALSE(prefers({samples, 4, 65, 8, 8}));
+    CHECK(prefers({samples, 4, 3, 16, 16}) == can);
+    CHECK(prefers({samples, 4, 9, 9}) == can);
+  }
 }
 
 TEST_CASE("winograd: it is preferred for large planes", "[unit][nn]") {

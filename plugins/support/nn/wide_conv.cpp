@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/support/nn/wide_conv.h"
+
+#include "plugins/support/nn/brgemm.h"
+#include "plugins/support/nn/gathered_conv.h"
+#include "plugins/support/nn/planes.h"
+#include "plugins/support/nn/products.h"
+#include "plugins/support/nn/winograd.h"
+
+#include <algorithm>
+
+namespace medgen::nn {
+namespace {
+
+bool is_filtered(const PlaneForm& planes) {
+  return prefers_winograd(planes, at::kFloat);
+}
+
+}  // namespace
+
+bool prefers_wide_conv(const at::Tensor& x, at::ScalarType products) {
+  if (!has_brgemm() || !x.is_cpu() || !has_kernel_type(x) || (x.dim() != 4 && x.dim() != 5)) return false;
+  if (prefers_winograd(plane_form(x), products)) return true;
+  return product_type(products, x.device()) == at::kFloat && x.numel() <= kGatheredVoxels * x.size(0) * x.size(1);
+}
+
+void wide_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, int64_t first_padding,
+               const at::Tensor& y, Result result) {
+  auto* const convolve = is_filtered(plane_form(x)) ? &winograd_conv : &gathered_conv;
+  convolve(x, weight, bias, first_padding, y, result);
+}
+
+at::Tensor wide_input_gradient(const at::Tensor& dy, const at::Tensor& weight) {
+  return is_filtered(plane_form(dy)) ? winograd_input_gradient(dy, weight) : gathered_input_gradient(dy, weight);
+}
+
+at::Tensor wide_weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
+  return is_filtered(plane_form(x)) ? winograd_weight_gradient(x, dy) : gathered_weight_gradient(x, dy);
+}
+
+int64_t wide_conv_memory(const PlaneForm& planes, int64_t voxels, int64_t in, int64_t out) {
+  return is_filtered(planes) ? winograd_memory(planes.rank, in, out)
+                             : gathered_memory(planes.rank, in, out, std::min(voxels, kGatheredVoxels));
+}
+
+}  // namespace medgen::nn

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Convolutions of kernel 3 by our own products of float32, whatever the type of the feature maps: on large planes
+// filtered (winograd.h), on small maps gathered (gathered_conv.h). Maps are read and written as they lie, and rounded
+// once.
+#pragma once
+
+#include "plugins/support/nn/ops.h"
+
+namespace medgen::nn {
+
+/// Whether wide_conv is the fastest way to convolve x in precision `products`: on the CPU, where no unit is faster for
+/// bfloat16. How many samples x has is not asked.
+bool prefers_wide_conv(const at::Tensor& x, at::ScalarType products);
+
+/// As winograd_conv.
+void wide_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, int64_t first_padding,
+               const at::Tensor& y, Result result = Result::Replace);
+
+/// As winograd_input_gradient.
+at::Tensor wide_input_gradient(const at::Tensor& dy, const at::Tensor& weight);
+
+/// As winograd_weight_gradient.
+at::Tensor wide_weight_gradient(const at::Tensor& x, const at::Tensor& dy);
+
+/// The most bytes that wide_conv takes besides maps of such planes and so many voxels, and partly keeps.
+int64_t wide_conv_memory(const PlaneForm& planes, int64_t voxels, int64_t in, int64_t out);
+
+}  // namespace medgen::nn
