@@ -3,6 +3,9 @@
 
 #include "plugins/maisi/cost.h"
 #include "plugins/maisi/networks/unet_blocks.h"
+#include "plugins/support/nn/brgemm.h"
+#include "plugins/support/nn/products.h"
+#include "plugins/support/nn/wide_conv.h"
 
 #include <medgen/sdk/sdk.hpp>
 
@@ -34,7 +37,8 @@ class Walk {
       : setup_(setup),
         rank_(rank),
         element_(static_cast<double>(c10::elementSize(setup.options.compute))),
-        voxels_(voxels(setup.spatial) * static_cast<double>(setup.batch)) {}
+        voxels_(voxels(setup.spatial) * static_cast<double>(setup.batch)),
+        is_wide_(nn::has_brgemm() && narrow() && nn::product_type(setup.options.compute, at::kCPU) == at::kFloat) {}
 
   double map(std::int64_t channels) const { return element_ * static_cast<double>(channels) * voxels_; }
 
@@ -58,7 +62,12 @@ class Walk {
     const double weights = static_cast<double>(in * out) * std::pow(kernel, rank_);
     const double input = in_voxels * map(in);
     if (setup_.learns) keep(input);
-    if (narrow()) keep(element_ * weights);
+    if (is_wide_) {
+      const auto results = static_cast<std::int64_t>(voxels_);
+      if (kernel == 3) scratch_ = std::max(scratch_, nn::wide_training_memory(rank_, results, in, out));
+    } else if (narrow()) {
+      keep(element_ * weights);
+    }
     work(kOfInput * input + kOfOutput * map(out), setup_.learns ? sizeof(float) * weights : 0);
   }
 
@@ -122,7 +131,7 @@ class Walk {
       if (!setup_.gradients_stay) gradients += layer->weights;
       most = std::max(most, layer->bytes + gradients);
     }
-    return most;
+    return most + static_cast<double>(scratch_);
   }
 
  private:
@@ -135,7 +144,9 @@ class Walk {
   std::int64_t rank_;
   double element_;
   double voxels_;
+  bool is_wide_;  ///< convolutions compute in float32, with weights as they are
   double kept_ = 0;
+  std::int64_t scratch_ = 0;
   std::vector<Layer> layers_;
 };
 

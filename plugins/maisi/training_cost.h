@@ -39,7 +39,7 @@ double perceptual_bytes(double part, const TrainingSetup& setup);
 
 /// Bytes that a training has beside its arrays, whatever their size: scratch and packed weights of the operators'
 /// library, gaps between arrays. Measured (tests/bench/training_plan.py).
-inline constexpr std::uint64_t kTrainingScratch = std::uint64_t{144} << 20;
+inline constexpr std::uint64_t kTrainingScratch = std::uint64_t{208} << 20;
 
 /// A reply of the keys that all trained networks give. @param pass  as `training_bytes`; @param numel  of the network's
 /// weights

@@ -9,9 +9,9 @@ from pathlib import Path
 TYPES = {"F32": "f", "F64": "d"}
 
 
-def write(path, tensors):
+def write(path, tensors, metadata=None):
     """tensors: name to (shape, values)."""
-    header, data = {}, b""
+    header, data = {"__metadata__": metadata} if metadata else {}, b""
     for name, (shape, values) in tensors.items():
         raw = array.array("f", values).tobytes()
         assert len(raw) == 4 * math.prod(shape)

@@ -3,6 +3,7 @@
 #include "plugins/support/nn/conv_gradient.h"
 #include "plugins/support/nn/layers.h"
 #include "plugins/support/nn/ops.h"
+#include "plugins/support/nn/products.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
@@ -66,6 +67,49 @@ TEST_CASE("conv: gradients in bfloat16 are those in float32, rounded", "[unit][n
   const bool own = nn::has_brgemm() || nn::has_conv_gradient(at::empty({1, 1, 1, 1}, at::kBFloat16));
   CHECK(relative(got.weight, wanted.weight) < (own ? 4e-6 : 5e-3));
   if (bias) CHECK(relative(got.bias, wanted.bias) < 5e-3);
+}
+
+TEST_CASE("conv: gradients of other kernels in bfloat16 are those in float32, rounded", "[unit][nn]") {
+  const bool bias = GENERATE(true, false);
+  const auto options = GENERATE(ConvOptions{.in = 24, .out = 40, .kernel = 1, .padding = 0},
+                                ConvOptions{.in = 24, .out = 40, .stride = 2},
+                                ConvOptions{.in = 24, .out = 40, .kernel = 4, .stride = 2},
+                                ConvOptions{.in = 24, .out = 40, .stride = 2, .transposed = true, .output_padding = 1});
+  ConvOptions with_bias = options;
+  with_bias.bias = bias;
+  const at::Tensor x = nn::channels_last(at::randn({2, 24, 8, 10, 12}).to(at::kBFloat16).to(at::kFloat));
+  Layer exact(with_bias, at::kFloat), narrow(with_bias, at::kBFloat16);
+  std::vector<int64_t> shape{2, 40};
+  for (int64_t axis = 2; axis < 5; ++axis) shape.push_back(exact.output_length(x.size(axis)));
+  const at::Tensor dy = nn::channels_last(at::randn(shape).to(at::kBFloat16).to(at::kFloat));
+  const Gradients wanted = exact.run(x, dy, false), got = narrow.run(x, dy, false);
+  CHECK(relative(got.y, wanted.y) < 5e-3);
+  CHECK(relative(got.x, wanted.x) < 5e-3);
+  const bool widened = nn::product_type(at::kBFloat16, at::kCPU) == at::kFloat;
+  CHECK(relative(got.weight, wanted.weight) < (widened ? 2e-6 : 5e-3));
+  if (bias) CHECK(relative(got.bias, wanted.bias) < (widened ? 2e-6 : 5e-3));
+}
+
+TEST_CASE("linear: gradients in bfloat16 are those in float32, rounded", "[unit][nn]") {
+  const at::AutoGradMode with_gradients(true);
+  const bool bias = GENERATE(true, false);
+  const at::Tensor narrow = at::randn({3, 20000, 5}).to(at::kBFloat16);
+  const at::Tensor dy = at::randn({3, 20000, 7}).to(at::kBFloat16).to(at::kFloat);
+  const auto gradients = [&](at::ScalarType type) {
+    nn::Linear layer(5, 7, bias);
+    layer.initialize(2);
+    for (const nn::NamedParameter& each : layer.parameters()) each.parameter->value.requires_grad_(true);
+    const at::Tensor x = narrow.to(type).requires_grad_(true);
+    (layer.forward(x).to(at::kFloat) * dy).sum().backward();
+    std::vector<at::Tensor> made{x.grad()};
+    for (const nn::NamedParameter& each : layer.parameters()) made.push_back(each.parameter->value.grad());
+    return made;
+  };
+  const auto wanted = gradients(at::kFloat), got = gradients(at::kBFloat16);
+  const bool widened = nn::product_type(at::kBFloat16, at::kCPU) == at::kFloat;
+  REQUIRE(got.size() == (bias ? 3 : 2));
+  CHECK(relative(got[0].to(at::kFloat), wanted[0]) < 5e-3);
+  for (size_t i = 1; i < got.size(); ++i) CHECK(relative(got[i], wanted[i]) < (widened ? 4e-6 : 5e-3));
 }
 
 TEST_CASE("conv: nothing is computed for what wants no gradient", "[unit][nn]") {

@@ -11,7 +11,6 @@
 #include <ATen/record_function.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <vector>
 

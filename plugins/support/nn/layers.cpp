@@ -8,6 +8,7 @@
 #include "plugins/support/nn/planes.h"
 #include "plugins/support/nn/products.h"
 #include "plugins/support/nn/row_products.h"
+#include "plugins/support/nn/widened.h"
 #include "plugins/support/nn/winograd.h"
 
 #include <ATen/core/grad_mode.h>
@@ -94,6 +95,7 @@ at::Tensor or_undefined(const at::Tensor* parameter) {
 /// x W^T + b along the last axis, in the type of x; `many`: it has many rows.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor* bias, bool many) {
   if (many && prefers_row_products(x)) return row_products(x, weight, or_undefined(bias));
+  if (can_widen(x, weight)) return widened_linear(x, weight, or_undefined(bias));
   const at::Tensor in = for_products(x);
   return at::linear(in, like(weight, in), like(bias, in)).to(x.scalar_type());
 }
@@ -138,6 +140,8 @@ at::Tensor Conv::unrounded(const at::Tensor& x, const Shape& padding, const Shap
         .movedim(-1, 1);
   if (!wide && has_own_gradient(x) && padding == Shape(padding.size(), 1))
     return differentiable_conv(x, weight_, or_undefined(bias_));
+  if (!wide && can_widen(x, weight_))
+    return widened_conv(x, weight_, or_undefined(bias_), {strides(), padding, output_padding, options_.transposed});
   const at::Tensor in = wide ? x.to(at::kFloat) : for_products(x);
   if (in_parts(in)) return parted_.forward(in, like(weight_, in), or_undefined(like(bias_, in)), padding, strides());
   if (!options_.transposed && can_fuse_conv(in))

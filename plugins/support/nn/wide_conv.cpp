@@ -43,4 +43,9 @@ int64_t wide_conv_memory(const PlaneForm& planes, int64_t voxels, int64_t in, in
                              : gathered_memory(planes.rank, in, out, std::min(voxels, kGatheredVoxels));
 }
 
+int64_t wide_training_memory(int64_t rank, int64_t voxels, int64_t in, int64_t out) {
+  if (voxels <= kGatheredVoxels) return gathered_memory(rank, std::max(in, out), std::max(in, out), voxels);
+  return winograd_memory(rank, in, out) + winograd_gradient_memory(rank, in, out);
+}
+
 }  // namespace medgen::nn

@@ -27,6 +27,9 @@ at::Tensor winograd_input_gradient(const at::Tensor& dy, const at::Tensor& weigh
 /// (N, in, ...) and dy (N, out, ...). The same to the bit for any number of threads.
 at::Tensor winograd_weight_gradient(const at::Tensor& x, const at::Tensor& dy);
 
+/// Bytes that this takes besides x, dy and its result.
+int64_t winograd_gradient_memory(int64_t rank, int64_t in, int64_t out);
+
 /// Bytes that winograd_conv takes besides x and y for a kernel of rank 3 or 2, and keeps for the next call.
 int64_t winograd_memory(int64_t rank, int64_t in, int64_t out);
 

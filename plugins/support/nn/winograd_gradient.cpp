@@ -23,6 +23,11 @@ constexpr int64_t kTiles = 64;         ///< of a plane
 constexpr int64_t kGroup = 16;         ///< tiles that are transformed together
 constexpr int64_t kSumRows = 64;       ///< rows of one product
 
+/// Tiles of one product.
+int64_t longest(int64_t in, int64_t out) {
+  return std::max(kTiles, std::min(kLongest, kNumbers / std::max(in, out)));
+}
+
 /// Tiles are transformed part by part: so many of so many planes, all channels; then the 36 products are added to their
 /// sums, each by one thread.
 template <typename T>
@@ -33,7 +38,7 @@ class Gradient {
         out_(out),
         taps_(taps),
         tiles_(std::min(kTiles, kernels::winograd_tiles(first.rows, first.columns))),
-        planes_(std::clamp<int64_t>(std::min(kLongest, kNumbers / std::max(in, out)) / tiles_, 1, first.planes)),
+        planes_(std::clamp<int64_t>(longest(in, out) / tiles_, 1, first.planes)),
         inputs_(at::empty({kWinogradNumbers, (planes_ + taps - 1) * tiles_, in}, at::kFloat)),
         slopes_(at::empty({kWinogradNumbers, out, slope_row()}, at::kFloat)),
         sums_(at::empty({kWinogradNumbers, taps, out, in}, at::kFloat)) {}
@@ -127,6 +132,14 @@ at::Tensor winograd_weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
   shape.insert(shape.end(), static_cast<size_t>(x.dim() - 2), 3);
   shape.push_back(in);
   return result.view(shape).movedim(-1, 1);
+}
+
+int64_t winograd_gradient_memory(int64_t rank, int64_t in, int64_t out) {
+  in = kernels::winograd_channels(in);
+  out = kernels::winograd_channels(out);
+  const int64_t taps = rank == 3 ? 3 : 1, tiles = longest(in, out);
+  const int64_t numbers = (tiles + (taps - 1) * kTiles) * in + (tiles + kGroup) * out + taps * in * out;
+  return static_cast<int64_t>(sizeof(float)) * kWinogradNumbers * numbers;
 }
 
 }  // namespace medgen::nn
