@@ -141,7 +141,7 @@ class Arithmetic {
       return nullptr;
     const std::lock_guard lock(mutex_);
     const at::Tensor x = stand_in(function.inputs()[0].toTensor(), 0);
-    const at::Tensor weight = stand_in(function.inputs()[1].toTensor(), 1).to(x.scalar_type());
+    const at::Tensor weight = stand_in(function.inputs()[1].toTensor(), 1, x.scalar_type());
     if (name == "medgen::row_products") {
       calls_.push_back({[x, weight] { at::linear(x, weight.flatten(1)); }, false});
       return nullptr;
@@ -154,10 +154,11 @@ class Arithmetic {
   }
 
   /// A tensor of the same form, one for all calls that have such a one as their argument `index`. Packed weights stay.
-  static at::Tensor stand_in(const at::Tensor& tensor, std::size_t index) {
+  static at::Tensor stand_in(const at::Tensor& tensor, std::size_t index, std::optional<at::ScalarType> dtype = {}) {
     if (!tensor.defined() || tensor.is_mkldnn()) return tensor;
-    at::Tensor& made = stand_ins_[{index, tensor.scalar_type(), tensor.sizes().vec(), tensor.strides().vec()}];
-    if (!made.defined()) made = at::empty_like(tensor);
+    const at::ScalarType type = dtype.value_or(tensor.scalar_type());
+    at::Tensor& made = stand_ins_[{index, type, tensor.sizes().vec(), tensor.strides().vec()}];
+    if (!made.defined()) made = at::empty_like(tensor, type);
     return made;
   }
 

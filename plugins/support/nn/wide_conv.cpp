@@ -35,7 +35,7 @@ at::Tensor wide_input_gradient(const at::Tensor& dy, const at::Tensor& weight) {
 }
 
 at::Tensor wide_weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
-  return is_filtered(plane_form(x)) ? winograd_weight_gradient(x, dy) : gathered_weight_gradient(x, dy);
+  return prefers_winograd_gradient(plane_form(x)) ? winograd_weight_gradient(x, dy) : gathered_weight_gradient(x, dy);
 }
 
 int64_t wide_conv_memory(const PlaneForm& planes, int64_t voxels, int64_t in, int64_t out) {

@@ -29,8 +29,16 @@ constexpr int64_t kTaskTiles = 128, kPlanes = 8, kOut = 64;
 // Below so many voxels of a plane, making the transformed weights takes longer than it saves. The number of planes is
 // not asked: slabs of a volume are convolved as the volume is.
 constexpr int64_t kLeastOfVolume = 128, kLeastOfPlane = 1024;
+constexpr int64_t kLeastOfGradient = 64;  // which transforms no weights
 
 constexpr int64_t kSpread = 16;  ///< numbers between arrays that would otherwise lie a power of two apart
+
+/// Whether tiles do not reach so far beyond a plane that they cost more than they save.
+bool is_covered(const PlaneForm& planes) {
+  const int64_t covered =
+      kernels::winograd_tiles(planes.rows, planes.columns) * kernels::kWinogradTile * kernels::kWinogradTile;
+  return covered <= 2 * planes.rows * planes.columns;
+}
 
 bool has_tile_unit() {
 #if defined(__x86_64__)
@@ -165,11 +173,11 @@ struct Convolution {
 bool prefers_winograd(const PlaneForm& planes, at::ScalarType products) {
   static const bool multiplies = has_brgemm(), tile_unit = has_tile_unit();
   if (!multiplies || (products == at::kBFloat16 && tile_unit)) return false;
-  const int64_t voxels = planes.rows * planes.columns;
-  // Tiles that reach far beyond a plane cost more than they save.
-  const int64_t covered =
-      kernels::winograd_tiles(planes.rows, planes.columns) * kernels::kWinogradTile * kernels::kWinogradTile;
-  return voxels >= (planes.rank == 3 ? kLeastOfVolume : kLeastOfPlane) && covered <= 2 * voxels;
+  return planes.rows * planes.columns >= (planes.rank == 3 ? kLeastOfVolume : kLeastOfPlane) && is_covered(planes);
+}
+
+bool prefers_winograd_gradient(const PlaneForm& planes) {
+  return planes.rows * planes.columns >= kLeastOfGradient && is_covered(planes);
 }
 
 void winograd_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, int64_t first_padding,

@@ -27,6 +27,9 @@ at::Tensor winograd_input_gradient(const at::Tensor& dy, const at::Tensor& weigh
 /// (N, in, ...) and dy (N, out, ...). The same to the bit for any number of threads.
 at::Tensor winograd_weight_gradient(const at::Tensor& x, const at::Tensor& dy);
 
+/// Whether it is the fastest way for maps of such planes, on the CPU.
+bool prefers_winograd_gradient(const PlaneForm& planes);
+
 /// Bytes that this takes besides x, dy and its result.
 int64_t winograd_gradient_memory(int64_t rank, int64_t in, int64_t out);
 
