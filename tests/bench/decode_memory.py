@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Memory that `medgen plan` predicts for decoding a volume of SIZE^3, and what the run takes:
+"""Memory that `medgen plan` predicts for decoding volumes, and what the run takes:
 
-    tests/bench/decode_memory.py MODEL --size 128 256 --precision bf16 --memory 1GiB
+    tests/bench/decode_memory.py MODEL --size 256 100x72x88 --precision bf16 --memory 1GiB
 
 MODEL is a package of MAISI's autoencoder, such as `medgen import` or tests/golden/maisi/import_from_monai.py makes; its latents are
-random. Prints one line of JSON for each size, with the hash of the decoded file: budgets must not change it.
+random. Prints one line of JSON for each size, with the hash of the decoded volume.
 """
 import argparse
+import gzip
 import hashlib
 import json
+import math
 import os
 import random
 import subprocess
@@ -27,13 +29,13 @@ IDENTITY = [1.0, 0, 0, 0, 0, 1.0, 0, 0, 0, 0, 1.0, 0, 0, 0, 0, 1.0]
 def write_latent(path, model, size):
     """As a `write` step does after `encode`."""
     compressor = json.loads((model / "model.json").read_text())["components"]["compressor"]
-    channels, edge = compressor["config"]["latent_channels"], size // 4
+    shape = (1, compressor["config"]["latent_channels"], *(length // 4 for length in size))
     draw = random.Random(1)
     facts = {"source": "random", "compressor": compressor["sha256"],
-             "grid": {"size": [size] * 3, "affine": IDENTITY, "low": 0.0, "high": 1.0, "clip_low": True, "clip_high": True,
+             "grid": {"size": size, "affine": IDENTITY, "low": 0.0, "high": 1.0, "clip_low": True, "clip_high": True,
                       "type": "F32"}}
-    values = [draw.gauss(0, 1) for _ in range(channels * edge ** 3)]
-    tensors.write(path, {"mean": ((1, channels, edge, edge, edge), values)}, {"medgen.facts": json.dumps(facts)})
+    values = [draw.gauss(0, 1) for _ in range(math.prod(shape))]
+    tensors.write(path, {"mean": (shape, values)}, {"medgen.facts": json.dumps(facts)})
 
 
 def compare(options, folder, size):
@@ -43,7 +45,7 @@ def compare(options, folder, size):
         runtime["memory"] = options.memory
     document = {"medgen": 1, "runtime": runtime,
                 "steps": {"image": {"decode": str(options.model), "latent": "latent.safetensors"},
-                          "save": {"write": "@image", "to": f"out-{size}"}}}
+                          "save": {"write": "@image", "to": "out"}}}
     file = folder / "decode.json"
     file.write_text(json.dumps(document))
     plan = subprocess.run([options.medgen, "plan", file, "--json"], capture_output=True, text=True, check=True)
@@ -55,18 +57,22 @@ def compare(options, folder, size):
     if status != 0:
         sys.exit("decoding failed")
     measured = usage.ru_maxrss * 1024
-    image = next((folder / f"out-{size}").rglob("*.nii.gz"))
+    image = gzip.decompress(next((folder / "out").rglob("*.nii.gz")).read_bytes())
     return {"size": size, "precision": options.precision, "memory": options.memory, "predicted_MiB": predicted >> 20,
             "measured_MiB": measured >> 20, "difference": round(predicted / measured - 1, 3),
             "seconds": round(seconds, 1),
-            "sha256": hashlib.sha256(image.read_bytes()).hexdigest()[:16]}
+            "sha256": hashlib.sha256(image).hexdigest()[:16]}
+
+
+def lengths(text):
+    return [int(length) for length in text.split("x")] if "x" in text else [int(text)] * 3
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=lambda text: Path(text).resolve())
     parser.add_argument("--medgen", default="build/release/bin/medgen")
-    parser.add_argument("--size", type=int, nargs="+", default=[128])
+    parser.add_argument("--size", type=lengths, nargs="+", default=[[128] * 3], metavar="N|XxYxZ")
     parser.add_argument("--precision", default="bf16", choices=["fp32", "bf16"])
     parser.add_argument("--memory", help="the run's budget, such as 1GiB")
     parser.add_argument("--threads", type=int, default=2)
