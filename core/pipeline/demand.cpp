@@ -39,7 +39,9 @@ class Meter {
     const std::uint64_t outputs = bytes_of_all(cost.outputs);
     std::uint64_t& weights = weights_[component.id()];
     weights = std::max(weights, cost.weights_bytes);
-    working(alive + outputs + (on_device_ ? 0 : cost.peak_bytes));
+    std::uint64_t& kept = kept_[component.id()];
+    kept = std::max(kept, cost.kept_bytes);
+    working(alive + outputs + (on_device_ ? cost.host_bytes : cost.peak_bytes));
     if (on_device_) demand_.device_working = std::max(demand_.device_working, cost.peak_bytes);
     demand_.scratch = std::max(demand_.scratch, cost.scratch_bytes);
     count_time(cost, calls);
@@ -61,6 +63,7 @@ class Meter {
       demand_.loading = std::max(demand_.loading, demand_.held + file + copy / 4 + (on_device_ ? 0 : copy));
       (on_device_ ? demand_.device_held : demand_.held) += copy;
     }
+    for (const auto& [id, kept] : kept_) (on_device_ ? demand_.device_held : demand_.held) += kept;
     return demand_;
   }
 
@@ -90,7 +93,7 @@ class Meter {
 
   bool on_device_;
   Demand demand_;
-  std::map<std::string, std::uint64_t> weights_;
+  std::map<std::string, std::uint64_t> weights_, kept_;  ///< of each component
 };
 
 Shape joined(std::int64_t batch, std::int64_t channels, const Shape& spatial) {

@@ -211,12 +211,30 @@ TEST_CASE("decoding takes the call, latent and image, and afterwards the copies 
 
 TEST_CASE("on a GPU the call is the GPU's and the volumes are the host's", "[unit][pipeline]") {
   const Decoding decoding;
-  decoding.compressor->cost = told(1 << 20, 300);
+  CallCost cost = told(1 << 20, 300);
+  cost.kept_bytes = 40;
+  decoding.compressor->cost = cost;
   const Demand demand = decoding.run(true);
   CHECK(demand.held == 0);
-  CHECK(demand.device_held == 300);
+  CHECK(demand.device_held == 340);
   CHECK(demand.device_working == 1 << 20);
   CHECK(demand.working == 2 * kLatent + 3 * kImage + kImage / 2);
+  SECTION("but for what the call takes of the host beside") {
+    decoding.compressor->cost->host_bytes = 1 << 22;
+    CHECK(decoding.run(true).working == (1 << 22) + 2 * kLatent);
+    CHECK(decoding.run(false).working < 1 << 22);
+  }
+}
+
+TEST_CASE("what a component keeps from call to call is held, but not while models are loaded", "[unit][pipeline]") {
+  const Decoding decoding;
+  decoding.compressor->cost = told(1 << 20, 300);
+  const Demand without = decoding.run();
+  decoding.compressor->cost->kept_bytes = 5000;
+  const Demand with = decoding.run();
+  CHECK(with.held == without.held + 5000);
+  CHECK(with.working == without.working);
+  CHECK(with.loading == without.loading);
 }
 
 TEST_CASE("a component that cannot tell, or fails to, is unknown; the rest is told", "[unit][pipeline]") {

@@ -117,7 +117,7 @@ class Training {
     const auto accumulate = step_.node.get<std::uint64_t>("accumulate");
     try {
       if (const auto cost = estimate_training(component, {inputs, dump_compact(options_), trained, accumulate})) {
-        held_ += cost->weights_bytes;
+        held_ += cost->weights_bytes + cost->kept_bytes;
         step_peak_ += cost->peak_bytes;
         state_ += cost->state_bytes;
         if (trained) demand_.precision = cost->precision;
@@ -133,7 +133,7 @@ class Training {
   std::uint64_t pass_by(const Component& component, std::string_view function, const ShapeMap& inputs) {
     try {
       if (const auto cost = component.estimate(function, inputs)) {
-        held_ += cost->weights_bytes;
+        held_ += cost->weights_bytes + cost->kept_bytes;
         std::uint64_t outputs = 0;
         for (const auto& [name, shape] : cost->outputs) outputs += bytes_of(shape);
         making_ = std::max(making_, cost->peak_bytes + outputs + bytes_of(inputs.begin()->second));

@@ -63,6 +63,8 @@ CallCost read_call_cost(const std::string& text_of_reply) {
   if (!reply.contains("peak_bytes")) throw ConfigError("it has no \"peak_bytes\"");
   CallCost cost;
   cost.peak_bytes = bytes(reply, "peak_bytes");
+  cost.host_bytes = bytes(reply, "host_bytes");
+  cost.kept_bytes = bytes(reply, "kept_bytes");
   cost.weights_bytes = bytes(reply, "weights_bytes");
   cost.scratch_bytes = bytes(reply, "scratch_bytes");
   cost.flops = number(reply, "flops");

@@ -18,10 +18,13 @@ TEST_CASE("a request names the function and the shapes", "[unit][plugin]") {
 
 TEST_CASE("a reply is read, and what it does not tell is nothing", "[unit][plugin]") {
   const CallCost cost = read_call_cost(R"({"peak_bytes": 1000, "weights_bytes": 20, "scratch_bytes": 3, "flops": 1e12,
+    "kept_bytes": 4, "host_bytes": 5,
     "flops_per_second": 5e11, "precision": "bf16", "note": "slabs", "outputs": {"x": [1, 2]}, "later": [true]})");
   CHECK(cost.peak_bytes == 1000);
   CHECK(cost.weights_bytes == 20);
   CHECK(cost.scratch_bytes == 3);
+  CHECK(cost.kept_bytes == 4);
+  CHECK(cost.host_bytes == 5);
   CHECK(cost.flops == 1e12);
   CHECK(cost.flops_per_second == 5e11);
   CHECK(cost.precision == "bf16");
@@ -58,6 +61,8 @@ TEST_CASE("a reply that makes no sense is refused with what is wrong", "[unit][p
       {R"({"peak_bytes": 1, "flops": -2})", "flops"},
       {R"({"peak_bytes": 1, "flops": null})", "flops"},
       {R"({"peak_bytes": 1, "scratch_bytes": true})", "scratch_bytes"},
+      {R"({"peak_bytes": 1, "kept_bytes": "all"})", "kept_bytes"},
+      {R"({"peak_bytes": 1, "host_bytes": -2})", "host_bytes"},
       {R"({"peak_bytes": 1, "outputs": 3})", "outputs"},
       {R"({"peak_bytes": 1, "outputs": {"x": 3}})", "'x'"},
       {R"({"peak_bytes": 1, "outputs": {"x": [-3]}})", "'x'"},

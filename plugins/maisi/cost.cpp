@@ -9,6 +9,8 @@
 #include "plugins/support/nn/wide_conv.h"
 #include "plugins/support/nn/winograd.h"
 
+#include "kernels/winograd.h"
+
 #include <medgen/sdk/sdk.hpp>
 
 #include <ATen/core/grad_mode.h>
@@ -116,8 +118,8 @@ class Pass {
     if (results <= kFewVoxels) cost_.packed_bytes += product_element_ * count;
   }
 
-  /// Bytes that stay to the end.
-  void keep(double bytes) { kept_ += bytes; }
+  /// Bytes that stay after the pass.
+  void remember(double bytes) { cost_.known_bytes += bytes; }
 
   void touch(double bytes) { cost_.peak_bytes = std::max(cost_.peak_bytes, kept_ + bytes); }
 
@@ -155,7 +157,7 @@ class Pass {
   /// What wide_conv takes for a layer.
   void keep_wide(std::int64_t in, std::int64_t out, double results) {
     const std::int64_t bytes = nn::wide_conv_memory(planes(), static_cast<std::int64_t>(results), in, out);
-    cost_.kept_bytes = std::max(cost_.kept_bytes, static_cast<double>(bytes));
+    cost_.scratch_bytes = std::max(cost_.scratch_bytes, static_cast<double>(bytes));
   }
 
   double weights(std::int64_t in, std::int64_t out, std::int64_t kernel) const {
@@ -225,26 +227,60 @@ class Pass {
 };
 
 /// The embedding of the condition, from full resolution down.
-void embed_condition(const ControlNetMaisiConfig& config, const Spatial& spatial, double element, Pass& pass) {
-  const auto& channels = config.conditioning_embedding_num_channels;
-  double size = voxels(spatial);
-  for (std::size_t i = 1; i < channels.size(); ++i) size *= 8;
-  const auto map = [&](std::int64_t c) { return element * static_cast<double>(c) * size; };
-  // For the next steps: the values by which it is found again, and its embedding.
-  pass.keep(static_cast<double>(config.conditioning_embedding_in_channels) * size * sizeof(float) +
-            sizeof(float) * static_cast<double>(config.num_channels.front()) * voxels(spatial));
-  pass.touch(map(config.conditioning_embedding_in_channels) + map(channels.front()));
-  pass.conv(config.conditioning_embedding_in_channels, channels.front(), 3, size);
-  for (std::size_t i = 0; i + 1 < channels.size(); ++i) {
-    pass.touch(2 * map(channels[i]));
-    pass.conv(channels[i], channels[i], 3, size);
-    const double before = map(channels[i]);
-    size /= 8;
-    pass.touch(before + map(channels[i + 1]));
-    pass.conv(channels[i], channels[i + 1], 3, size);
+class ConditionPass {
+ public:
+  ConditionPass(const ControlNetMaisiConfig& config, const Spatial& latent, at::ScalarType compute, Pass& pass)
+      : config_(config), latent_(latent), compute_(compute), pass_(pass), spatial_(latent) {
+    for (std::int64_t& length : spatial_) length <<= config.conditioning_embedding_num_channels.size() - 1;
   }
-  pass.conv(channels.back(), config.num_channels.front(), 3, size);
-}
+
+  void run() {
+    const auto& channels = config_.conditioning_embedding_num_channels;
+    const std::int64_t in = config_.conditioning_embedding_in_channels;
+    // For the next steps: the values by which it is found again, and its embedding.
+    pass_.remember(bytes(in, at::kFloat) +
+                   sizeof(float) * static_cast<double>(config_.num_channels.front()) * voxels(latent_));
+    conv(in, channels.front());
+    for (std::size_t i = 0; i + 1 < channels.size(); ++i) {
+      conv(channels[i], channels[i]);
+      halving_conv(channels[i], channels[i + 1]);
+    }
+    conv(channels.back(), config_.num_channels.front());
+  }
+
+ private:
+  double bytes(std::int64_t channels, at::ScalarType type) const {
+    return static_cast<double>(c10::elementSize(type)) * static_cast<double>(channels) * voxels(spatial_);
+  }
+
+  bool widens() const { return nn::product_type(compute_, at::kCPU) != compute_; }
+
+  void conv(std::int64_t in, std::int64_t out) {
+    const nn::PlaneForm planes{config_.spatial_dims, spatial_[spatial_.size() - 2], spatial_.back()};
+    double copies = 0;
+    if (nn::prefers_winograd(planes, compute_)) {
+      const std::int64_t filled = kernels::winograd_channels(in);
+      if (filled != in) copies = bytes(filled, compute_);
+    } else if (widens()) {
+      copies = bytes(in + out, at::kFloat);
+    }
+    pass_.touch(bytes(in + out, compute_) + copies);
+    pass_.conv(in, out, 3, voxels(spatial_));
+  }
+
+  void halving_conv(std::int64_t in, std::int64_t out) {
+    const double before = bytes(in, compute_) + (widens() ? bytes(in, at::kFloat) : 0);
+    for (std::int64_t& length : spatial_) length /= 2;
+    pass_.touch(before + bytes(out, compute_) + (widens() ? bytes(out, at::kFloat) : 0));
+    pass_.conv(in, out, 3, voxels(spatial_));
+  }
+
+  const ControlNetMaisiConfig& config_;
+  const Spatial& latent_;
+  at::ScalarType compute_;
+  Pass& pass_;
+  Spatial spatial_;
+};
 
 double timed_rate(at::ScalarType compute) {
   constexpr std::int64_t kChannels = 64, kGroups = 32, kPlanes = 12, kRows = 48;
@@ -283,7 +319,7 @@ PassCost unet_cost(const UnetConfig& config, std::int64_t out_channels, Spatial 
 
 PassCost controlnet_cost(const ControlNetMaisiConfig& config, Spatial spatial, at::ScalarType compute) {
   Pass pass(config, spatial, compute);
-  embed_condition(config, spatial, static_cast<double>(c10::elementSize(compute)), pass);
+  ConditionPass(config, spatial, compute, pass).run();
   pass.way_down();
   pass.middle();
   pass.projections();
@@ -340,11 +376,14 @@ Spatial requested_shape(const nlohmann::json& request, const char* name) {
   return shape;
 }
 
-nlohmann::json cost_reply(const PassCost& cost, std::int64_t rows, std::uint64_t weights, at::ScalarType compute) {
-  return {{"peak_bytes", static_cast<std::uint64_t>(cost.peak_bytes + cost.packed_bytes + cost.kept_bytes)},
+nlohmann::json cost_reply(const PassCost& cost, std::int64_t rows, std::uint64_t weights, at::ScalarType compute,
+                          at::Device device) {
+  const bool on_cpu = device.is_cpu();
+  return {{"peak_bytes", static_cast<std::uint64_t>(cost.peak_bytes + (on_cpu ? cost.scratch_bytes : 0))},
+          {"kept_bytes", static_cast<std::uint64_t>(cost.known_bytes + (on_cpu ? cost.packed_bytes : 0))},
           {"weights_bytes", weights},
           {"flops", cost.flops * static_cast<double>(rows)},
-          {"flops_per_second", measured_rate(compute)},
+          {"flops_per_second", on_cpu ? measured_rate(compute) : 0.0},
           {"precision", name_of(compute)}};
 }
 

@@ -16,17 +16,17 @@ namespace medgen::maisi {
 
 /// Of one sample.
 struct PassCost {
-  double peak_bytes = 0;    ///< most of activations at a time, the result included
-  double flops = 0;         ///< of convolutions, linear layers and attention
-  double packed_bytes = 0;  ///< of weights in the order that convolutions want, kept from the first pass on
-  double kept_bytes = 0;    ///< that wide_conv takes beside a layer's maps
+  double peak_bytes = 0;     ///< most of activations at a time, the result included
+  double flops = 0;          ///< of convolutions, linear layers and attention
+  double packed_bytes = 0;   ///< of weights in the order that convolutions want, kept from the first pass on
+  double scratch_bytes = 0;  ///< that wide_conv takes beside a layer's maps
+  double known_bytes = 0;    ///< of the condition that is remembered after the pass, with its embedding
 };
 
 /// @param spatial    lengths of x
 /// @param residuals  whether a ControlNet's are added
 PassCost unet_cost(const UnetConfig& config, std::int64_t out_channels, std::vector<std::int64_t> spatial,
                    at::ScalarType compute, bool residuals);
-/// With the condition that it remembers.
 PassCost controlnet_cost(const ControlNetMaisiConfig& config, std::vector<std::int64_t> spatial,
                          at::ScalarType compute);
 
@@ -48,6 +48,7 @@ const char* name_of(at::ScalarType compute);
 std::vector<std::int64_t> requested_shape(const nlohmann::json& request, const char* name);
 
 /// A reply of the keys that all networks give; `cost` is that of one of `rows` samples, computed one after the other.
-nlohmann::json cost_reply(const PassCost& cost, std::int64_t rows, std::uint64_t weights, at::ScalarType compute);
+nlohmann::json cost_reply(const PassCost& cost, std::int64_t rows, std::uint64_t weights, at::ScalarType compute,
+                          at::Device device);
 
 }  // namespace medgen::maisi

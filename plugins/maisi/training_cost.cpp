@@ -61,7 +61,7 @@ class Walk {
   void conv(std::int64_t in, std::int64_t out, std::int64_t kernel, double in_voxels = 1) {
     const double weights = static_cast<double>(in * out) * std::pow(kernel, rank_);
     const double input = in_voxels * map(in);
-    if (setup_.learns) keep(input);
+    keep(input);  // also where the weights do not learn: the gradient of x is one operator with theirs
     if (is_wide_) {
       const auto results = static_cast<std::int64_t>(voxels_);
       if (kernel == 3) scratch_ = std::max(scratch_, nn::wide_training_memory(rank_, results, in, out));

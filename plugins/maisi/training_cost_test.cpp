@@ -74,7 +74,7 @@ TEST_CASE("gradients that wait for the next batch are there from the beginning",
 TEST_CASE("a frozen network keeps less than one that learns", "[unit][maisi]") {
   TrainingSetup frozen = setup();
   frozen.learns = false;
-  CHECK(training_bytes(unet(), 4, frozen) < 0.8 * training_bytes(unet(), 4, setup()));
+  CHECK(training_bytes(unet(), 4, frozen) < 0.9 * training_bytes(unet(), 4, setup()));
   json net = backbone();
   net.update({{"conditioning_embedding_in_channels", 8}, {"conditioning_embedding_num_channels", {8, 16}}});
   CHECK(training_bytes(ControlNetMaisiConfig::from_json(net), setup()) > 0);
