@@ -1,6 +1,7 @@
 # medgen_add_plugin([TORCH] [LINK libraries...])
 # The current folder becomes the plugin medgen-<folder>.so: all *.c and *.cpp but the tests, one exported symbol, and the
-# manifest beside it, written from what the plugin itself says. Its *_test.cpp become the program test_plugin_<folder>.
+# manifest beside it, written from what the plugin itself says. Its *_test.cpp become the program test_plugin_<folder>,
+# and *_cuda_test.cpp, which want a CUDA device and skip without, test_plugin_<folder>_cuda.
 function(medgen_add_plugin)
   cmake_parse_arguments(ARG "TORCH" "" "LINK" ${ARGN})
   get_filename_component(id ${CMAKE_CURRENT_SOURCE_DIR} NAME)
@@ -10,6 +11,9 @@ function(medgen_add_plugin)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS *.c *.cpp)
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
+  set(cuda_tests ${tests})
+  list(FILTER tests EXCLUDE REGEX "_cuda_test\\.cpp$")
+  list(FILTER cuda_tests INCLUDE REGEX "_cuda_test\\.cpp$")
   list(FILTER sources EXCLUDE REGEX "_test\\.cpp$")
   set(target medgen_plugin_${id})
   # methods.json, where the folder has one, is compiled in: #include "methods_json.h" gives kMethodsJson.
@@ -45,5 +49,8 @@ function(medgen_add_plugin)
       set(torch TORCH)
     endif()
     medgen_add_test(test_plugin_${id} ${torch} LABELS unit SOURCES ${tests} LINK ${target}_objects)
+    if(cuda_tests)
+      medgen_add_test(test_plugin_${id}_cuda ${torch} LABELS gpu SOURCES ${cuda_tests} LINK ${target}_objects)
+    endif()
   endif()
 endfunction()

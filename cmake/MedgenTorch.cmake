@@ -1,6 +1,6 @@
 # medgen::torch: LibTorch, from MEDGEN_LIBTORCH (option or environment) or from the virtual environment that
-# tools/setup makes. Only libtorch_cpu and libc10 are linked (libtorch_cuda too when it can be loaded), because libtorch.so
-# itself wants the whole CUDA stack. find_package(Torch) is not used: it wants a CUDA toolkit even for the CPU.
+# tools/setup makes. Only libtorch_cpu and libc10 are linked, because libtorch.so itself wants the whole CUDA stack;
+# libtorch_cuda is loaded when a component is created on a CUDA device (nn/device.h). find_package(Torch) is not used: it wants a CUDA toolkit even for the CPU.
 if(NOT MEDGEN_TORCH)
   return()
 endif()

@@ -43,5 +43,7 @@
 
 #define MEDGEN_EACH_ELEMENT_KERNEL(EACH) \
   EACH(AdamStep)                         \
+  EACH(PlaneTotals)                      \
+  EACH(GroupAffine)                      \
   EACH(UpdateStep)                       \
   EACH(NoiseRun<float, true>) EACH(NoiseRun<float, false>) EACH(NoiseRun<double, true>) EACH(NoiseRun<double, false>)

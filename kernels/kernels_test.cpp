@@ -123,6 +123,37 @@ TEMPLATE_TEST_CASE("kernels: channel sums are those of each plane", "[unit][kern
   }
 }
 
+TEMPLATE_TEST_CASE("kernels: factors and offsets make groups of mean 0 and variance 1, times weight, plus bias",
+                   "[unit][kernels]", float, Bf16) {
+  OnCpu cpu;
+  const Size size{3, 5, 4, 36};
+  const auto channels = static_cast<std::size_t>(size[3]);
+  const std::size_t per_group = GENERATE(1, 4, 36), voxels = count(size) / channels;
+  const bool shifted = GENERATE(false, true);
+  const std::vector<float> x = normal(count(size), 1), weight = normal(channels, 2), bias = normal(channels, 3);
+  const std::vector<float> shift = shifted ? normal(channels, 4) : std::vector<float>{};
+  const auto affine = group_affine<TestType>(cpu, x, size, static_cast<std::int64_t>(per_group), shift, weight, bias);
+  for (std::size_t first = 0; first < channels; first += per_group) {
+    const auto value = [&](std::size_t v, std::size_t c) {
+      return static_cast<double>(value_of<TestType>(x[v * channels + c])) + (shifted ? shift[c] : 0.0F);
+    };
+    double mean = 0, variance = 0;
+    for (std::size_t v = 0; v < voxels; ++v) {
+      for (std::size_t c = first; c < first + per_group; ++c) mean += value(v, c);
+    }
+    const auto n = static_cast<double>(voxels * per_group);
+    mean /= n;
+    for (std::size_t v = 0; v < voxels; ++v) {
+      for (std::size_t c = first; c < first + per_group; ++c) variance += std::pow(value(v, c) - mean, 2) / n;
+    }
+    for (std::size_t c = first; c < first + per_group; ++c) {
+      const double factor = weight[c] / std::sqrt(variance + 1e-6);
+      REQUIRE(affine[c] == Approx(factor).epsilon(1e-6));
+      REQUIRE(affine[channels + c] == Approx(bias[c] + ((shifted ? shift[c] : 0.0) - mean) * factor).epsilon(1e-5));
+    }
+  }
+}
+
 TEMPLATE_TEST_CASE("kernels: normalisation is silu(factor x + offset)", "[unit][kernels]", float, Bf16) {
   OnCpu cpu;
   const std::vector<float> x = normal(count(kSize), 1), factor = normal(19, 2), offset = normal(19, 3);

@@ -97,6 +97,33 @@ std::vector<float> normalize(Device& device, const std::vector<float>& x, const 
   return floats(device.back(y, count(size)));
 }
 
+/// Factors, then offsets, for Normalize of x + shift in groups of `per_group` channels.
+template <typename T, typename Device>
+std::vector<float> group_affine(Device& device, const std::vector<float>& x, const Size& size, std::int64_t per_group,
+                                const std::vector<float>& shift, const std::vector<float>& weight,
+                                const std::vector<float>& bias) {
+  const std::int64_t planes_of_x = size[0], channels = size[3];
+  const auto n = static_cast<std::size_t>(channels);
+  double* const each = device.in(std::vector<double>(2 * count({planes_of_x, 1, 1, channels}), 0.0));
+  double* const totals = device.template out<double>(2 * n);
+  float* const affine = device.template out<float>(2 * n);
+  device.run(ChannelSums<T>{planes<T>(device, x, size), each, each + planes_of_x * channels});
+  device.run(PlaneTotals{each, planes_of_x, channels, totals});
+  device.run(PlaneTotals{each + planes_of_x * channels, planes_of_x, channels, totals + channels});
+  device.run(GroupAffine{.sum = totals,
+                         .square = totals + channels,
+                         .channels = channels,
+                         .per_group = per_group,
+                         .voxels = size[0] * size[1] * size[2],
+                         .eps = 1e-6,
+                         .shift = shift.empty() ? nullptr : device.in(shift),
+                         .weight = device.in(weight),
+                         .bias = device.in(bias),
+                         .factor = affine,
+                         .offset = affine + channels});
+  return device.back(affine, 2 * n);
+}
+
 /// Planes [from, to) of the doubled volume.
 template <template <typename> class Upsample, typename T, typename Device>
 std::vector<float> upsample(Device& device, const std::vector<float>& x, const Size& size, std::int64_t from,

@@ -96,6 +96,17 @@ TEMPLATE_TEST_CASE("cuda: kernels over feature maps are the CPU's", "[gpu]", flo
         upsample<UpsampleNearest, TestType>(cpu, x, kSize, 1, 5));
 }
 
+TEST_CASE("cuda: statistics of groups are the CPU's", "[gpu]") {
+  NEED_DEVICE();
+  const std::vector<float> x = normal(count(kSize), 1), weight = normal(40, 2), bias = normal(40, 3);
+  const std::vector<float> shift = GENERATE(std::vector<float>{}, std::vector<float>(40, 0.5F));
+  OnCuda cuda;
+  OnCpu cpu;
+  const auto got = group_affine<float>(cuda, x, kSize, 8, shift, weight, bias);
+  const auto expected = group_affine<float>(cpu, x, kSize, 8, shift, weight, bias);
+  for (std::size_t i = 0; i < got.size(); ++i) REQUIRE(got[i] == Approx(expected[i]).epsilon(1e-6));
+}
+
 TEST_CASE("cuda: sums have the same bits in every run", "[gpu]") {
   NEED_DEVICE();
   OnCuda cuda;

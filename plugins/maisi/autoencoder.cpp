@@ -89,11 +89,13 @@ Autoencoder::Autoencoder(const sdk::Create& create)
 }
 
 nn::StreamOptions Autoencoder::stream_options(std::uint64_t bytes) const {
-  return support::stream_options(memory_budget_, bytes + bytes_of(network_->parameter_count(), compute_));
+  const std::uint64_t weights = device_.is_cpu() ? bytes_of(network_->parameter_count(), compute_) : 0;
+  return support::stream_options(memory_budget_, bytes + weights, device_);
 }
 
 void Autoencoder::encode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out) {
   const at::NoGradGuard no_grad;
+  const nn::DeviceScope scope(device_);
   support::require_weights(*network_, id);
   at::Tensor x = support::float_input(in, "x", device_);
   if (labels_ && x.dim() == 5 && x.size(1) == 1) x = labels_->planes(x);
@@ -111,6 +113,7 @@ void Autoencoder::encode(const sdk::Context& context, const sdk::Binds& in, sdk:
 
 void Autoencoder::decode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out) {
   const at::NoGradGuard no_grad;
+  const nn::DeviceScope scope(device_);
   support::require_weights(*network_, id);
   const at::Tensor z = support::float_input(in, "z", device_);
   check_feature_map(id, "z", z, 3, config_.latent_channels);
@@ -221,8 +224,10 @@ std::uint64_t Autoencoder::peak_of_whole(const nn::StreamCost& cost, at::IntArra
 }
 
 nlohmann::json Autoencoder::reply_for(const nn::StreamCost& cost, std::uint64_t peak, std::int64_t rows) const {
-  nlohmann::json reply =
-      cost_reply({static_cast<double>(peak), cost.flops}, rows, weight_bytes(*network_, compute_, device_), compute_);
+  const auto of_device = static_cast<double>(cost.slabs + cost.slabs / 2);  // with what its libraries take
+  const PassCost pass{device_.is_cpu() ? static_cast<double>(peak) : of_device, cost.flops};
+  nlohmann::json reply = cost_reply(pass, rows, weight_bytes(*network_, compute_, device_), compute_, device_);
+  if (!device_.is_cpu()) reply["host_bytes"] = peak;
   reply["scratch_bytes"] = cost.files;
   return reply;
 }

@@ -46,6 +46,7 @@ ControlNetInputs ControlNet::inputs(const sdk::Binds& in) const {
 
 void ControlNet::step(const sdk::Context&, const sdk::Binds& in, sdk::Outputs& out) {
   const at::NoGradGuard no_grad;
+  const nn::DeviceScope scope(device_);
   support::require_weights(*network_, id);
   const ControlNetInputs all = inputs(in);
   std::vector<at::Tensor> down;
@@ -55,13 +56,30 @@ void ControlNet::step(const sdk::Context&, const sdk::Binds& in, sdk::Outputs& o
     for (at::Tensor* tensor : {&one.x, &one.timesteps, &one.controlnet_cond, &one.context, &one.class_labels}) {
       *tensor = support::row_of(*tensor, n);
     }
-    ControlNetResiduals residuals = network_->forward(one);
+    ControlNetResiduals residuals = evaluated(std::move(one));
     down.resize(residuals.down.size());
     for (std::size_t i = 0; i < down.size(); ++i) join(down[i], residuals.down[i]);
     return residuals.mid;
   });
   for (std::size_t i = 0; i < down.size(); ++i) support::emit(out, fmt::format("down{}", i), down[i]);
   support::emit(out, "mid", mid);
+}
+
+/// The condition's embedding, which stays the same from step to step, is kept outside of what is recorded.
+ControlNetResiduals ControlNet::evaluated(ControlNetInputs inputs) {
+  network_->check(inputs);
+  const at::Tensor embedding = network_->condition_embedding(inputs.controlnet_cond);
+  const auto evaluate = [&](const nn::Tensors& read) {
+    inputs.x = read[0], inputs.timesteps = read[1], inputs.context = read[2], inputs.class_labels = read[3];
+    ControlNetResiduals residuals = network_->evaluate(inputs, read[4]);
+    residuals.down.push_back(residuals.mid);
+    return std::move(residuals.down);
+  };
+  ControlNetResiduals residuals;
+  residuals.down = replay_.run({inputs.x, inputs.timesteps, inputs.context, inputs.class_labels, embedding}, evaluate);
+  residuals.mid = residuals.down.back();
+  residuals.down.pop_back();
+  return residuals;
 }
 
 std::string ControlNet::describe() const {
@@ -88,7 +106,7 @@ std::string ControlNet::estimate(std::string_view request_json) const {
   }
   // Rows that are done wait in the type of the computation.
   if (x[0] > 1) cost.peak_bytes += 2 * results * static_cast<double>(c10::elementSize(compute_));
-  nlohmann::json reply = cost_reply(cost, x[0], weight_bytes(*network_, compute_, device_), compute_);
+  nlohmann::json reply = cost_reply(cost, x[0], weight_bytes(*network_, compute_, device_), compute_, device_);
   reply["outputs"] = std::move(outputs);
   return reply.dump();
 }

@@ -3,6 +3,7 @@
 
 #include "plugins/maisi/networks/controlnet_maisi.h"
 #include "plugins/maisi/schemas.h"
+#include "plugins/support/nn/replay.h"
 
 #include <medgen/sdk/sdk.hpp>
 
@@ -46,7 +47,10 @@ class ControlNet {
   at::ScalarType compute_;
   double conditioning_scale_;
   std::unique_ptr<ControlNetMaisi> network_;
+  nn::Replay replay_;
 
+  /// Of one row.
+  ControlNetResiduals evaluated(ControlNetInputs inputs);
   std::string estimate_training(const nlohmann::json& request) const;
 };
 

@@ -15,15 +15,23 @@
 namespace medgen::maisi {
 namespace {
 
-UnetInputs row_of(const UnetInputs& all, std::int64_t n) {
-  UnetInputs one = all;
-  for (at::Tensor* tensor :
-       {&one.x, &one.timesteps, &one.context, &one.class_labels, &one.mid_block_additional_residual,
-        &one.top_region_index_tensor, &one.bottom_region_index_tensor, &one.spacing_tensor}) {
-    *tensor = support::row_of(*tensor, n);
-  }
-  for (at::Tensor& residual : one.down_block_additional_residuals) residual = support::row_of(residual, n);
-  return one;
+/// x first.
+std::vector<at::Tensor*> tensors_of(UnetInputs& inputs) {
+  std::vector<at::Tensor*> all = {&inputs.x,
+                                  &inputs.timesteps,
+                                  &inputs.context,
+                                  &inputs.class_labels,
+                                  &inputs.mid_block_additional_residual,
+                                  &inputs.top_region_index_tensor,
+                                  &inputs.bottom_region_index_tensor,
+                                  &inputs.spacing_tensor};
+  for (at::Tensor& residual : inputs.down_block_additional_residuals) all.push_back(&residual);
+  return all;
+}
+
+UnetInputs row_of(UnetInputs inputs, std::int64_t n) {
+  for (at::Tensor* const tensor : tensors_of(inputs)) *tensor = support::row_of(*tensor, n);
+  return inputs;
 }
 
 /// x with further channels, which may be the same for all rows.
@@ -70,10 +78,23 @@ UnetInputs UnetComponent::inputs(const sdk::Binds& in) const {
 
 void UnetComponent::predict(const sdk::Context&, const sdk::Binds& in, sdk::Outputs& out) {
   const at::NoGradGuard no_grad;
+  const nn::DeviceScope scope(device_);
   support::require_weights(*network_, "the denoiser");
   const UnetInputs all = inputs(in);
   support::emit(out, "out",
-                support::row_by_row(all.x.size(0), [&](std::int64_t n) { return network_->forward(row_of(all, n)); }));
+                support::row_by_row(all.x.size(0), [&](std::int64_t n) { return evaluated(row_of(all, n)); }));
+}
+
+at::Tensor UnetComponent::evaluated(UnetInputs inputs) {
+  network_->check(inputs);
+  nn::Tensors given;
+  for (const at::Tensor* const tensor : tensors_of(inputs)) given.push_back(*tensor);
+  const auto evaluate = [&](const nn::Tensors& read) {
+    const std::vector<at::Tensor*> argument = tensors_of(inputs);
+    for (std::size_t i = 0; i < read.size(); ++i) *argument[i] = read[i];
+    return nn::Tensors{network_->evaluate(inputs)};
+  };
+  return replay_.run(given, evaluate).front();
 }
 
 std::string UnetComponent::describe() const {
@@ -97,7 +118,7 @@ std::string UnetComponent::estimate(std::string_view request_json) const {
   x[1] = out_channels_;
   const double result = static_cast<double>(c10::multiply_integers(x)) * sizeof(float);
   cost.peak_bytes += result;  // of the rows that are done
-  nlohmann::json reply = cost_reply(cost, x[0], weight_bytes(*network_, compute_, device_), compute_);
+  nlohmann::json reply = cost_reply(cost, x[0], weight_bytes(*network_, compute_, device_), compute_, device_);
   reply["outputs"] = {{"out", x}};
   return reply.dump();
 }
@@ -126,6 +147,7 @@ std::string UnetComponent::message_of(const std::exception& error) {
 
 UnetTrainer UnetComponent::train(const sdk::Context& context, std::string_view options_json,
                                  std::span<const sdk::TrainPeer> peers) {
+  replay_.stop();
   return UnetTrainer(*this, context, options_json, peers);
 }
 

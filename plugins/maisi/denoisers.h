@@ -5,6 +5,7 @@
 #include "plugins/maisi/schemas.h"
 #include "plugins/maisi/training_schemas.h"
 #include "plugins/maisi/unet_trainer.h"
+#include "plugins/support/nn/replay.h"
 
 #include <medgen/sdk/sdk.hpp>
 
@@ -49,7 +50,10 @@ class UnetComponent {
   at::ScalarType compute_;
   std::unique_ptr<DiffusionUnet> network_;
   std::int64_t out_channels_;
+  nn::Replay replay_;
 
+  /// Of one row.
+  at::Tensor evaluated(UnetInputs inputs);
   std::string estimate_training(const nlohmann::json& request) const;
 };
 

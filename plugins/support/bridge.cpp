@@ -3,7 +3,6 @@
 
 #include "plugins/support/error.h"
 
-#include <ATen/detail/CUDAHooksInterface.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/Parallel.h>
@@ -45,13 +44,22 @@ at::ScalarType scalar_type(const sdk::TensorView& view) {
                      sdk::to_string(dtype));
 }
 
+int cuda_devices() {
+  try {
+    return nn::load_cuda();
+  } catch (const std::runtime_error& error) {
+    throw sdk::Error(MEDGEN_E_DEVICE, sdk::text("LibTorch's part for CUDA cannot be loaded: ", error.what(),
+                                                "; run tools/setup --cuda, or compute on the \"cpu\""));
+  }
+}
+
 }  // namespace
 
 at::Tensor to_torch(const sdk::TensorView& view, at::Device device) {
   const at::TensorOptions options = at::TensorOptions().dtype(scalar_type(view));
   const at::IntArrayRef shape(view.shape().data(), view.ndim());
   const at::IntArrayRef strides(view.strides().data(), view.ndim());
-  return at::from_blob(const_cast<void*>(view.address()), shape, strides, options).to(device);
+  return nn::on_device(at::from_blob(const_cast<void*>(view.address()), shape, strides, options), device);
 }
 
 at::Tensor float_input(const sdk::Binds& in, std::string_view name, at::Device device) {
@@ -68,12 +76,15 @@ at::Tensor output(sdk::Outputs& out, std::string_view name, at::IntArrayRef shap
 }
 
 void emit(sdk::Outputs& out, std::string_view name, const at::Tensor& tensor) {
-  output(out, name, tensor.sizes()).copy_(tensor);
+  nn::to_host(tensor, output(out, name, tensor.sizes()));
 }
 
-nn::StreamOptions stream_options(std::uint64_t memory_budget, std::uint64_t other_bytes) {
+nn::StreamOptions stream_options(std::uint64_t memory_budget, std::uint64_t other_bytes, at::Device device) {
   constexpr std::int64_t kByDefault = std::int64_t{3} << 29;
+  constexpr std::int64_t kDeviceSlab = std::int64_t{256} << 20;  // a GPU wants more at a time than a cache holds
   nn::StreamOptions options;
+  options.devices = {device};
+  if (!device.is_cpu()) options.slab_bytes = kDeviceSlab;
   options.scratch = std::filesystem::temp_directory_path();
   options.memory = kByDefault;
   if (memory_budget > 0) {
@@ -95,12 +106,11 @@ at::Device prepare_device(const sdk::Create& create) {
   const int threads = static_cast<int>(sdk::thread_count());
   if (at::get_num_threads() != threads) at::set_num_threads(threads);
   if (device.type != MEDGEN_DEVICE_CUDA) return at::kCPU;
-  const at::CUDAHooksInterface& cuda = at::detail::getCUDAHooks();
-  const int devices = cuda.hasCUDA() ? cuda.getNumGPUs() : 0;
+  const int devices = cuda_devices();
   if (device.index >= devices) {
     throw sdk::Error(MEDGEN_E_DEVICE,
                      sdk::text("LibTorch sees ", devices, " CUDA devices, so there is no cuda:", device.index,
-                               "; install a LibTorch with CUDA, or compute on the \"cpu\""));
+                               "; check the driver (nvidia-smi), or compute on the \"cpu\""));
   }
   return {at::kCUDA, static_cast<c10::DeviceIndex>(device.index)};
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "plugins/support/nn/device.h"
 #include "plugins/support/nn/module.h"
 #include "plugins/support/nn/stream.h"
 
@@ -37,9 +38,10 @@ nn::WeightSource weight_source(const sdk::Weights& weights);
 /// How a component streams volumes through its network, within the memory that the host allows it. Without a budget
 /// feature maps and slabs take up to 1.5 GiB of memory, and files in the temporary folder beyond.
 /// @param other_bytes  of the call's tensors and of the weights
-nn::StreamOptions stream_options(std::uint64_t memory_budget, std::uint64_t other_bytes);
+nn::StreamOptions stream_options(std::uint64_t memory_budget, std::uint64_t other_bytes, at::Device device);
 
-/// Sets up LibTorch for a component: threads as the host allows. Returns the device.
+/// Sets up LibTorch for a component: threads as the host allows, CUDA where it is asked for. Returns the device.
+/// @throws sdk::Error when there is no such device
 at::Device prepare_device(const sdk::Create& create);
 
 /// bf16 where the host asks for it, else fp32.

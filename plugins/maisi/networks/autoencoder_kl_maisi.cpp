@@ -6,11 +6,13 @@
 #include "plugins/support/error.h"
 #include "plugins/support/nn/attention.h"
 #include "plugins/support/nn/checkpoint.h"
+#include "plugins/support/nn/device.h"
 #include "plugins/support/nn/ops.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 
+#include <optional>
 #include <tuple>
 
 namespace medgen::maisi {
@@ -168,6 +170,14 @@ nn::StreamCost planned_cost(const Coder& coder, at::IntArrayRef x, at::IntArrayR
   return stream.cost();
 }
 
+/// A pass is computed on devices of the kind on which its input lies.
+nn::StreamOptions where(const at::Tensor& x, nn::StreamOptions options) {
+  for (at::Device& device : options.devices) {
+    if (device.type() != x.device().type()) device = x.device();
+  }
+  return options;
+}
+
 const AutoencoderKlMaisiConfig& validated(const AutoencoderKlMaisiConfig& config) {
   config.validate();
   return config;
@@ -285,16 +295,18 @@ bool AutoencoderKlMaisi::ignores(std::string_view name) const {
   return !config_.include_fc && is_unused_projection(name);
 }
 
-AutoencoderKlMaisi::Posterior AutoencoderKlMaisi::encode(const at::Tensor& x, const nn::StreamOptions& options) const {
+AutoencoderKlMaisi::Posterior AutoencoderKlMaisi::encode(const at::Tensor& x, const nn::StreamOptions& given) const {
   check_feature_map(kAutoencoder, "x", x, 3, config_.in_channels);
+  const nn::StreamOptions options = where(x, given);
   for (const int64_t length : x.sizes().slice(2)) {
     require(length >= config_.compression(), "{}: 'x' has an axis of {} voxels, at least {} are wanted", kAutoencoder,
             length, config_.compression());
   }
   at::Tensor h;
-  if (streams(x)) {
+  if (streams(encoder_, x.sizes(), latent_shape(x.sizes()), options)) {
     h = at::empty(latent_shape(x.sizes()), at::TensorOptions().dtype(at::kFloat));
     run(encoder_, x, h, options, nn::copy_planes);
+    h = nn::on_device(h, x.device());
   } else {
     h = encoder_.forward(x, compute_dtype());
   }
@@ -302,24 +314,44 @@ AutoencoderKlMaisi::Posterior AutoencoderKlMaisi::encode(const at::Tensor& x, co
   return {quant_conv_mu_.forward(h), log_variance.div(2).exp()};
 }
 
-at::Tensor AutoencoderKlMaisi::decode(const at::Tensor& z, const nn::StreamOptions& options) const {
+at::Tensor AutoencoderKlMaisi::decode(const at::Tensor& z, const nn::StreamOptions& given) const {
   check_feature_map(kAutoencoder, "z", z, 3, config_.latent_channels);
-  if (!streams(z)) return decoder_.forward(post_quant_conv_.forward(z), compute_dtype());
+  const nn::StreamOptions options = where(z, given);
+  if (!streams(decoder_, z.sizes(), image_shape(z.sizes()), options))
+    return decoder_.forward(post_quant_conv_.forward(z), compute_dtype());
   at::Tensor out = at::empty(image_shape(z.sizes()), at::TensorOptions().dtype(at::kFloat));
   decode_into(z, out, options);
-  return out;
+  return nn::on_device(out, z.device());
 }
 
-void AutoencoderKlMaisi::decode_into(const at::Tensor& z, const at::Tensor& out, const nn::StreamOptions& options,
+void AutoencoderKlMaisi::decode_into(const at::Tensor& z, const at::Tensor& out, const nn::StreamOptions& given,
                                      const nn::FinishPlanes& finish) const {
   check_feature_map(kAutoencoder, "z", z, 3, config_.latent_channels);
+  const nn::StreamOptions options = where(z, given);
   const at::Tensor latent = post_quant_conv_.forward(z);
-  streams(z) ? run(decoder_, latent, out, options, finish) : finish(decoder_.forward(latent, compute_dtype()), out);
+  streams(decoder_, z.sizes(), image_shape(z.sizes()), options)
+      ? run(decoder_, latent, out, options, finish)
+      : finish(decoder_.forward(latent, compute_dtype()).cpu(), out);
 }
 
-/// Gradients need the tensors of the whole pass; feature maps live on the CPU.
-bool AutoencoderKlMaisi::streams(const at::Tensor& x) const {
-  return !at::GradMode::is_enabled() && x.is_cpu() && compute_dtype() != at::kHalf;
+/// Gradients need the tensors of the whole pass.
+bool AutoencoderKlMaisi::streams(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape,
+                                 const nn::StreamOptions& options) const {
+  return !at::GradMode::is_enabled() && compute_dtype() != at::kHalf && !whole_on_device(coder, x, shape, options);
+}
+
+std::optional<nn::StreamCost> AutoencoderKlMaisi::whole_on_device(const Coder& coder, at::IntArrayRef x,
+                                                                  at::IntArrayRef shape,
+                                                                  const nn::StreamOptions& options) const {
+  const at::Device device = options.device();
+  if (device.is_cpu() || options.devices.size() > 1) return std::nullopt;
+  constexpr int64_t kAllPlanes = int64_t{1} << 50;
+  const nn::StreamCost pass =
+      planned_cost(coder, x, shape, compute_dtype(), {.slab_bytes = kAllPlanes, .devices = {device}});
+  // Half, because its libraries take some.
+  const int64_t may_take = options.device_memory > 0 ? options.device_memory : nn::free_memory(device) / 2;
+  if (pass.memory > may_take) return std::nullopt;
+  return nn::StreamCost{.slabs = pass.memory, .flops = pass.flops};
 }
 
 std::vector<int64_t> AutoencoderKlMaisi::latent_shape(at::IntArrayRef x) const {
@@ -358,6 +390,7 @@ nn::StreamOptions AutoencoderKlMaisi::for_maps(const Coder& coder, at::IntArrayR
 
 nn::StreamCost AutoencoderKlMaisi::cost(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape,
                                         const nn::StreamOptions& options) const {
+  if (const auto whole = whole_on_device(coder, x, shape, options)) return *whole;
   return planned_cost(coder, x, shape, compute_dtype(), for_maps(coder, x, shape, options));
 }
 

@@ -95,8 +95,8 @@ class AutoencoderKlMaisi : public nn::Module {
     at::Tensor sigma;
   };
 
-  /// Without gradients and on the CPU the volume is streamed; `options` bounds the memory, of maps, slabs and the
-  /// result together, and does not change the result.
+  /// Without gradients the volume is streamed, on a CUDA device where it does not fit whole; `options` bounds the
+  /// memory, of maps, slabs and the result together, and does not change the result.
   /// @throws InvalidInput for a wrong rank, channel count or an axis shorter than the compression
   Posterior encode(const at::Tensor& x, const nn::StreamOptions& options = {}) const;
 
@@ -110,7 +110,8 @@ class AutoencoderKlMaisi : public nn::Module {
   /// Shape of what decode makes of a latent of shape `z`.
   std::vector<int64_t> image_shape(at::IntArrayRef z) const;
 
-  /// What streaming x (N, in_channels, ...) through encode, or z through decode into `out`, costs; nothing is computed.
+  /// What bringing x (N, in_channels, ...) through encode, or z through decode into `out`, costs on options.devices;
+  /// nothing is computed.
   nn::StreamCost encode_cost(at::IntArrayRef x, const nn::StreamOptions& options) const;
   nn::StreamCost decode_cost(at::IntArrayRef z, at::IntArrayRef out, const nn::StreamOptions& options) const;
 
@@ -122,7 +123,10 @@ class AutoencoderKlMaisi : public nn::Module {
  private:
   bool ignores(std::string_view name) const override;
   std::vector<int64_t> latent_shape(at::IntArrayRef x) const;
-  bool streams(const at::Tensor& x) const;
+  bool streams(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape, const nn::StreamOptions& options) const;
+  /// What a pass over whole tensors takes, on a device that has so much memory.
+  std::optional<nn::StreamCost> whole_on_device(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape,
+                                                const nn::StreamOptions& options) const;
   void run(const Coder& coder, const at::Tensor& x, const at::Tensor& out, const nn::StreamOptions& options,
            const nn::FinishPlanes& finish) const;
   /// With what is left of the memory for maps.

@@ -106,8 +106,7 @@ void ControlNetMaisi::check(const ControlNetInputs& inputs) const {
             "{}: 'x' has shape {}; with 'resblock_updown' its spatial lengths must be at least {}", kControlNet,
             shape_text(inputs.x.sizes()), config_.granularity());
   }
-  require(config_.num_class_embeds || !inputs.class_labels.defined(),
-          "{}: 'class_labels' was given, but the network has no class embeddings", kControlNet);
+  time_embedding_.check(kControlNet, inputs.timesteps, inputs.class_labels, inputs.x.size(0));
 }
 
 at::Tensor ControlNetMaisi::embed_condition(const at::Tensor& condition) const {
@@ -130,11 +129,14 @@ at::Tensor ControlNetMaisi::condition_embedding(const at::Tensor& condition) con
 
 ControlNetResiduals ControlNetMaisi::forward(const ControlNetInputs& inputs) const {
   check(inputs);
-  const at::Tensor emb =
-      at::silu(time_embedding_.forward(kControlNet, inputs.timesteps, inputs.class_labels, inputs.x.size(0)));
+  return evaluate(inputs, condition_embedding(inputs.controlnet_cond));
+}
+
+ControlNetResiduals ControlNetMaisi::evaluate(const ControlNetInputs& inputs, const at::Tensor& embedding) const {
+  const at::Tensor emb = at::silu(time_embedding_.forward(inputs.timesteps, inputs.class_labels, inputs.x.size(0)));
   const at::Tensor context = inputs.context.defined() ? inputs.context.to(compute_dtype()) : at::Tensor();
   at::Tensor h = conv_in_.forward(nn::channels_last(inputs.x));
-  h = stream_of(h.add_(condition_embedding(inputs.controlnet_cond)), compute_dtype());
+  h = stream_of(h.add_(embedding), compute_dtype());
   ControlNetResiduals residuals;
   const auto project = [&](const at::Tensor& x) {
     const Conv* projection = down_projections_[residuals.down.size()];

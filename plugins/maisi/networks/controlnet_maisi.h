@@ -31,6 +31,12 @@ class ControlNetMaisi : public nn::Module {
   /// @throws InvalidInput before any work when an input is missing, superfluous or misshapen
   ControlNetResiduals forward(const ControlNetInputs& inputs) const;
 
+  /// Its parts: what is wrong with the inputs; what is made of the condition alone, and kept; and the residuals, for
+  /// which no device is waited for.
+  void check(const ControlNetInputs& inputs) const;
+  at::Tensor condition_embedding(const at::Tensor& condition) const;
+  ControlNetResiduals evaluate(const ControlNetInputs& inputs, const at::Tensor& embedding) const;
+
   const ControlNetMaisiConfig& config() const { return config_; }
 
   /// Voxels of the condition per voxel of x along each axis.
@@ -38,11 +44,9 @@ class ControlNetMaisi : public nn::Module {
 
  private:
   bool ignores(std::string_view name) const override;
-  void check(const ControlNetInputs& inputs) const;
   void add_condition_embedding();
   void add_zero_convolutions();
   at::Tensor embed_condition(const at::Tensor& condition) const;
-  at::Tensor condition_embedding(const at::Tensor& condition) const;
 
   ControlNetMaisiConfig config_;
   nn::Conv& conv_in_;

@@ -88,13 +88,12 @@ void DiffusionUnet::check(const UnetInputs& inputs) const {
   const size_t residuals = inputs.down_block_additional_residuals.size();
   require(residuals == 0 || residuals == skip_count(), "{}: {} residuals were given, {} are wanted", name_, residuals,
           skip_count());
-  require(config_.num_class_embeds || !inputs.class_labels.defined(),
-          "{}: 'class_labels' was given, but the network has no class embeddings", name_);
+  time_embedding_.check(name_, inputs.timesteps, inputs.class_labels, inputs.x.size(0));
 }
 
 at::Tensor DiffusionUnet::embedding(const UnetInputs& inputs) const {
   const int64_t batch = inputs.x.size(0);
-  std::vector<at::Tensor> parts = {time_embedding_.forward(name_, inputs.timesteps, inputs.class_labels, batch)};
+  std::vector<at::Tensor> parts = {time_embedding_.forward(inputs.timesteps, inputs.class_labels, batch)};
   for (size_t i = 0; i < vectors_.size(); ++i) {
     const VectorInput& input = vectors_[i];
     parts.push_back(
@@ -115,6 +114,10 @@ at::Tensor DiffusionUnet::add_residuals(const UnetInputs& inputs, at::Tensor h, 
 
 at::Tensor DiffusionUnet::forward(const UnetInputs& inputs) const {
   check(inputs);
+  return evaluate(inputs);
+}
+
+at::Tensor DiffusionUnet::evaluate(const UnetInputs& inputs) const {
   const at::Tensor emb = embedding(inputs);
   const at::Tensor context = inputs.context.defined() ? inputs.context.to(compute_dtype()) : at::Tensor();
   at::Tensor h = stream_of(conv_in_.forward(nn::channels_last(inputs.x)), compute_dtype());
@@ -132,7 +135,7 @@ at::Tensor DiffusionUnet::forward(const UnetInputs& inputs) const {
     h = h.add(residual.to(h.scalar_type()));
   }
   h = h.to(compute_dtype());
-  for (const UpBlock* block : up_blocks_) h = block->forward(h, emb, context, skips);
+  for (const UpBlock* block : up_blocks_) h = block->forward(std::move(h), emb, context, skips);
   return out_conv_->forward(out_norm_->forward_silu(h));
 }
 

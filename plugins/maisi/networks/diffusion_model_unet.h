@@ -25,6 +25,11 @@ class DiffusionUnet : public nn::Module {
   /// @throws InvalidInput before any work when an input is missing, superfluous or misshapen
   at::Tensor forward(const UnetInputs& inputs) const;
 
+  /// Its two halves: what is wrong with the inputs, for which a device is waited for, and the numbers, for which none
+  /// is.
+  void check(const UnetInputs& inputs) const;
+  at::Tensor evaluate(const UnetInputs& inputs) const;
+
   const UnetConfig& config() const { return config_; }
 
   /// How many residuals a ControlNet of the same shape gives.
@@ -45,7 +50,6 @@ class DiffusionUnet : public nn::Module {
 
  private:
   bool ignores(std::string_view name) const override;
-  void check(const UnetInputs& inputs) const;
   at::Tensor embedding(const UnetInputs& inputs) const;
   at::Tensor add_residuals(const UnetInputs& inputs, at::Tensor h, std::vector<at::Tensor>& skips) const;
 

@@ -44,7 +44,7 @@ nn::StreamOptions slabs(std::int64_t bytes, std::int64_t memory = 0, std::size_t
   nn::StreamOptions options;
   options.slab_bytes = bytes;
   options.memory = memory;
-  options.parts = parts;
+  options.devices = std::vector<at::Device>(parts, at::kCPU);
   return options;
 }
 

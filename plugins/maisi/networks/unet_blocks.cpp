@@ -163,9 +163,8 @@ void UpBlock::add_resnets(const UnetConfig& c, size_t level, int64_t emb_dim) {
   }
 }
 
-at::Tensor UpBlock::unit(size_t i, const at::Tensor& x, const at::Tensor& skip, const at::Tensor& emb,
-                         const at::Tensor& context) const {
-  const at::Tensor h = resnets_[i]->forward(at::cat({x, skip}, 1), emb);
+at::Tensor UpBlock::unit(size_t i, const at::Tensor& joined, const at::Tensor& emb, const at::Tensor& context) const {
+  const at::Tensor h = resnets_[i]->forward(joined, emb);
   return attentions_.empty() ? h : attentions_[i]->forward(h, context);
 }
 
@@ -176,10 +175,18 @@ at::Tensor UpBlock::upsample(const at::Tensor& x, const at::Tensor& emb) const {
 at::Tensor UpBlock::forward(at::Tensor x, const at::Tensor& emb, const at::Tensor& context,
                             std::vector<at::Tensor>& skips) const {
   for (size_t i = 0; i < resnets_.size(); ++i) {
-    const at::Tensor skip = skips.back();
+    at::Tensor skip = std::move(skips.back());
     skips.pop_back();
-    x = run(*this, [this, i, context](at::TensorList in) { return unit(i, in[0], in[1], in[2], context); },
-            {x, skip, emb});
+    if (at::GradMode::is_enabled()) {
+      const auto joins = [this, i, context](at::TensorList in) {
+        return unit(i, at::cat({in[0], in[1]}, 1), in[2], context);
+      };
+      x = run(*this, joins, {x, skip, emb});
+      continue;
+    }
+    const at::Tensor joined = at::cat({x, skip}, 1);
+    x.reset(), skip.reset();  // the largest maps of a pass
+    x = unit(i, joined, emb, context);
   }
   if (up_block_ == nullptr && up_conv_ == nullptr) return x;
   return run(*this, [this](at::TensorList in) { return upsample(in[0], in[1]); }, {x, emb});
@@ -192,18 +199,23 @@ TimeEmbedding::TimeEmbedding(nn::Module& owner, const UnetConfig& c)
     class_embedding_ = &owner.add<nn::Embedding>("class_embedding", *c.num_class_embeds, c.time_dim());
 }
 
-at::Tensor TimeEmbedding::forward(std::string_view network, const at::Tensor& timesteps, const at::Tensor& class_labels,
-                                  int64_t batch) const {
+void TimeEmbedding::check(std::string_view network, const at::Tensor& timesteps, const at::Tensor& class_labels,
+                          int64_t batch) const {
   const auto fits = [batch](const at::Tensor& t) {
     return t.defined() && t.dim() == 1 && (t.size(0) == 1 || t.size(0) == batch);
   };
   require(fits(timesteps), "{}: 'timesteps' wants one number per sample, {} of them", network, batch);
+  require(class_embedding_ != nullptr || !class_labels.defined(),
+          "{}: 'class_labels' was given, but the network has no class embeddings", network);
+  if (class_embedding_ == nullptr) return;
+  require(class_labels.defined(), "{}: 'class_labels' is missing; the network has class embeddings", network);
+  require(fits(class_labels), "{}: 'class_labels' wants one label per sample, {} of them", network, batch);
+  class_embedding_->check(class_labels.to(at::kLong));
+}
+
+at::Tensor TimeEmbedding::forward(const at::Tensor& timesteps, const at::Tensor& class_labels, int64_t batch) const {
   at::Tensor emb = time_embed_.forward(nn::timestep_embedding(timesteps, frequencies_));
-  if (class_embedding_ != nullptr) {
-    require(class_labels.defined(), "{}: 'class_labels' is missing; the network has class embeddings", network);
-    require(fits(class_labels), "{}: 'class_labels' wants one label per sample, {} of them", network, batch);
-    emb = emb.add(class_embedding_->forward(class_labels.to(at::kLong)));
-  }
+  if (class_embedding_ != nullptr) emb = emb.add(class_embedding_->forward(class_labels.to(at::kLong)));
   return emb.expand({batch, emb.size(1)});
 }
 

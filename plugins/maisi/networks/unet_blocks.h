@@ -73,8 +73,7 @@ class UpBlock : public nn::Module {
 
  private:
   void add_resnets(const UnetConfig& config, size_t level, int64_t emb_dim);
-  at::Tensor unit(size_t i, const at::Tensor& x, const at::Tensor& skip, const at::Tensor& emb,
-                  const at::Tensor& context) const;
+  at::Tensor unit(size_t i, const at::Tensor& joined, const at::Tensor& emb, const at::Tensor& context) const;
   at::Tensor upsample(const at::Tensor& x, const at::Tensor& emb) const;
 
   std::vector<DiffusionResBlock*> resnets_;
@@ -89,9 +88,12 @@ class TimeEmbedding {
   /// Adds time_embed and class_embedding to `owner`.
   TimeEmbedding(nn::Module& owner, const UnetConfig& config);
 
-  /// @throws InvalidInput, naming `network`, when the shapes do not fit a batch of `batch`
-  at::Tensor forward(std::string_view network, const at::Tensor& timesteps, const at::Tensor& class_labels,
-                     int64_t batch) const;
+  /// @throws InvalidInput, naming `network`, when the shapes do not fit a batch of `batch`, or a class is unknown
+  void check(std::string_view network, const at::Tensor& timesteps, const at::Tensor& class_labels,
+             int64_t batch) const;
+
+  /// Of inputs that were checked.
+  at::Tensor forward(const at::Tensor& timesteps, const at::Tensor& class_labels, int64_t batch) const;
 
  private:
   int64_t frequencies_;

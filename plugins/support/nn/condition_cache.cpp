@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/support/nn/condition_cache.h"
 
+#include "plugins/support/nn/replay.h"
+
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
@@ -19,18 +21,24 @@ bool ConditionCache::same_weights(const std::vector<at::Tensor>& weights) const 
                     });
 }
 
+std::size_t ConditionCache::Entry::bytes() const {
+  std::size_t sum = condition.nbytes();
+  for (const at::Tensor& result : results) sum += result.nbytes();
+  return sum;
+}
+
 void ConditionCache::make_room() {
   std::size_t bytes = 0;
-  for (const Entry& entry : entries_) bytes += entry.condition.nbytes();
+  for (const Entry& entry : entries_) bytes += entry.bytes();
   while (entries_.size() >= kConditionsKept || bytes > most_bytes_) {
-    bytes -= entries_.front().condition.nbytes();
+    bytes -= entries_.front().bytes();
     entries_.erase(entries_.begin());
   }
 }
 
 ConditionCache::Results ConditionCache::get(const at::Tensor& condition, const std::vector<at::Tensor>& weights,
                                             const std::function<Results()>& make) {
-  if (at::GradMode::is_enabled()) return make();
+  if (at::GradMode::is_enabled() || is_recording()) return make();
   const std::lock_guard lock(mutex_);
   if (!same_weights(weights)) {
     entries_.clear();

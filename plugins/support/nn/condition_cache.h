@@ -17,11 +17,11 @@ class ConditionCache {
  public:
   using Results = std::vector<at::Tensor>;
 
-  /// @param most_bytes  of conditions that are kept beside the latest
+  /// @param most_bytes  of conditions, with what was made of them, that are kept beside the latest
   explicit ConditionCache(std::size_t most_bytes) : most_bytes_(most_bytes) {}
 
   /// What `make` makes of `condition` and `weights`, for reading; found again when the same values were seen and no
-  /// weight has changed since. With gradients nothing is kept, nor looked up.
+  /// weight has changed since. With gradients, and while a device records, nothing is kept, nor looked up.
   Results get(const at::Tensor& condition, const std::vector<at::Tensor>& weights,
               const std::function<Results()>& make);
 
@@ -29,6 +29,8 @@ class ConditionCache {
   struct Entry {
     at::Tensor condition;
     Results results;
+
+    std::size_t bytes() const;
   };
 
   struct Weight {

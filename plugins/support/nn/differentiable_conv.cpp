@@ -101,10 +101,6 @@ class Convolution : public torch::autograd::Function<Convolution<kDoubling>> {
   }
 };
 
-OptionalTensor given(const at::Tensor& bias) {
-  return bias.defined() ? OptionalTensor(bias) : std::nullopt;
-}
-
 }  // namespace
 
 bool can_differentiate_conv(const at::Tensor& x) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/support/nn/feature_map.h"
 
+#include "plugins/support/nn/device.h"
 #include "plugins/support/nn/large_memory.h"
 #include "plugins/support/nn/planes.h"
 
@@ -143,9 +144,9 @@ class FeatureMap::Storage {
     place(from, to);
     each_run(from, to, [&](std::int64_t first, std::int64_t last) {
       const at::Tensor part = planes.narrow(0, first - from, last - first);
-      if (place_of(first) == Place::File) return write_file(first, part);
+      if (place_of(first) == Place::File) return write_file(first, part.cpu());
       const at::Tensor here = in_memory(first, last);
-      if (here.const_data_ptr() != part.const_data_ptr()) here.copy_(part);
+      if (here.const_data_ptr() != part.const_data_ptr()) to_host(part, here);
     });
   }
 

@@ -82,7 +82,8 @@ class FeatureMap {
   /// memory, which spares a copy, else others.
   at::Tensor room(std::int64_t from, std::int64_t to);
 
-  /// Puts planes in place from `from` on, of the same form, and keeps their channel sums. Threads: disjoint ranges.
+  /// Puts planes in place from `from` on, of the same form and of any device, and keeps their channel sums. Threads:
+  /// disjoint ranges.
   /// @throws c10::Error when a file cannot be written (a full disk)
   void write(std::int64_t from, const at::Tensor& planes);
 

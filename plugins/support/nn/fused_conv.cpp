@@ -36,10 +36,6 @@ bool has_operators() {
          has("mkldnn::_reorder_convolution_transpose_weight", "");
 }
 
-std::optional<at::Tensor> given(const at::Tensor& bias) {
-  return bias.defined() ? std::optional(bias) : std::nullopt;
-}
-
 /// What oneDNN is called with computes in the calling thread alone, as long as this lives.
 class OneThread {
  public:

@@ -224,10 +224,7 @@ at::Tensor gathered_weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
                     {sums.mutable_data_ptr<float>() + (at.row * taps + tap) * in + c, taps * in}, from > 0);
     });
   });
-  std::vector<int64_t> shape{out};
-  shape.insert(shape.end(), static_cast<size_t>(x.dim() - 2), 3);
-  shape.push_back(in);
-  return sums.view(shape).movedim(-1, 1);
+  return as_weights(sums, x.dim() - 2);
 }
 
 int64_t gathered_memory(int64_t rank, int64_t in, int64_t out, int64_t voxels) {

@@ -4,6 +4,8 @@
 #include "plugins/support/nn/ops.h"
 #include "plugins/support/nn/planes.h"
 
+#include "kernels/group_norm.h"
+
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
@@ -183,22 +185,19 @@ class Norm : public torch::autograd::Function<Norm> {
 
 GroupStatistics group_statistics(const FeatureMap::Sums& sums, int64_t voxels, int64_t groups, double eps,
                                  const float* shift) {
-  const size_t channels = sums.sum.size();
-  const size_t per_group = channels / static_cast<size_t>(groups);
-  const auto n = static_cast<double>(voxels);
+  const auto channels = static_cast<int64_t>(sums.sum.size());
+  const kernels::GroupAffine kernel{.sum = sums.sum.data(),
+                                    .square = sums.squares.data(),
+                                    .channels = channels,
+                                    .per_group = channels / groups,
+                                    .voxels = voxels,
+                                    .eps = eps,
+                                    .shift = shift};
   GroupStatistics result;
-  for (size_t first = 0; first < channels; first += per_group) {
-    double sum = 0, squares = 0;
-    for (size_t c = first; c < first + per_group; ++c) {
-      const double s = shift == nullptr ? 0.0 : shift[c];
-      sum += sums.sum[c] + n * s;
-      squares += sums.squares[c] + 2 * s * sums.sum[c] + n * s * s;
-    }
-    const double count = n * static_cast<double>(per_group);
-    const double mean = sum / count;
-    const double variance = std::max(squares / count - mean * mean, 0.0);
-    result.mean.push_back(mean);
-    result.scale.push_back(1.0 / std::sqrt(variance + eps));
+  for (int64_t group = 0; group < groups; ++group) {
+    const kernels::GroupMoments moments = kernel.moments(group * kernel.per_group);
+    result.mean.push_back(moments.mean);
+    result.scale.push_back(moments.scale);
   }
   return result;
 }

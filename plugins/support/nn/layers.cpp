@@ -11,6 +11,8 @@
 #include "plugins/support/nn/widened.h"
 #include "plugins/support/nn/winograd.h"
 
+#include "kernels/group_norm.h"
+
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/batch_norm.h>
 #include <ATen/ops/cat.h>
@@ -74,9 +76,10 @@ Init conv_init(const ConvOptions& o) {
   return uniform_by_fan_in(fan_in);
 }
 
-/// The parameter in the type of the activations: itself when it was stored so, else cast (and gradients flow back).
+/// The parameter in the type of the activations and on their device: itself when it was stored so, else cast (and
+/// gradients flow back).
 at::Tensor like(const at::Tensor& parameter, const at::Tensor& x) {
-  return parameter.to(x.scalar_type());
+  return parameter.to(x.device(), x.scalar_type());
 }
 
 std::optional<at::Tensor> like(const at::Tensor* parameter, const at::Tensor& x) {
@@ -256,8 +259,7 @@ at::Tensor Conv::forward_upsampled(const at::Tensor& x) const {
 }
 
 bool Conv::has_own_gradient(const at::Tensor& x) const {
-  return options_.kernel == 3 && options_.stride == 1 && options_.padding == 1 && !options_.transposed &&
-         weight_.scalar_type() == at::kFloat && can_differentiate_conv(x);
+  return has_wide_form() && weight_.scalar_type() == at::kFloat && can_differentiate_conv(x);
 }
 
 bool Conv::loses_weight_gradient(const at::Tensor& x) const {
@@ -308,34 +310,30 @@ GroupNorm::GroupNorm(int64_t groups, int64_t channels, double eps)
       weight_(add_parameter("weight", {channels}, Init::ones(), Role::Exact)),
       bias_(add_parameter("bias", {channels}, {}, Role::Exact)) {}
 
-ChannelAffine GroupNorm::affine(const FeatureMap::Sums& sums, int64_t voxels, const float* shift) const {
-  const auto channels = static_cast<size_t>(weight_.numel());
-  const size_t per_group = channels / static_cast<size_t>(groups_);
-  const GroupStatistics groups = group_statistics(sums, voxels, groups_, eps_, shift);
-  const float* weight = weight_.const_data_ptr<float>();
-  const float* bias = bias_.const_data_ptr<float>();
-  ChannelAffine result{std::vector<float>(channels), std::vector<float>(channels)};
-  for (size_t c = 0; c < channels; ++c) {
-    const double factor = weight[c] * groups.scale[c / per_group];
-    const double s = shift == nullptr ? 0.0 : shift[c];
-    result.factor[c] = static_cast<float>(factor);
-    result.offset[c] = static_cast<float>(bias[c] + (s - groups.mean[c / per_group]) * factor);
-  }
+ChannelAffine GroupNorm::affine(const FeatureMap::Sums& sums, int64_t voxels) const {
+  const int64_t channels = weight_.numel();
+  const at::Tensor weight = weight_.cpu(), bias = bias_.cpu();
+  ChannelAffine result{std::vector<float>(sums.sum.size()), std::vector<float>(sums.sum.size())};
+  kernels::launch(kernels::Cpu{}, kernels::GroupAffine{.sum = sums.sum.data(),
+                                                       .square = sums.squares.data(),
+                                                       .channels = channels,
+                                                       .per_group = channels / groups_,
+                                                       .voxels = voxels,
+                                                       .eps = eps_,
+                                                       .shift = nullptr,
+                                                       .weight = weight.const_data_ptr<float>(),
+                                                       .bias = bias.const_data_ptr<float>(),
+                                                       .factor = result.factor.data(),
+                                                       .offset = result.offset.data()});
   return result;
 }
 
 at::Tensor GroupNorm::fused(const at::Tensor& x, bool with_silu, const at::Tensor& shift) const {
   at::Tensor y = at::empty_like(x);
   for (int64_t n = 0; n < x.size(0); ++n) {
-    const at::Tensor planes = as_planes(x.narrow(0, n, 1));
-    const auto count = static_cast<size_t>(planes.size(0) * planes.size(3));
-    FeatureMap::Sums each{std::vector<double>(count, 0.0), std::vector<double>(count, 0.0)};
-    channel_sums(planes, each.sum.data(), each.squares.data());
     const at::Tensor moved = shift.defined() ? shift.select(0, shift.size(0) == 1 ? 0 : n).contiguous() : at::Tensor();
-    const ChannelAffine affine =
-        this->affine(total(each, static_cast<size_t>(planes.size(3))), planes.numel() / planes.size(3),
-                     moved.defined() ? moved.const_data_ptr<float>() : nullptr);
-    normalize(planes, affine.factor.data(), affine.offset.data(), with_silu, as_planes(y.narrow(0, n, 1)));
+    group_normalize(as_planes(x.narrow(0, n, 1)), {weight_, bias_, groups_, eps_}, moved, with_silu,
+                    as_planes(y.narrow(0, n, 1)));
   }
   return y;
 }
@@ -417,11 +415,14 @@ at::Tensor Linear::forward(const at::Tensor& x) const {
 Embedding::Embedding(int64_t count, int64_t dim)
     : count_(count), weight_(add_parameter("weight", {count, dim}, {Init::Kind::Normal, 1.0}, Role::Exact)) {}
 
-at::Tensor Embedding::forward(const at::Tensor& labels) const {
+void Embedding::check(const at::Tensor& labels) const {
   const int64_t lowest = labels.min().item<int64_t>();
   const int64_t highest = labels.max().item<int64_t>();
   support::require(lowest >= 0 && highest < count_, "class label {} is outside 0..{}", lowest < 0 ? lowest : highest,
                    count_ - 1);
+}
+
+at::Tensor Embedding::forward(const at::Tensor& labels) const {
   return at::embedding(weight_, labels);
 }
 

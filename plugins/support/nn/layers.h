@@ -118,8 +118,8 @@ class GroupNorm : public Module {
   /// embeddings are, would otherwise cost half-width activations most of their digits.
   at::Tensor forward_silu(const at::Tensor& x, const at::Tensor& shift = {}) const;
 
-  /// From the sums of every channel over `voxels` voxels; with `shift`, of x + shift (a float for each channel).
-  ChannelAffine affine(const FeatureMap::Sums& sums, int64_t voxels, const float* shift = nullptr) const;
+  /// From the sums of every channel over `voxels` voxels.
+  ChannelAffine affine(const FeatureMap::Sums& sums, int64_t voxels) const;
 
  private:
   static bool has_kernels(const at::Tensor& x);
@@ -193,7 +193,11 @@ class Embedding : public Module {
  public:
   Embedding(int64_t count, int64_t dim);
 
+  /// Waits for a device, and so is not part of forward.
   /// @throws InvalidInput when a label is outside [0, count)
+  void check(const at::Tensor& labels) const;
+
+  /// Of labels that were checked.
   at::Tensor forward(const at::Tensor& labels) const;
 
  private:

@@ -333,8 +333,8 @@ TEST_CASE("layers: gradients do not depend on the number of threads", "[unit][nn
 TEST_CASE("layers: labels outside an embedding are refused", "[unit][nn]") {
   Embedding embedding(4, 2);
   embedding.initialize(1);
-  CHECK_THROWS_WITH(embedding.forward(at::ones({1}, at::kLong).mul(4)), Contains("4 is outside 0..3"));
-  CHECK_THROWS_AS(embedding.forward(at::ones({1}, at::kLong).neg()), InvalidInput);
+  CHECK_THROWS_WITH(embedding.check(at::ones({1}, at::kLong).mul(4)), Contains("4 is outside 0..3"));
+  CHECK_THROWS_AS(embedding.check(at::ones({1}, at::kLong).neg()), InvalidInput);
 }
 
 TEST_CASE("ops: the time embedding has its cosines first, and a zero where the length is odd", "[unit][nn]") {

@@ -93,6 +93,17 @@ at::Tensor empty_map(const at::Tensor& x, int64_t channels, at::ScalarType dtype
   return at::empty(shape, x.options().dtype(dtype).memory_format(channels_last_format(x)));
 }
 
+at::Tensor as_weights(const at::Tensor& taps, int64_t rank) {
+  std::vector<int64_t> shape{taps.size(0)};
+  shape.insert(shape.end(), static_cast<size_t>(rank), 3);
+  shape.push_back(taps.size(2));
+  return taps.view(shape).movedim(-1, 1);
+}
+
+std::optional<at::Tensor> given(const at::Tensor& tensor) {
+  return tensor.defined() ? std::optional(tensor) : std::nullopt;
+}
+
 at::Tensor to_tokens(const at::Tensor& x) {
   return x.flatten(2).transpose(1, 2);
 }

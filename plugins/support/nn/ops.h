@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
+
 // Operators without parameters. x is (N, C, H, W) or (N, C, D, H, W); results keep its type and memory format.
 
 namespace medgen::nn {
@@ -40,6 +42,12 @@ at::Tensor channels_last(const at::Tensor& x);
 
 /// An array for `channels` channels on the voxels of x, channels-last.
 at::Tensor empty_map(const at::Tensor& x, int64_t channels, at::ScalarType dtype);
+
+/// (out, 3^rank, in) as the weights of a convolution of kernel 3, (out, in, 3, ...), channels-last; shares memory.
+at::Tensor as_weights(const at::Tensor& taps, int64_t rank);
+
+/// For operators that want an optional: none when `tensor` is undefined.
+std::optional<at::Tensor> given(const at::Tensor& tensor);
 
 /// (N, C, spatial...) -> (N, L, C) with L in row-major order; no copy when x is channels-last.
 at::Tensor to_tokens(const at::Tensor& x);

@@ -8,6 +8,7 @@
 #include "kernels/group_norm_backward.h"
 #include "kernels/upsample.h"
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/Parallel.h>
@@ -72,6 +73,20 @@ at::Tensor lend(const T* values, std::int64_t count, at::Device device) {
   return at::from_blob(const_cast<T*>(values), {count}, c10::CppTypeToScalarType<T>::value).to(device);
 }
 
+/// Pointers lead to the device of x.
+void run_channel_sums(const at::Tensor& x, double* sums, double* squares) {
+  by_type(x, [&]<typename T>(T*) { run(x.device(), kernels::ChannelSums<T>{planes_of<T>(x), sums, squares}); });
+}
+
+void run_normalize(const at::Tensor& x, const float* factor, const float* offset, bool with_silu, const at::Tensor& y) {
+  by_type(x, [&]<typename T>(T*) {
+    const auto run_with = [&]<bool kSilu>(std::bool_constant<kSilu>) {
+      run(x.device(), kernels::Normalize<T, kSilu>{planes_of<T>(x), factor, offset, values_of<T>(y)});
+    };
+    with_silu ? run_with(std::true_type{}) : run_with(std::false_type{});
+  });
+}
+
 template <bool kValues>
 void blend(const at::Tensor& values, const BlendWeights& weights, std::array<std::int64_t, 3> origin,
            const at::Tensor& sum) {
@@ -100,12 +115,9 @@ kernels::Cpu on_torch_threads() {
 
 void channel_sums(const at::Tensor& x, double* sum, double* squares) {
   const std::int64_t count = x.size(0) * x.size(3);
-  const auto run_into = [&](double* sums, double* squared) {
-    by_type(x, [&]<typename T>(T*) { run(x.device(), kernels::ChannelSums<T>{planes_of<T>(x), sums, squared}); });
-  };
-  if (x.is_cpu()) return run_into(sum, squares);
+  if (x.is_cpu()) return run_channel_sums(x, sum, squares);
   const at::Tensor made = at::zeros({2, count}, x.options().dtype(at::kDouble));
-  run_into(values_of<double>(made), values_of<double>(made) + count);
+  run_channel_sums(x, values_of<double>(made), values_of<double>(made) + count);
   const at::Tensor back = made.cpu();
   const auto* const values = back.const_data_ptr<double>();
   for (std::int64_t i = 0; i < count; ++i) {
@@ -117,13 +129,35 @@ void channel_sums(const at::Tensor& x, double* sum, double* squares) {
 void normalize(const at::Tensor& x, const float* factor, const float* offset, bool with_silu, const at::Tensor& y) {
   const at::Tensor factors = lend(factor, x.size(3), x.device());
   const at::Tensor offsets = lend(offset, x.size(3), x.device());
-  by_type(x, [&]<typename T>(T*) {
-    const auto run_with = [&]<bool kSilu>(std::bool_constant<kSilu>) {
-      run(x.device(), kernels::Normalize<T, kSilu>{planes_of<T>(x), factors.const_data_ptr<float>(),
-                                                   offsets.const_data_ptr<float>(), values_of<T>(y)});
-    };
-    with_silu ? run_with(std::true_type{}) : run_with(std::false_type{});
-  });
+  run_normalize(x, factors.const_data_ptr<float>(), offsets.const_data_ptr<float>(), with_silu, y);
+}
+
+void group_normalize(const at::Tensor& x, const GroupGains& gains, const at::Tensor& shift, bool with_silu,
+                     const at::Tensor& y) {
+  const std::int64_t planes = x.size(0), channels = x.size(3);
+  const at::Tensor each = at::zeros({2, planes, channels}, x.options().dtype(at::kDouble));
+  const at::Tensor all = at::empty({2, channels}, each.options());
+  const at::Tensor affine = at::empty({2, channels}, each.options().dtype(at::kFloat));
+  auto* const sums = values_of<double>(each);
+  auto* const totals = values_of<double>(all);
+  auto* const factor = values_of<float>(affine);
+  run_channel_sums(x, sums, sums + planes * channels);
+  for (const std::int64_t which : {0, 1}) {
+    run(x.device(),
+        kernels::PlaneTotals{sums + which * planes * channels, planes, channels, totals + which * channels});
+  }
+  run(x.device(), kernels::GroupAffine{.sum = totals,
+                                       .square = totals + channels,
+                                       .channels = channels,
+                                       .per_group = channels / gains.groups,
+                                       .voxels = x.numel() / channels,
+                                       .eps = gains.eps,
+                                       .shift = shift.defined() ? shift.const_data_ptr<float>() : nullptr,
+                                       .weight = gains.weight.const_data_ptr<float>(),
+                                       .bias = gains.bias.const_data_ptr<float>(),
+                                       .factor = factor,
+                                       .offset = factor + channels});
+  run_normalize(x, factor, factor + channels, with_silu, y);
 }
 
 namespace {
@@ -190,7 +224,8 @@ at::Tensor as_planes(const at::Tensor& x) {
 }
 
 bool has_planes(const at::Tensor& x) {
-  return x.is_cpu() && has_kernel_type(x) && (x.dim() == 4 || x.dim() == 5) && x.is_contiguous(channels_last_format(x));
+  return has_kernels(x.device()) && has_kernel_type(x) && (x.dim() == 4 || x.dim() == 5) &&
+         x.is_contiguous(channels_last_format(x));
 }
 
 }  // namespace medgen::nn

@@ -36,6 +36,19 @@ void channel_sums(const at::Tensor& x, double* sum, double* squares);
 /// silu(factor x + offset) into `y` of the same type and form; factor and offset have one float for each channel.
 void normalize(const at::Tensor& x, const float* factor, const float* offset, bool with_silu, const at::Tensor& y);
 
+/// Group normalisation: its gains (C), float32 on the device of the feature map.
+struct GroupGains {
+  const at::Tensor& weight;
+  const at::Tensor& bias;
+  std::int64_t groups;
+  double eps;
+};
+
+/// silu(norm(x + shift)) into `y` of the same type and form, or without SiLU; shift (C) float32 or undefined. On a
+/// device nobody waits for it.
+void group_normalize(const at::Tensor& x, const GroupGains& gains, const at::Tensor& shift, bool with_silu,
+                     const at::Tensor& y);
+
 /// What normalisation did to each channel: u = factor x + offset, which takes away factor times center; whether SiLU
 /// came after it.
 struct NormForward {
@@ -77,8 +90,7 @@ void blend_weights(const BlendWeights& weights, std::array<std::int64_t, 3> orig
 /// memory, as (planes, rows, columns, channels), sharing memory.
 at::Tensor as_planes(const at::Tensor& x);
 
-/// Whether normalisation goes through the kernels: float32 or bfloat16, channels-last, and on the CPU, as the layers
-/// make factors and offsets there.
+/// Whether the kernels can read x: float32 or bfloat16, channels-last, and on a device that they were built for.
 bool has_planes(const at::Tensor& x);
 
 }  // namespace medgen::nn

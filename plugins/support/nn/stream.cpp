@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/support/nn/stream.h"
 
+#include "plugins/support/nn/device.h"
 #include "plugins/support/nn/planes.h"
 #include "plugins/support/nn/products.h"
 
@@ -10,6 +11,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <optional>
 #include <thread>
 
 namespace medgen::nn {
@@ -59,16 +61,16 @@ std::int64_t source_to(const FeatureMap& x, Resample resample, std::int64_t to) 
 /// columns, channels). The planes that two places of the window share are made once.
 class Window {
  public:
-  /// @param dtype  of its planes
-  /// @param most   planes that are asked for at a time
-  Window(const FeatureMap& x, const StreamStage& stage, const ChannelAffine& affine, at::ScalarType dtype,
+  /// @param options  type of its planes, and where they lie
+  /// @param most     planes that are asked for at a time
+  Window(const FeatureMap& x, const StreamStage& stage, const ChannelAffine& affine, at::TensorOptions options,
          std::int64_t most)
-      : x_(x), stage_(stage), affine_(affine), size_(resampled(x, stage.resample)), dtype_(dtype), most_(most) {}
+      : x_(x), stage_(stage), affine_(affine), size_(resampled(x, stage.resample)), options_(options), most_(most) {}
 
   /// As (1, C, planes, rows, columns), channels-last, until the next call.
   at::Tensor at(const Reach& reach) {
-    const bool as_it_lies = stage_.norm == nullptr && stage_.resample == Resample::None && dtype_ == x_.dtype();
-    if (as_it_lies && reach.from >= 0 && reach.to <= size_[0]) return x_.read(reach.from, reach.to);
+    const bool as_it_lies = stage_.norm == nullptr && stage_.resample == Resample::None && dtype() == x_.dtype();
+    if (as_it_lies && reach.from >= 0 && reach.to <= size_[0]) return read(reach.from, reach.to);
 
     const std::int64_t shared = move_to(reach);
     const std::int64_t from = std::clamp<std::int64_t>(reach.from + shared, 0, size_[0]);
@@ -81,11 +83,15 @@ class Window {
   }
 
  private:
+  at::ScalarType dtype() const { return c10::typeMetaToScalarType(options_.dtype()); }
+
+  at::Tensor read(std::int64_t from, std::int64_t to) const { return on_device(x_.read(from, to), options_.device()); }
+
   /// Returns how many planes at the front of `reach` are there already.
   std::int64_t move_to(const Reach& reach) {
     if (!planes_.defined() || planes_.size(0) < reach.to - reach.from) {
       const std::int64_t planes = std::max(most_, reach.to - reach.from);
-      planes_ = at::empty({planes, size_[1], size_[2], x_.channels()}, at::TensorOptions().dtype(dtype_));
+      planes_ = at::empty({planes, size_[1], size_[2], x_.channels()}, options_);
       filled_ = {0, 0};
     }
     const std::int64_t moved = reach.from - filled_.from;
@@ -104,19 +110,19 @@ class Window {
     const std::int64_t last = source_to(x_, stage_.resample, to);
     switch (stage_.resample) {
       case Resample::UpLinear:
-        return upsample_linear(as_planes(x_.read(first, last)).to(dtype_), first, x_.planes(), from, slab);
+        return upsample_linear(as_planes(read(first, last)).to(dtype()), first, x_.planes(), from, slab);
       case Resample::PadEnd:
         slab.zero_();
         if (last <= from) return;
         slab.narrow(0, 0, last - from)
             .narrow(1, 0, x_.size()[1])
             .narrow(2, 0, x_.size()[2])
-            .copy_(as_planes(x_.read(from, last)));
+            .copy_(as_planes(read(from, last)));
         return;
       case Resample::None:
         break;
     }
-    const at::Tensor planes = as_planes(x_.read(from, to)).to(dtype_);
+    const at::Tensor planes = as_planes(read(from, to)).to(dtype());
     if (stage_.norm == nullptr) {
       slab.copy_(planes);
     } else {
@@ -128,11 +134,23 @@ class Window {
   const StreamStage& stage_;
   const ChannelAffine& affine_;
   Size size_;
-  at::ScalarType dtype_;
+  at::TensorOptions options_;
   std::int64_t most_;
   at::Tensor planes_;
   Reach filled_{0, 0};
 };
+
+/// (1, channels, planes, rows, columns), channels-last, to be filled.
+at::Tensor empty_planes(const Size& size, std::int64_t channels, at::TensorOptions options) {
+  return at::empty({size[0], size[1], size[2], channels}, options).permute({3, 0, 1, 2}).unsqueeze(0);
+}
+
+/// Room for planes [from, to) of a map on the device that computes them: the map's own where it can be.
+at::Tensor room_for(FeatureMap& map, std::int64_t from, std::int64_t to, at::Device device) {
+  if (device.is_cpu()) return map.room(from, to);
+  return empty_planes({to - from, map.size()[1], map.size()[2]}, map.channels(),
+                      at::TensorOptions().dtype(map.dtype()).device(device));
+}
 
 /// Calls `work` with each number below `parts`, each on a thread. @throws what the first of them threw
 template <typename Work>
@@ -158,12 +176,14 @@ void at_once(std::size_t parts, const Work& work) {
 
 /// One layer over one map.
 struct Stream::Layer {
+  at::Device device;  ///< or those like it
   const Conv& conv;
   const StreamStage& stage;
   FeatureMap x;
   std::vector<FeatureMap> results;  ///< none: they go elsewhere
-  /// Planes [from, to) that the convolution is put into, or added to: (1, C, planes, rows, columns), channels-last.
-  std::function<at::Tensor(std::int64_t from, std::int64_t to)> open;
+  /// Planes [from, to) that the convolution is put into, or added to, on the device that computes them: (1, C, planes,
+  /// rows, columns), channels-last.
+  std::function<at::Tensor(std::int64_t from, std::int64_t to, at::Device device)> open;
   bool adds = false;
   /// They are finished.
   std::function<void(std::int64_t from, const at::Tensor& planes)> close;
@@ -176,8 +196,8 @@ struct Stream::Layer {
   at::ScalarType dtype = conv.options().role == Role::Exact ? at::kFloat : x.dtype();
   PlaneForm planes{3, in[1], in[2]};
   /// Whether the convolution takes the window as it lies.
-  bool in_place = conv.by_winograd(planes, dtype);
-  at::ScalarType products = in_place ? dtype : product_type(dtype, at::kCPU);
+  bool in_place = device.is_cpu() && conv.by_winograd(planes, dtype);
+  at::ScalarType products = in_place ? dtype : product_type(dtype, device);
   std::int64_t step = 0;   ///< output planes at a time: an even number, which a transposed convolution needs
   std::int64_t reach = 0;  ///< planes of the convolution's input for these
 
@@ -209,7 +229,7 @@ struct Stream::Layer {
       if (result.in_files(from, to)) bytes += (to - from) * result.plane_bytes();
       if (result.dtype() != dtype) bytes += 2 * (to - from) * out_bytes();
     }
-    if (results.empty()) bytes += (to - from) * out_bytes();
+    if (results.empty() || !device.is_cpu()) bytes += (to - from) * out_bytes();
     if (products == at::kFloat && !in_place) {
       const std::int64_t both = (reach * in_bytes() + (to - from) * out_bytes()) / element(dtype) * element(products);
       bytes += dtype == products ? both : 2 * both;
@@ -234,7 +254,7 @@ Stream::Stream(StreamOptions options, double total_flops, bool planned)
       total_flops_(total_flops) {}
 
 FeatureMap Stream::make(std::int64_t channels, Size size, at::ScalarType dtype) {
-  return FeatureMap(memory_, channels, size, dtype, options_.parts, !planned_);
+  return FeatureMap(memory_, channels, size, dtype, options_.devices.size(), !planned_);
 }
 
 FeatureMap Stream::input(const at::Tensor& x, at::ScalarType dtype) {
@@ -254,11 +274,15 @@ FeatureMap Stream::conv(const Conv& conv, const FeatureMap& x, at::ScalarType dt
   TORCH_CHECK(residual == nullptr || (residual != &x && residual->dtype() == dtype && residual->size() == size),
               "no residual whose memory the result could take");
   FeatureMap result = residual != nullptr ? *residual : make(conv.options().out, size, dtype);
-  run({.conv = conv,
+  run({.device = options_.device(),
+       .conv = conv,
        .stage = stage,
        .x = x,
        .results = {result},
-       .open = [&](auto from, auto to) { return residual ? result.read(from, to) : result.room(from, to); },
+       .open =
+           [&](auto from, auto to, auto device) {
+             return residual ? on_device(result.read(from, to), device) : room_for(result, from, to, device);
+           },
        .adds = residual != nullptr,
        .close = [&](auto from, const at::Tensor& planes) { result.write(from, planes); }});
   return result;
@@ -275,15 +299,16 @@ std::pair<FeatureMap, FeatureMap> Stream::conv_with_shortcut(const Conv& conv, c
   const auto close = [&](std::int64_t from, const at::Tensor& planes) {
     result.write(from, planes);
     const std::int64_t to = from + planes.size(2);
-    const at::Tensor added = beside.room(from, to);
-    shortcut.put_slab(x.read(from, to), added, Result::Replace);
+    const at::Tensor added = room_for(beside, from, to, planes.device());
+    shortcut.put_slab(on_device(x.read(from, to), planes.device()), added, Result::Replace);
     beside.write(from, added);
   };
-  run({.conv = conv,
+  run({.device = options_.device(),
+       .conv = conv,
        .stage = stage,
        .x = x,
        .results = {result, beside},
-       .open = [&](auto from, auto to) { return result.room(from, to); },
+       .open = [&](auto from, auto to, auto device) { return room_for(result, from, to, device); },
        .close = close,
        .shortcut_flops = shortcut.flops_per_voxel()});
   return {result, beside};
@@ -296,14 +321,15 @@ void copy_planes(const at::Tensor& planes, const at::Tensor& out) {
 void Stream::conv_into(const Conv& conv, const FeatureMap& x, const at::Tensor& out, const StreamStage& stage,
                        const FinishPlanes& finish) {
   const Size size = output_size(conv, resampled(x, stage.resample));
-  const auto open = [&](std::int64_t from, std::int64_t to) {
-    const at::Tensor planes = at::empty({to - from, size[1], size[2], conv.options().out}, at::kFloat);
-    return planes.permute({3, 0, 1, 2}).unsqueeze(0);
+  const auto open = [&](std::int64_t from, std::int64_t to, at::Device device) {
+    return empty_planes({to - from, size[1], size[2]}, conv.options().out,
+                        at::TensorOptions().dtype(at::kFloat).device(device));
   };
   const auto close = [&](std::int64_t from, const at::Tensor& planes) {
-    finish(planes, out.narrow(2, from, planes.size(2)));
+    finish(planes.cpu(), out.narrow(2, from, planes.size(2)));
   };
-  run({.conv = conv,
+  run({.device = options_.device(),
+       .conv = conv,
        .stage = stage,
        .x = x,
        .results = {},
@@ -313,47 +339,54 @@ void Stream::conv_into(const Conv& conv, const FeatureMap& x, const at::Tensor& 
 }
 
 FeatureMap Stream::whole(FeatureMap x, const std::function<at::Tensor(const at::Tensor&)>& layer) {
-  set_slabs(4 * x.plane_bytes() * x.planes());
-  if (!planned_) x.write(0, layer(x.read(0, x.planes())));
+  // Normalised, queries, keys, values and what is mixed of them; where products are wider, copies of the last four.
+  const bool widens = product_type(x.dtype(), options_.device()) != x.dtype();
+  set_slabs((widens ? 12 : 5) * x.plane_bytes() * x.planes());
+  if (!planned_) x.write(0, layer(on_device(x.read(0, x.planes()), options_.device())));
   set_slabs(0);
   return x;
 }
 
 void Stream::run(Layer layer) {
   layer.cut(options_.slab_bytes);
-  kept_ = std::max(kept_, layer.conv.kept_bytes(layer.planes, layer.out[0], layer.dtype));
+  if (layer.device.is_cpu()) kept_ = std::max(kept_, layer.conv.kept_bytes(layer.planes, layer.out[0], layer.dtype));
   const GroupNorm* norm = layer.stage.norm;
   const ChannelAffine affine =
       norm == nullptr || planned_ ? ChannelAffine{} : norm->affine(layer.x.sums(), layer.x.voxels());
+  const std::size_t parts = options_.devices.size();
   const auto work = [&](std::size_t part) {
-    const auto [from, to] = part_of(layer.out[0] / 2, part, options_.parts);
-    run_part(layer, affine, 2 * from, part + 1 == options_.parts ? layer.out[0] : 2 * to);
+    const auto [from, to] = part_of(layer.out[0] / 2, part, parts);
+    run_part(layer, options_.devices[part], affine, 2 * from, part + 1 == parts ? layer.out[0] : 2 * to);
   };
-  if (planned_ || options_.parts == 1) {
-    for (std::size_t part = 0; part < options_.parts; ++part) work(part);
+  if (planned_ || parts == 1) {
+    for (std::size_t part = 0; part < parts; ++part) work(part);
   } else {
-    at_once(options_.parts, work);
+    at_once(parts, work);
   }
   if (layer.stage.last_reader) layer.x.release(0, layer.x.planes());
   set_slabs(0);
 }
 
-void Stream::run_part(const Layer& layer, const ChannelAffine& affine, std::int64_t from, std::int64_t to) {
+void Stream::run_part(const Layer& layer, at::Device device, const ChannelAffine& affine, std::int64_t from,
+                      std::int64_t to) {
   const at::NoGradGuard no_grad;
+  std::optional<DeviceScope> scope;
+  if (!planned_) scope.emplace(device);
   const Resample resample = layer.stage.resample;
   const double flops = layer.flops() / static_cast<double>(layer.out[0]);
   FeatureMap x = layer.x;
   std::vector<FeatureMap> results = layer.results;
-  Window window(x, layer.stage, affine, layer.dtype, layer.reach);
+  const auto options = at::TensorOptions().dtype(layer.dtype).device(device);
+  Window window(x, layer.stage, affine, options, layer.reach);
   // The planes below are read by the device before.
   std::int64_t released = from == 0 ? 0 : source_to(x, resample, reach_of(layer.conv, from - 2, from).to);
   for (std::int64_t first = from; first < to; first += layer.step) {
     const std::int64_t last = std::min(first + layer.step, to);
     for (FeatureMap& result : results) result.place(first, last);
-    const auto parts = static_cast<std::int64_t>(options_.parts);
+    const auto parts = static_cast<std::int64_t>(options_.devices.size());
     set_slabs(parts * layer.slab_bytes(first, last), parts * (last - from) * layer.filled_plane);
     if (!planned_) {
-      const at::Tensor planes = layer.open(first, last);
+      const at::Tensor planes = layer.open(first, last, device);
       const Result result = layer.adds ? Result::Add : Result::Replace;
       layer.conv.put_slab(window.at(reach_of(layer.conv, first, last)), planes, result);
       layer.close(first, planes);

@@ -11,6 +11,7 @@
 #include <functional>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 namespace medgen::nn {
 
@@ -18,14 +19,19 @@ struct StreamOptions {
   std::int64_t memory = 0;                 ///< bytes of feature maps in memory, 0: all; the others lie in files
   std::filesystem::path scratch = "/tmp";  ///< folder of these files
   std::int64_t slab_bytes = 8 << 20;       ///< aim for what a layer takes at a time; two planes at least
-  std::size_t parts = 1;                   ///< devices that share the volume, each a thread on the CPU
-  std::function<void(double)> progress;    ///< told the part that is done, 0 to 1; may throw to stop
+  /// Where slabs are computed, all of one kind: each takes a part of the volume, on a thread of its own. Maps lie in
+  /// the host's memory.
+  std::vector<at::Device> devices = {at::kCPU};
+  std::int64_t device_memory = 0;             ///< bytes on a device that a pass may take, 0: half of what is free
+  std::function<void(double)> progress = {};  ///< told the part that is done, 0 to 1; may throw to stop
+
+  at::Device device() const { return devices.front(); }
 };
 
 /// What a streamed pass costs.
 struct StreamCost {
   std::int64_t memory = 0;  ///< most bytes at a time of feature maps, slabs and what of the result is filled
-  std::int64_t slabs = 0;   ///< most bytes of slabs alone, and of what computing with them takes
+  std::int64_t slabs = 0;   ///< most bytes of slabs alone, and of what computing with them takes, where it is done
   std::int64_t files = 0;   ///< most bytes in scratch files
   double flops = 0;         ///< of the convolutions
 };
@@ -80,8 +86,8 @@ class Stream {
   Stream(StreamOptions options, double total_flops, bool planned);
   FeatureMap make(std::int64_t channels, std::array<std::int64_t, 3> size, at::ScalarType dtype);
   void run(Layer layer);
-  /// Output planes [from, to), which one device makes.
-  void run_part(const Layer& layer, const ChannelAffine& affine, std::int64_t from, std::int64_t to);
+  /// Output planes [from, to), which `device` makes.
+  void run_part(const Layer& layer, at::Device device, const ChannelAffine& affine, std::int64_t from, std::int64_t to);
   /// What is taken beside maps: by slabs, and by the planes of the caller's array that are filled.
   void set_slabs(std::int64_t bytes, std::int64_t filled = 0);
   void finished(double flops);

@@ -48,7 +48,7 @@ StreamOptions some_options() {
   StreamOptions options;
   options.slab_bytes = GENERATE(1, 20'000, 60'000, 1 << 30);
   options.memory = GENERATE(0, 1);
-  options.parts = GENERATE(1U, 3U);
+  options.devices.assign(GENERATE(1U, 3U), at::kCPU);
   return options;
 }
 
@@ -198,7 +198,7 @@ TEST_CASE("stream: a map that is read for the last time makes room for the next"
   Layer conv({.in = 8, .out = 8});
   StreamOptions options;
   options.slab_bytes = 1;
-  options.parts = GENERATE(1U, 3U);
+  options.devices.assign(GENERATE(1U, 3U), at::kCPU);
   options.memory = GENERATE(0, 1);
   const int64_t plane = int64_t{8} * 10 * 6 * 4, map = 40 * plane;
   const auto most = [&](bool last_reader) {
@@ -210,14 +210,14 @@ TEST_CASE("stream: a map that is read for the last time makes room for the next"
     return options.memory == 0 ? cost.memory - cost.slabs : cost.files;
   };
   REQUIRE(most(false) == 2 * map);
-  REQUIRE(most(true) <= map + 5 * plane * static_cast<int64_t>(options.parts));
+  REQUIRE(most(true) <= map + 5 * plane * static_cast<int64_t>(options.devices.size()));
 }
 
 TEST_CASE("stream: what stops a pass reaches the caller, from any device", "[unit][nn]") {
   Layer conv({.in = 8, .out = 5});
   const at::Tensor x = feature_map({1, 8, 11, 6, 9});
   StreamOptions options;
-  options.parts = GENERATE(1U, 2U);
+  options.devices.assign(GENERATE(1U, 2U), at::kCPU);
   SECTION("progress that throws") {
     options.progress = [](double) { throw std::runtime_error("stopped"); };
     Stream stream(options, 1.0);

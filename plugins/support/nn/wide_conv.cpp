@@ -39,6 +39,7 @@ at::Tensor wide_weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
 }
 
 int64_t wide_conv_memory(const PlaneForm& planes, int64_t voxels, int64_t in, int64_t out) {
+  if (!has_brgemm()) return 0;
   return is_filtered(planes) ? winograd_memory(planes.rank, in, out)
                              : gathered_memory(planes.rank, in, out, std::min(voxels, kGatheredVoxels));
 }

@@ -97,10 +97,6 @@ class WidenedLinear : public torch::autograd::Function<WidenedLinear> {
   }
 };
 
-OptionalTensor where_given(const at::Tensor& bias) {
-  return bias.defined() ? OptionalTensor(bias) : std::nullopt;
-}
-
 }  // namespace
 
 bool can_widen(const at::Tensor& x, const at::Tensor& weight) {
@@ -109,11 +105,11 @@ bool can_widen(const at::Tensor& x, const at::Tensor& weight) {
 }
 
 at::Tensor widened_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const ConvForm& form) {
-  return WidenedConv::apply(x, weight, where_given(bias), form);
+  return WidenedConv::apply(x, weight, given(bias), form);
 }
 
 at::Tensor widened_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  return WidenedLinear::apply(x, weight, where_given(bias));
+  return WidenedLinear::apply(x, weight, given(bias));
 }
 
 }  // namespace medgen::nn

@@ -74,6 +74,7 @@ class TransformedWeights {
 
  private:
   void transform(const at::Tensor& weight) {
+    source_.reset();  // of nothing, when memory is short
     const int64_t out = weight.size(0), in = weight.size(1), taps = weight.dim() == 5 ? 3 : 1;
     const int64_t filled = kernels::winograd_channels(in);
     make_room(kWinogradNumbers * taps * filled * kernels::winograd_channels(out));
@@ -172,7 +173,7 @@ struct Convolution {
 
 bool prefers_winograd(const PlaneForm& planes, at::ScalarType products) {
   static const bool multiplies = has_brgemm(), tile_unit = has_tile_unit();
-  if (!multiplies || (products == at::kBFloat16 && tile_unit)) return false;
+  if (!multiplies || products == at::kHalf || (products == at::kBFloat16 && tile_unit)) return false;
   return planes.rows * planes.columns >= (planes.rank == 3 ? kLeastOfVolume : kLeastOfPlane) && is_covered(planes);
 }
 

@@ -128,10 +128,7 @@ at::Tensor winograd_weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
     const kernels::WinogradGradient work{sums.sums(), out, in, taps, result.mutable_data_ptr<float>()};
     at::parallel_for(0, out, 1, [&](int64_t from, int64_t to) { kernels::winograd_gradient(work, from, to); });
   });
-  std::vector<int64_t> shape{out};
-  shape.insert(shape.end(), static_cast<size_t>(x.dim() - 2), 3);
-  shape.push_back(in);
-  return result.view(shape).movedim(-1, 1);
+  return as_weights(result, x.dim() - 2);
 }
 
 int64_t winograd_gradient_memory(int64_t rank, int64_t in, int64_t out) {
