@@ -55,6 +55,16 @@ std::optional<std::string> closest_match(std::string_view name, std::span<const 
   return match;
 }
 
+std::vector<std::string> nearest(std::string_view name, std::span<const std::string> candidates, std::size_t most) {
+  std::vector<std::pair<std::size_t, std::string>> by_distance;
+  for (const std::string& candidate : candidates) by_distance.emplace_back(edit_distance(name, candidate), candidate);
+  std::sort(by_distance.begin(), by_distance.end());
+  by_distance.resize(std::min(by_distance.size(), most));
+  std::vector<std::string> names;
+  for (auto& each : by_distance) names.push_back(std::move(each.second));
+  return names;
+}
+
 std::string did_you_mean(std::string_view name, std::span<const std::string> candidates) {
   const std::optional<std::string> match = closest_match(name, candidates);
   return match ? fmt::format(" (did you mean '{}'?)", *match) : std::string();

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace medgen {
 
@@ -16,6 +17,9 @@ std::size_t edit_distance(std::string_view a, std::string_view b);
 /// The candidate nearest to `name`, or nothing when none is near enough to be a likely typing error (a third of the
 /// letters). Of equally near candidates the first.
 std::optional<std::string> closest_match(std::string_view name, std::span<const std::string> candidates);
+
+/// At most `most` of the candidates, the nearest to `name` first.
+std::vector<std::string> nearest(std::string_view name, std::span<const std::string> candidates, std::size_t most);
 
 /// " (did you mean 'liver'?)" for the end of an error message, or "" when nothing is near.
 std::string did_you_mean(std::string_view name, std::span<const std::string> candidates);

@@ -40,5 +40,13 @@ TEST_CASE("closest_match: finds a likely typing error and nothing else", "[unit]
   REQUIRE(did_you_mean("zzz", keys).empty());
 }
 
+TEST_CASE("nearest: any name has nearest ones, and the nearest comes first", "[unit][base]") {
+  const std::vector<std::string> keys = {"steps", "seed", "spacing_mm", "memory"};
+  REQUIRE(nearest("sead", keys, 2) == std::vector<std::string>{"seed", "steps"});
+  REQUIRE(nearest("memories", keys, 9).size() == keys.size());
+  REQUIRE(nearest("memories", keys, 9).front() == "memory");
+  REQUIRE(nearest("steps", {}, 3).empty());
+}
+
 }  // namespace
 }  // namespace medgen

@@ -34,6 +34,22 @@ void for_each_id(const Tensor& voxels, Use use) {
   });
 }
 
+/// As names are compared where capitals and blanks do not count.
+std::string plain(std::string_view name) {
+  std::string result(name);
+  for (char& c : result) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    if (c == '_' || c == '-') c = ' ';
+  }
+  return result;
+}
+
+/// The names that could be meant instead, for the end of a message.
+std::string or_rather(std::string_view name, const std::vector<std::string>& known) {
+  constexpr std::size_t kShown = 3;
+  return known.empty() ? "" : fmt::format(" (nearest: '{}')", fmt::join(nearest(name, known, kShown), "', '"));
+}
+
 bool holds(DType dtype, std::int64_t id) {
   return with_element_type(dtype, [id]<typename T>(T) {
     if constexpr (std::is_same_v<T, bool>) {
@@ -91,6 +107,17 @@ std::optional<std::int64_t> LabelTable::find(std::string_view name) const {
   return known == ids_.end() ? std::nullopt : std::optional(known->second);
 }
 
+std::optional<std::int64_t> LabelTable::find_alike(std::string_view name) const {
+  if (const auto same = find(name)) return same;
+  std::optional<std::int64_t> found;
+  for (const auto& [id, known] : names_) {
+    if (plain(known) != plain(name)) continue;
+    if (found) return std::nullopt;
+    found = id;
+  }
+  return found;
+}
+
 std::int64_t LabelTable::id_of(std::string_view name) const {
   if (const auto id = find(name)) return *id;
   std::vector<std::string> names;
@@ -132,11 +159,11 @@ LabelMapping map_by_name(const std::set<std::int64_t>& ids, const LabelTable& fr
       mapping[0] = 0;
     } else if (named == from.names().end()) {
       problems.push_back(fmt::format("id {} has no name", id));
-    } else if (const auto target = to.find(named->second)) {
+    } else if (const auto target = to.find_alike(named->second)) {
       mapping[id] = *target;
     } else {
-      problems.push_back(fmt::format("'{}' (id {}) is not in the target table{}", named->second, id,
-                                     did_you_mean(named->second, known)));
+      problems.push_back(fmt::format("'{}' (id {}) is none of the {} labels to map to{}", named->second, id,
+                                     known.size(), or_rather(named->second, known)));
     }
   }
   if (!problems.empty()) throw DataError("labels cannot be mapped by name: {}", fmt::join(problems, "; "));

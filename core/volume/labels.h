@@ -30,6 +30,9 @@ class LabelTable {
   const std::map<std::int64_t, std::string>& names() const noexcept { return names_; }
 
   std::optional<std::int64_t> find(std::string_view name) const;
+  /// The same; where no name is this one, the one that differs from it in capitals, and in "_" and "-" for blanks,
+  /// alone. Nothing where several do.
+  std::optional<std::int64_t> find_alike(std::string_view name) const;
   /// @throws DataError for an unknown name, with the nearest one.
   std::int64_t id_of(std::string_view name) const;
   /// @throws DataError for an unknown id, with those there are.
@@ -51,8 +54,8 @@ std::set<std::int64_t> label_ids(const Tensor& voxels);
 /// `preferred` when it is an integer type that holds all ids, else the smallest that does.
 DType label_type(const std::set<std::int64_t>& ids, DType preferred);
 
-/// For each of `ids`, named in `from`, the id of the same name in `to`; 0 maps to 0.
-/// @throws DataError that lists every id without a name and every name that `to` lacks.
+/// For each of `ids`, named in `from`, the id of that name in `to` (find_alike); 0 maps to 0.
+/// @throws DataError that lists every id without a name, and every name that `to` lacks with the nearest ones.
 LabelMapping map_by_name(const std::set<std::int64_t>& ids, const LabelTable& from, const LabelTable& to);
 
 /// Every id replaced; the element type is kept when it holds the new ids, else the smallest integer type that does.

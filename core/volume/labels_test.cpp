@@ -43,8 +43,21 @@ TEST_CASE("label_ids: finds whole numbers in any type and refuses images", "[uni
 TEST_CASE("map_by_name: joins equal names and lists everything that has no partner", "[unit][volume]") {
   REQUIRE(map_by_name({0, 1, 2}, kSource, kTarget) == LabelMapping{{0, 0}, {1, 300}, {2, 7}});
   const LabelTable other({{1, "Anterir"}, {3, "spleen"}});
-  REQUIRE_THROWS_WITH(map_by_name({1, 3, 9}, other, kTarget), Catch::Contains("did you mean 'Anterior'") &&
+  REQUIRE_THROWS_WITH(map_by_name({1, 3, 9}, other, kTarget), Catch::Contains("'Anterir' (id 1)") &&
+                                                                  Catch::Contains("(nearest: 'Anterior', ") &&
                                                                   Catch::Contains("spleen") && Catch::Contains("id 9"));
+}
+
+TEST_CASE("map_by_name: capitals, underscores and blanks make no other label, unless two differ by them",
+          "[unit][volume]") {
+  const LabelTable from({{1, "Left_Lung"}, {2, "left-kidney"}});
+  const LabelTable to({{5, "left kidney"}, {6, "left lung"}});
+  REQUIRE(map_by_name({1, 2}, from, to) == LabelMapping{{1, 6}, {2, 5}});
+  const LabelTable both({{5, "left_kidney"}, {6, "left lung"}, {7, "Left Lung"}, {8, "left kidney"}});
+  REQUIRE(both.find_alike("left kidney") == 8);
+  REQUIRE(both.find_alike("left_lung") == std::nullopt);
+  REQUIRE(both.find_alike("leftlung") == std::nullopt);
+  REQUIRE_THROWS_WITH(map_by_name({1}, from, both), Catch::Contains("'Left_Lung'"));
 }
 
 TEST_CASE("relabel: widens the type only when it must and refuses unmapped ids", "[unit][volume]") {
