@@ -30,22 +30,33 @@ class Problems {
  public:
   template <typename... Args>
   void add(fmt::format_string<Args...> format, Args&&... args) {
-    list_.push_back(fmt::format(format, std::forward<Args>(args)...));
+    list_.push_back({"", fmt::format(format, std::forward<Args>(args)...)});
   }
 
-  void require_none(const std::string& what) const {
+  template <typename... Args>
+  void add_of(const std::string& name, fmt::format_string<Args...> format, Args&&... args) {
+    list_.push_back({name, fmt::format(format, std::forward<Args>(args)...)});
+  }
+
+  /// @throws DataError of all, or of those that leaving a case out does not mend
+  void require_none(const std::string& what, bool without_bad_cases = false) const {
     constexpr std::size_t kShown = 10;
-    if (list_.empty()) return;
-    const std::size_t shown = std::min(list_.size(), kShown);
-    const std::string more = list_.size() > shown ? fmt::format("\n  and {} more", list_.size() - shown) : "";
-    throw DataError("{}: {} problem{}:\n  {}{}", what, list_.size(), list_.size() == 1 ? "" : "s",
-                    fmt::join(list_.begin(), list_.begin() + static_cast<std::ptrdiff_t>(shown), "\n  "), more);
+    std::vector<std::string> texts;
+    for (const CaseProblem& each : list_) {
+      if (!without_bad_cases || each.name.empty()) texts.push_back(each.text);
+    }
+    if (texts.empty()) return;
+    const std::size_t count = texts.size();
+    texts.resize(std::min(count, kShown));
+    const std::string more =
+        count > kShown ? fmt::format("\n  and {} more, which `medgen inspect` lists", count - kShown) : "";
+    throw DataError("{}: {} problem{}:\n  {}{}", what, count, count == 1 ? "" : "s", fmt::join(texts, "\n  "), more);
   }
 
-  const std::vector<std::string>& list() const { return list_; }
+  const std::vector<CaseProblem>& list() const { return list_; }
 
  private:
-  std::vector<std::string> list_;
+  std::vector<CaseProblem> list_;
 };
 
 std::vector<fs::path> volume_files(const fs::path& folder) {
@@ -75,11 +86,6 @@ void finish(Dataset& dataset, Problems& problems) {
     if (cases[i].name == cases[i - 1].name) problems.add("the case '{}' comes twice", cases[i].name);
   }
   if (cases.empty()) problems.add("the data set has no cases");
-}
-
-Dataset required(Dataset dataset, const Problems& problems, const std::string& where) {
-  problems.require_none(where);
-  return dataset;
 }
 
 std::int64_t id_of_text(const ConfigNode& node, std::string_view text) {
@@ -117,10 +123,10 @@ std::vector<fs::path> listed_images(const fs::path& listed, std::size_t channels
 
 void require_files(const Case& one, Problems& problems) {
   for (const fs::path& image : one.images) {
-    if (!is_there(image)) problems.add("case '{}': the image {} is missing", one.name, image.string());
+    if (!is_there(image)) problems.add_of(one.name, "case '{}': the image {} is missing", one.name, image.string());
   }
   if (one.label && !is_there(*one.label))
-    problems.add("case '{}': the label map {} is missing", one.name, one.label->string());
+    problems.add_of(one.name, "case '{}': the label map {} is missing", one.name, one.label->string());
 }
 
 /// Where every case has a folder, and the images one name, cases are named by their folders.
@@ -141,15 +147,16 @@ void read_list(const ConfigNode& training, Dataset& dataset, Problems& problems)
     const fs::path image = file(item.is_string() ? item : item.at("image"));
     if (image.filename().string().starts_with("._")) continue;
     if (!is_volume(image)) {
-      problems.add("{}: {} is no volume; supported are {}", item.where(), image.string(), supported_volume_formats());
+      problems.add_of(image.filename().string(), "{}: {} is no volume; supported are {}", item.where(), image.string(),
+                      supported_volume_formats());
       continue;
     }
     Case one{volume_stem(image), listed_images(image, dataset.channels.size()), std::nullopt};
     if (item.contains("label")) one.label = file(item.at("label"));
-    require_files(one, problems);
     dataset.cases.push_back(std::move(one));
   }
   name_by_folder(dataset.cases);
+  for (const Case& one : dataset.cases) require_files(one, problems);
 }
 
 /// Every CASE_0000 of imagesTr with its other channels and its label map.
@@ -174,13 +181,14 @@ void read_folders(const ConfigNode& description, Dataset& dataset, Problems& pro
   for (const fs::path& label : fs::is_directory(labels) ? volume_files(labels) : std::vector<fs::path>()) {
     const std::string name = without_suffix(label.filename().string(), ending);
     if (!is_file(images / (name + first)))
-      problems.add("the label map {} has no image {}", label.string(), name + first);
+      problems.add_of(name, "the label map {} has no image {}", label.string(), name + first);
   }
 }
 
 Dataset read_description(const fs::path& file, Problems& problems) {
   const ConfigNode description = read_config(file);
   Dataset dataset;
+  dataset.description = file;
   dataset.name = description.get<std::string>("name", fs::absolute(file).parent_path().filename().string());
   for (const char* key : {"channel_names", "modality"}) {
     if (dataset.channels.empty() && description.contains(key)) dataset.channels = read_channels(description.at(key));
@@ -217,11 +225,11 @@ Dataset paired(const std::vector<fs::path>& images, const std::vector<fs::path>&
   const auto label_of = by_name(labels, "_label", problems);
   for (const auto& [name, image] : image_of) {
     const auto label = label_of.find(name);
-    if (need_labels && label == label_of.end()) problems.add("the image {} has no label map", image.string());
+    if (need_labels && label == label_of.end()) problems.add_of(name, "the image {} has no label map", image.string());
     dataset.cases.push_back({name, {image}, label == label_of.end() ? std::nullopt : std::optional(label->second)});
   }
   for (const auto& [name, label] : label_of) {
-    if (!image_of.contains(name)) problems.add("the label map {} has no image", label.string());
+    if (!image_of.contains(name)) problems.add_of(name, "the label map {} has no image", label.string());
   }
   finish(dataset, problems);
   return dataset;
@@ -264,12 +272,28 @@ Dataset read_loose(const std::vector<fs::path>& files, Problems& problems) {
   return paired(images, labels, false, problems);
 }
 
-Dataset read_path(const fs::path& path, Problems& problems) {
+/// What says of itself what it is.
+std::optional<Dataset> read_arranged(const fs::path& path, Problems& problems) {
   if (const auto description = description_of(path)) return described(*description, problems);
   if (fs::is_directory(path / "images")) return read_plain(path, problems);
+  return std::nullopt;
+}
+
+Dataset read_path(const fs::path& path, Problems& problems) {
+  if (auto arranged = read_arranged(path, problems)) return *std::move(arranged);
   Dataset dataset = read_loose(volume_files(path), problems);
   dataset.name = name_of_folder(path);
   return dataset;
+}
+
+Dataset read_dataset(const fs::path& path, Problems& problems) {
+  if (auto arranged = read_arranged(path, problems)) return *std::move(arranged);
+  throw DataError("{}: is no data set: it holds neither {} nor a folder images/", path.string(), kDescription);
+}
+
+/// For messages.
+std::string place_of(const Dataset& dataset, const fs::path& path) {
+  return dataset.description.empty() ? path.string() : dataset.description.string();
 }
 
 }  // namespace
@@ -290,12 +314,16 @@ LabelTable read_label_table(const ConfigNode& labels, std::vector<std::string>& 
 
 Dataset open_dataset(const fs::path& path) {
   Problems problems;
-  if (const auto description = description_of(path))
-    return required(described(*description, problems), problems, description->string());
-  if (!fs::is_directory(path / "images")) {
-    throw DataError("{}: is no data set: it holds neither {} nor a folder images/", path.string(), kDescription);
-  }
-  return required(read_plain(path, problems), problems, path.string());
+  Dataset dataset = read_dataset(path, problems);
+  problems.require_none(place_of(dataset, path));
+  return dataset;
+}
+
+FoundCases open_with_bad_cases(const fs::path& path) {
+  Problems problems;
+  Dataset dataset = read_dataset(path, problems);
+  problems.require_none(place_of(dataset, path), true);
+  return {std::move(dataset), problems.list()};
 }
 
 namespace {
@@ -319,7 +347,9 @@ FoundCases find_cases(const std::vector<fs::path>& paths) {
 
 Dataset pair_files(const std::vector<fs::path>& images, const std::vector<fs::path>& labels) {
   Problems problems;
-  return required(paired(images, labels, !labels.empty(), problems), problems, "the list of images and label maps");
+  Dataset dataset = paired(images, labels, !labels.empty(), problems);
+  problems.require_none("the list of images and label maps");
+  return dataset;
 }
 
 NnUnetFiles nnunet_files(const std::string& name) {

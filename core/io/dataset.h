@@ -21,6 +21,7 @@ struct Case {
 
 struct Dataset {
   std::string name;
+  std::filesystem::path description;  ///< the dataset.json; empty where there is none
   std::vector<std::string> channels;  ///< names, in the order of Case::images
   LabelTable labels;                  ///< empty for a plain folder
   std::vector<Case> cases;            ///< sorted by name, at least one
@@ -36,17 +37,27 @@ struct Dataset {
 /// dataset.json.
 Dataset open_dataset(const std::filesystem::path& path);
 
+/// Something that is wrong with a data set.
+struct CaseProblem {
+  std::string name;  ///< of the case; empty where it helps nobody to leave one out
+  std::string text;
+};
+
+struct FoundCases {
+  Dataset dataset;                    ///< cases with problems too; perhaps none
+  std::vector<CaseProblem> problems;  ///< what `open_dataset` would throw
+};
+
+/// As `open_dataset`, for going on without the cases whose files are missing or without their partner: they stay in the
+/// data set, and are told. @throws DataError of all other problems
+FoundCases open_with_bad_cases(const std::filesystem::path& path);
+
 /// Cases from two lists of files, paired by name without extension ("_image" and "_label" at its end do not count).
 /// Without labels the cases have images only. @throws DataError that lists every file without partner and every name
 /// that comes twice.
 Dataset pair_files(const std::vector<std::filesystem::path>& images, const std::vector<std::filesystem::path>& labels);
 
 /// What is there, whatever its state: for looking at data, where `open_dataset` is for using it.
-struct FoundCases {
-  Dataset dataset;                    ///< cases with missing files too; perhaps none
-  std::vector<std::string> problems;  ///< all that `open_dataset` would throw
-};
-
 /// One path as for `open_dataset`, or a folder of volumes (paired as by `pair_files`: those ending in "_label" are
 /// label maps), or volume files.
 /// @throws DataError when a path does not exist, several are not all volume files, or dataset.json cannot be

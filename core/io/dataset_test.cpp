@@ -92,7 +92,42 @@ TEST_CASE("dataset: looking for cases keeps them all and lists what opening woul
   const FoundCases found = find_cases({folder.path / "dataset.json"});
   REQUIRE(found.dataset.cases.size() == 2);
   REQUIRE(found.problems.size() == 2);
-  REQUIRE_THAT(found.problems[0], Catch::Contains("b_2.nii.gz is missing"));
+  REQUIRE_THAT(found.problems[0].text + found.problems[1].text, Catch::Contains("b_2.nii.gz is missing"));
+}
+
+TEST_CASE("dataset: cases whose files are missing can be gone on without, and are all told", "[unit][io]") {
+  const TestFolder folder;
+  decathlon(folder.path);
+  REQUIRE(open_with_bad_cases(folder.path).problems.empty());
+  fs::remove(folder.path / "imagesTr/b_2.nii.gz");
+  const FoundCases found = open_with_bad_cases(folder.path);
+  REQUIRE(found.dataset.cases.size() == 2);
+  REQUIRE(found.dataset.description == folder.path / "dataset.json");
+  REQUIRE(found.problems.size() == 1);
+  CHECK(found.problems[0].name == "b_2");
+  CHECK_THAT(found.problems[0].text, Catch::Contains("imagesTr/b_2.nii.gz is missing"));
+  const TestFolder plain;
+  for (const char* file : {"images/a.nii", "images/b.nii", "labels/a.nii", "labels/c.nii"}) touch(plain.path / file);
+  const FoundCases unpaired = open_with_bad_cases(plain.path);
+  REQUIRE(unpaired.problems.size() == 2);
+  CHECK(unpaired.problems[0].name == "b");
+  CHECK(unpaired.problems[1].name == "c");
+  CHECK(unpaired.dataset.description.empty());
+}
+
+TEST_CASE("dataset: what leaving a case out does not mend is thrown all the same", "[unit][io]") {
+  const TestFolder folder;
+  for (const char* file : {"images/a.nii", "images/a.nii.gz", "images/b.nii"}) touch(folder.path / file);
+  REQUIRE_THROWS_WITH(open_with_bad_cases(folder.path), Catch::Contains("same case 'a'"));
+  REQUIRE_THROWS_AS(open_with_bad_cases(folder.path / "none"), DataError);
+}
+
+TEST_CASE("dataset: of many missing files ten are shown, and where the others are", "[unit][io]") {
+  const TestFolder folder;
+  for (int i = 0; i < 13; ++i) touch(folder.path / "images" / fmt::format("c{}.nii", i));
+  fs::create_directories(folder.path / "labels");
+  REQUIRE_THROWS_WITH(open_dataset(folder.path),
+                      Catch::Contains("13 problems") && Catch::Contains("and 3 more, which `medgen inspect` lists"));
 }
 
 TEST_CASE("dataset: nnU-Net v2 cases have one file a channel and names with ids", "[unit][io]") {

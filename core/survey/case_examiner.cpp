@@ -79,7 +79,9 @@ std::optional<Volume> CaseExaminer::open(const std::filesystem::path& file) {
 
 void CaseExaminer::look_at_image(const Volume& image, const std::filesystem::path& file) {
   VolumeFacts facts = facts_of(image, file);
-  if (image.has_channels()) warn("the image is 4D, with {} channels; a training takes 3D images", image.channels());
+  if (image.channels() > 1)
+    refuse("the image is 4D, with {} channels; a training takes one, unless its model is for as many",
+           image.channels());
   if (!facts_.images.empty()) compare_grids(facts_.images.front().geometry, facts, file.filename().string());
   for (std::int64_t channel = 0; channel < image.channels(); ++channel) {
     const std::string what = image.has_channels() ? fmt::format("channel {}", channel) : "the image";

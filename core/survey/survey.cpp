@@ -124,7 +124,7 @@ Survey survey(FoundCases found, const LabelTable& table, const RunObserver& obse
   survey.name = found.dataset.name;
   survey.channels = found.dataset.channels;
   survey.table = table.empty() ? found.dataset.labels : table;
-  for (const std::string& problem : found.problems) survey.findings.push_back({Severity::Error, "", problem});
+  for (const CaseProblem& problem : found.problems) survey.findings.push_back({Severity::Error, "", problem.text});
   for (const std::string& warning : found.dataset.warnings) survey.findings.push_back({Severity::Warning, "", warning});
   const std::vector<Case>& cases = found.dataset.cases;
   CaseExaminer reader(survey.table, survey.findings);

@@ -190,7 +190,7 @@ TEST_CASE("survey: what is missing or belongs to no case is told", "[unit][surve
   REQUIRE_FALSE(result.ok());
 }
 
-TEST_CASE("survey: mixed grids and 4D images are warned of", "[unit][survey]") {
+TEST_CASE("survey: mixed grids are warned of, and 4D images refused as a training does", "[unit][survey]") {
   const Plain data;
   data.add("a", ramp(), halves<std::uint8_t>(1));
   const Affine<Ras> thick = Affine<Ras>::from_spacing({1, 1, 5});
@@ -199,12 +199,13 @@ TEST_CASE("survey: mixed grids and 4D images are warned of", "[unit][survey]") {
   std::iota(pair.values<std::int16_t>().begin(), pair.values<std::int16_t>().end(), std::int16_t{0});
   data.add("c", Volume(pair, kOneMm), halves<std::uint8_t>(1));
   const Survey result = data.look();
-  REQUIRE(result.ok());
+  REQUIRE_FALSE(result.ok());
+  REQUIRE(result.usable() == 2);
   REQUIRE(warns(result, "", "orientations differ: LPS 1, RAS 2"));
   REQUIRE(warns(result, "",
                 "voxel sizes differ: z 1 to 5 mm; a model learns them only where it is told of the spacing, else "
                 "\"resample_mm\""));
-  REQUIRE(warns(result, "c", "4D, with 2 channels"));
+  REQUIRE(refuses(result, "c", "4D, with 2 channels"));
   REQUIRE(result.cases[2].intensities.size() == 2);
 }
 
