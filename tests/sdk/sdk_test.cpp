@@ -103,6 +103,10 @@ struct Full {
     return {peers.empty() ? this : &peers[0].as<Full>()};
   }
 
+  void check_training(std::string_view options, std::span<const sdk::TrainPeer> peers) {
+    if (options == "alone" && !peers.empty()) throw sdk::invalid("trains alone, not with ", peers[0].role);
+  }
+
   static const void* extension(std::string_view id);
 
   int trimmed = 0;
@@ -279,6 +283,20 @@ TEST_CASE("sdk: 16 bit floats are read exactly", "[unit][sdk]") {
   CHECK(sdk::TensorView(brain).to_vector<float>()[1] == -2.0F);
   const medgen_tensor_t odd{bits, {MEDGEN_DEVICE_CPU, 0}, 1, {9, 4, 1}, shape, strides, 0};
   CHECK_THROWS_AS(sdk::TensorView(odd).to_vector<float>(), sdk::Error);
+}
+
+TEST_CASE("sdk: what a training would refuse is asked of the object and its peers", "[unit][sdk]") {
+  const Host host;
+  medgen_obj_t* object = nullptr;
+  REQUIRE(create(sdk::denoiser<Full>, "", &object) == MEDGEN_OK);
+  const auto* train = static_cast<const medgen_train_t*>(sdk::denoiser<Full>.base->get_extension(MEDGEN_TRAIN_1));
+  const medgen_context_t call = host.call();
+  const medgen_train_peer_t peer{sdk::to_abi("unet"), object, 1, 0};
+  REQUIRE(MEDGEN_HAS_FN(medgen_train_t, train, check));
+  CHECK(train->check(&call, object, sdk::to_abi("{}"), 1, 0, &peer) == MEDGEN_OK);
+  CHECK(train->check(&call, object, sdk::to_abi("alone"), 0, 0, nullptr) == MEDGEN_OK);
+  CHECK(train->check(&call, object, sdk::to_abi("alone"), 1, 0, &peer) == MEDGEN_E_INVALID);
+  sdk::denoiser<Full>.base->destroy(object);
 }
 
 TEST_CASE("sdk: a trainer is made from the object or its peer", "[unit][sdk]") {

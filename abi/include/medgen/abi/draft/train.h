@@ -54,6 +54,10 @@ typedef struct medgen_train {
    * what is random in training alone; nothing of the trainer changes. May be NULL: then there is no validation. */
   medgen_status_t (*evaluate)(const medgen_context_t* ctx, medgen_obj_t* trainer, const medgen_binds_t* batch,
                               const medgen_outputs_t* out) MEDGEN_NOEXCEPT;
+  /* Whether `begin` would take these options and peers, as far as that can be told of objects that may have no weights
+   * yet: before anything is read or trained. Nothing of them changes. May be NULL: then `begin` tells. */
+  medgen_status_t (*check)(const medgen_context_t* ctx, medgen_obj_t* self, medgen_str_t options_json, uint32_t n_peers,
+                           uint32_t reserved, const medgen_train_peer_t* peers) MEDGEN_NOEXCEPT;
 } medgen_train_t;
 
 /* MEDGEN_GRADIENTS_1, an extension of the host: where several processes train together, each has `step` compute its

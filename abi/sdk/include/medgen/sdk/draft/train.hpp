@@ -3,6 +3,8 @@
 //
 //   static constexpr std::string_view train_options_schema = R"({...})";
 //   MyTrainer train(const Context&, std::string_view options_json, std::span<const TrainPeer> peers);
+//   // optional: throws what train would, as far as it can be told without weights
+//   void check_training(std::string_view options_json, std::span<const TrainPeer> peers);
 //   static const void* extension(std::string_view id) { return id == MEDGEN_TRAIN_1 ? &sdk::train_table<MyThing> :
 //   nullptr; }
 //
@@ -73,6 +75,18 @@ concept Evaluates = requires(Trainer& trainer, const Context& context, const Bin
 };
 
 template <typename T>
+concept ChecksTraining = requires(T& component, std::string_view options, std::span<const TrainPeer> peers) {
+  component.check_training(options, peers);
+};
+
+inline std::vector<TrainPeer> peers_from_abi(const medgen_train_peer_t* peers, std::uint32_t count) {
+  std::vector<TrainPeer> list;
+  for (std::uint32_t i = 0; i < count; ++i)
+    list.push_back({from_abi(peers[i].role), peers[i].object, peers[i].trained != 0});
+  return list;
+}
+
+template <typename T>
 struct TrainTable {
   using Trainer = std::remove_cvref_t<decltype(std::declval<T&>().train(
       std::declval<const Context&>(), std::string_view(), std::span<const TrainPeer>()))>;
@@ -81,12 +95,17 @@ struct TrainTable {
                                std::uint32_t n_peers, std::uint32_t, const medgen_train_peer_t* peers,
                                medgen_obj_t** trainer) noexcept {
     return guard<T>([&] {
-      std::vector<TrainPeer> list;
-      for (std::uint32_t i = 0; i < n_peers; ++i) {
-        list.push_back({from_abi(peers[i].role), peers[i].object, peers[i].trained != 0});
-      }
+      const std::vector<TrainPeer> list = peers_from_abi(peers, n_peers);
       *trainer = handle(
           new Trainer(object<T>(self).train(Context(*context), from_abi(options), std::span<const TrainPeer>(list))));
+    });
+  }
+
+  static medgen_status_t check(const medgen_context_t*, medgen_obj_t* self, medgen_str_t options, std::uint32_t n_peers,
+                               std::uint32_t, const medgen_train_peer_t* peers) noexcept {
+    return guard<T>([&] {
+      const std::vector<TrainPeer> list = peers_from_abi(peers, n_peers);
+      object<T>(self).check_training(from_abi(options), std::span<const TrainPeer>(list));
     });
   }
 
@@ -120,6 +139,7 @@ struct TrainTable {
     table.load = &load;
     table.end = &end;
     if constexpr (Evaluates<Trainer>) table.evaluate = &compute<Trainer, &Trainer::evaluate>;
+    if constexpr (ChecksTraining<T>) table.check = &check;
     return table;
   }
 };
