@@ -74,7 +74,8 @@ LoopState load_checkpoint(const std::filesystem::path& path, Learner& learner, c
   };
   if (value("medgen.fingerprint") != fingerprint) {
     throw DataError(
-        "'{}' belongs to another training (other data, model or options); choose another folder, or delete it to "
+        "'{}' belongs to another training (other data, model, precision or options); choose another folder, or delete "
+        "it to "
         "start anew",
         path.string());
   }

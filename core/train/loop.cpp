@@ -127,13 +127,23 @@ class Loop {
       const std::uint64_t batch = state_.iteration * options_.accumulate + k;
       context.step = static_cast<std::uint32_t>(batch);
       if (!group_.alone() && k + 1 == options_.accumulate) context.gradients = &gradients;
-      const Scalars scalars = learner_.step(context, make_batch_(batch));
+      const Scalars scalars = learn(context, batch);
       require_finite(scalars.at("loss"), batch);
       for (const auto& [name, value] : scalars) sums[name] += value / static_cast<double>(options_.accumulate);
     }
     context.gradients = nullptr;
     if (!group_.alone()) gradients.require_used();
     return sums;
+  }
+
+  /// What the plugin refuses is mostly in the data: the message names the cases.
+  Scalars learn(const CallContext& context, std::uint64_t batch) {
+    const TensorMap made = make_batch_(batch);
+    try {
+      return learner_.step(context, made);
+    } catch (const PluginError& error) {
+      throw PluginError("at iteration {}{}: {}", state_.iteration, described(batch), error.what());
+    }
   }
 
   /// Makes the scalars means over the whole batch, the clock that of the first process, and cancelling everybody's.

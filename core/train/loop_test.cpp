@@ -154,6 +154,22 @@ TEST_CASE("train: a loss that is not finite stops before the step, and the last 
                     Contains("nan") && Contains("iteration 5") && Contains("checkpoint.safetensors"));
 }
 
+TEST_CASE("train: what the learner refuses is told with the cases of the batch", "[unit][train]") {
+  const Place place;
+  LoopOptions options = place.options(10);
+  options.accumulate = 2;
+  Fake fake;
+  fake.refused_batch = 5;
+  LoopHooks hooks;
+  hooks.describe = [](std::uint64_t batch) { return fmt::format("cases a, {}", batch); };
+  CHECK_THROWS_AS(train_loop(fake, batch_of, options, {}, hooks), PluginError);
+  fake.refused_batch = 7;
+  CHECK_THROWS_WITH(train_loop(fake, batch_of, options, {}, hooks),
+                    "at iteration 3 (cases a, 7): label 7 is none of the classes");
+  const auto refused = [](std::uint64_t) -> TensorMap { throw PluginError("names its case itself"); };
+  CHECK_THROWS_WITH(train_loop(fake, refused, options, {}, hooks), "names its case itself");
+}
+
 TEST_CASE("train: one bad batch among those gathered is enough", "[unit][train]") {
   const Place place;
   LoopOptions options = place.options(10);

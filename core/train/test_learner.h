@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/test_folder.h"
 #include "core/config/json.h"
@@ -29,12 +30,14 @@ class Fake : public Learner {
   std::vector<double> rates;
   std::vector<std::uint32_t> steps;
   std::uint64_t bad_batch = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t refused_batch = std::numeric_limits<std::uint64_t>::max();
 
   std::map<std::string, double> step(const CallContext& context, const TensorMap& batch) override {
     REQUIRE((context.flags & MEDGEN_CALL_TRAINING) != 0);
     steps.push_back(context.step);
     const double slope = batch.at("x").values<float>()[0];
     gradient += slope;
+    if (context.step == refused_batch) throw PluginError("label 7 is none of the classes");
     if (context.step == bad_batch) return {{"loss", std::numeric_limits<double>::quiet_NaN()}};
     return {{"loss", weight * slope}, {"slope", slope}};
   }

@@ -6,6 +6,8 @@
 #include "core/config/schema.h"
 #include "core/plugin/plugin_call.h"
 
+#include <nlohmann/json.hpp>
+
 #include <cstddef>
 
 namespace medgen {
@@ -21,29 +23,59 @@ const medgen_train_t& train_table(const Component& component) {
   return *table;
 }
 
+/// The options, with defaults. @throws ConfigError for one that the trainer does not know
+Json resolved(const medgen_train_t& table, const Component& component, const ConfigNode& options) {
+  const medgen_str_t text = table.options_schema_json;
+  return Schema::parse(std::string(text.ptr, text.len), component.id() + " training options").resolve(options).json();
+}
+
+/// As the plugin gets them. They live as long as the peers.
+std::vector<medgen_train_peer_t> abi_peers(const std::vector<Trainer::Peer>& peers) {
+  std::vector<medgen_train_peer_t> list;
+  for (const Trainer::Peer& peer : peers)
+    list.push_back({{peer.role.data(), peer.role.size()}, peer.component->object(), peer.trained ? 1U : 0U, 0});
+  return list;
+}
+
+CallContext training_context(std::uint64_t seed) {
+  CallContext context;
+  context.seed = seed;
+  context.flags = MEDGEN_CALL_TRAINING;
+  return context;
+}
+
 }  // namespace
 
 Trainer::Trainer(std::shared_ptr<Component> component, std::vector<Peer> peers, const ConfigNode& options,
                  std::uint64_t seed)
-    : component_(std::move(component)), peers_(std::move(peers)), table_(&train_table(*component_)) {
-  const medgen_str_t schema_text = table_->options_schema_json;
-  const Schema schema =
-      Schema::parse(std::string(schema_text.ptr, schema_text.len), component_->id() + " training options");
-  const std::string resolved = dump_compact(schema.resolve(options).json());
-
-  std::vector<medgen_train_peer_t> list;
-  for (const Peer& peer : peers_) {
-    list.push_back({{peer.role.data(), peer.role.size()}, peer.component->object(), peer.trained ? 1U : 0U, 0});
-  }
-  CallContext context;
-  context.seed = seed;
-  context.flags = MEDGEN_CALL_TRAINING;
-  PluginCall call(*component_, "train begin", context);
+    : component_(std::move(component)),
+      peers_(std::move(peers)),
+      table_(&train_table(*component_)),
+      options_(std::make_shared<const Json>(resolved(*table_, *component_, options))) {
+  const std::string text = dump_compact(*options_);
+  const std::vector<medgen_train_peer_t> list = abi_peers(peers_);
+  PluginCall call(*component_, "train begin", training_context(seed));
   call.run([&] {
-    return table_->begin(call.context(), component_->object(), {resolved.data(), resolved.size()},
+    return table_->begin(call.context(), component_->object(), {text.data(), text.size()},
                          static_cast<std::uint32_t>(list.size()), 0, list.data(), &trainer_);
   });
   if (trainer_ == nullptr) throw PluginError("{}: train begin gave no trainer", component_->id());
+}
+
+void Trainer::check(const Component& component, const std::vector<Peer>& peers, const ConfigNode& options) {
+  const medgen_train_t& table = train_table(component);
+  const std::string text = dump_compact(resolved(table, component, options));
+  if (!MEDGEN_HAS_FN(medgen_train_t, &table, check)) return;
+  const std::vector<medgen_train_peer_t> list = abi_peers(peers);
+  PluginCall call(component, "train check", training_context(0));
+  try {
+    call.run([&] {
+      return table.check(call.context(), component.object(), {text.data(), text.size()},
+                         static_cast<std::uint32_t>(list.size()), 0, list.data());
+    });
+  } catch (const PluginError& error) {
+    options.fail("cannot be trained with: {}", error.what());
+  }
 }
 
 Trainer::~Trainer() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/component/component.h"
+#include "core/config/json.h"
 #include "core/config/node.h"
 
 #include <medgen/abi/draft/train.h>
@@ -44,6 +45,13 @@ class Trainer : public Learner {
   Trainer(std::shared_ptr<Component> component, std::vector<Peer> peers, const ConfigNode& options, std::uint64_t seed);
   ~Trainer() override;
 
+  /// Whether the component's trainer would take these options and peers, as far as it can tell from components without
+  /// weights. @throws ConfigError at the options
+  static void check(const Component& component, const std::vector<Peer>& peers, const ConfigNode& options);
+
+  /// With every default filled in.
+  const Json& options() const { return *options_; }
+
   std::map<std::string, double> step(const CallContext& context, const TensorMap& batch) override;
   void apply(const CallContext& context, double learning_rate) override;
   TensorMap save(std::uint32_t what) override;
@@ -64,6 +72,7 @@ class Trainer : public Learner {
   std::shared_ptr<Component> component_;
   std::vector<Peer> peers_;
   const medgen_train_t* table_ = nullptr;
+  std::shared_ptr<const Json> options_;
   medgen_obj_t* trainer_ = nullptr;
 };
 
