@@ -23,6 +23,8 @@ class Adversary {
   /// gradients.
   at::Tensor learn(const sdk::Context& context, const at::Tensor& real, const at::Tensor& made);
 
+  void require_sound_gradients() const { modules_.require_sound_gradients(); }
+
   void apply(double learning_rate) { modules_.apply(learning_rate); }
 
   /// All of it is state of the training, not of the model: kept and restored with the optimiser.

@@ -103,7 +103,8 @@ std::vector<float> AnatomySizes::asked(const sdk::Context& context, const sdk::B
 }
 
 void AnatomySizes::encode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out) {
-  const auto mask = in.find("mask");
+  const auto whole = in.find("whole_mask");
+  const auto mask = whole ? whole : in.find("mask");
   std::vector<float> sizes = mask ? measured(*mask, voxel_ml(params_of(in))) : asked(context, in);
   if (context.unconditional()) std::fill(sizes.begin(), sizes.end(), kAbsent);
   const auto slots = static_cast<std::int64_t>(slots_.size());

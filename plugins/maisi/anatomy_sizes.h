@@ -25,7 +25,8 @@ class AnatomySizes {
   explicit AnatomySizes(const sdk::Create& create);
 
   /// params: anatomy_sizes {"liver": 0.5}; slots that are not named are drawn, each size as likely as any other. With a
-  /// mask (training) the sizes are measured in it. -> context (N, 1, slots)
+  /// mask (training) the sizes are measured in it, or in whole_mask where that is a patch of it. -> context (N, 1,
+  /// slots)
   /// @throws sdk::Error for a slot that is not there, a size out of range, more than one tumour
   void encode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out);
   std::string estimate(std::string_view request_json) const;

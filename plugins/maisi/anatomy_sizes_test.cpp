@@ -58,6 +58,16 @@ TEST_CASE("anatomy sizes: in training they are measured, each case's share of sm
   CHECK(at_spacing(9)[0] == 1);
 }
 
+TEST_CASE("anatomy sizes: of a patch they are those of its case", "[unit][maisi]") {
+  TestHost host;
+  at::Tensor whole = at::zeros({1, 1, 4, 4, 4});
+  whole.select(0, 0).select(2, 0).fill_(1);  // 16 voxels of 0.00025 ml
+  const at::Tensor patch = at::zeros({1, 1, 2, 2, 2});
+  const char* const spacing = R"({"spacing_mm": [0.25, 1, 1]})";
+  CHECK(sizes(host, {{"mask", patch}}, spacing)[0] == -1);
+  CHECK(sizes(host, {{"mask", patch}, {"whole_mask", whole}}, spacing)[0] == 0.5F);
+}
+
 TEST_CASE("anatomy sizes: the null condition has none", "[unit][maisi]") {
   TestHost host;
   host.flags = MEDGEN_CALL_UNCONDITIONAL;

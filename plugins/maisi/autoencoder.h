@@ -38,6 +38,11 @@ class Autoencoder {
   std::string estimate(std::string_view request_json) const;
   AutoencoderTrainer train(const sdk::Context& context, std::string_view options_json,
                            std::span<const sdk::TrainPeer> peers);
+
+  void check_training(std::string_view options_json, std::span<const sdk::TrainPeer> peers) {
+    AutoencoderTrainer::check(*this, options_json, peers);
+  }
+
   static const void* extension(std::string_view id);
   static medgen_status_t status_of(const std::exception& error) noexcept;
   static std::string message_of(const std::exception& error);

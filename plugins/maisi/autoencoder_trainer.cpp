@@ -11,11 +11,15 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+
 namespace medgen::maisi {
 namespace {
 
 using support::emit_scalar;
 using support::require;
+
+constexpr std::string_view kFeatures = "perceptual";  // the peer
 
 /// Of N(mean, sigma^2) from N(0, 1), summed over the latent and averaged over the batch.
 at::Tensor divergence(const AutoencoderKlMaisi::Posterior& posterior) {
@@ -42,33 +46,43 @@ AutoencoderTrainer::AutoencoderTrainer(Autoencoder& component, const sdk::Contex
       options_(Options::read(options_json)),
       modules_({{"", &component.network(), true, nullptr}},
                support::TrainingOptions::read(options_json, component.compute(), component.device()), context.seed()) {
-  const AutoencoderKlMaisiConfig& config = component.config();
-  if (component.labels()) {
-    require(options_.adversarial_weight == 0 && options_.perceptual_weight == 0,
-            "label maps are trained without adversarial and perceptual losses");
-    return;
-  }
-  require(config.in_channels == config.out_channels,
-          "the network makes {} channels of {}: a mask autoencoder is trained when its config has \"classes\"",
-          config.out_channels, config.in_channels);
+  check(component, options_json, peers);
+  if (component.labels()) return;
   read_peers(peers);
   if (options_.adversarial_weight > 0) {
-    adversary_.emplace(config.out_channels,
+    adversary_.emplace(component.config().out_channels,
                        support::TrainingOptions::read(options_json, component.compute(), component.device()),
                        context.seed());
   }
 }
 
+void AutoencoderTrainer::check(const Autoencoder& component, std::string_view options_json,
+                               std::span<const sdk::TrainPeer> peers) {
+  const Options options = Options::read(options_json);
+  const AutoencoderKlMaisiConfig& config = component.config();
+  if (component.labels()) {
+    require(options.adversarial_weight == 0 && options.perceptual_weight == 0,
+            "label maps are trained without adversarial and perceptual losses");
+    require(!options.l2, "loss is l2, but label maps are trained with cross-entropy: leave it out");
+    return;
+  }
+  require(config.in_channels == config.out_channels,
+          "the network makes {} channels of {}: a mask autoencoder is trained when its config has \"classes\"",
+          config.out_channels, config.in_channels);
+  const bool has_features =
+      std::any_of(peers.begin(), peers.end(), [](const sdk::TrainPeer& peer) { return peer.role == kFeatures; });
+  require(has_features || options.perceptual_weight == 0,
+          "perceptual_weight is {}, but there is no feature network: give the step \"perceptual\"",
+          options.perceptual_weight);
+}
+
 void AutoencoderTrainer::read_peers(std::span<const sdk::TrainPeer> peers) {
   for (const sdk::TrainPeer& peer : peers) {
-    if (peer.role != "perceptual") continue;
+    if (peer.role != kFeatures) continue;
     Lpips& network = peer.as<PerceptualNetwork>().network();
     support::require_weights(network, PerceptualNetwork::id);
     if (options_.perceptual_weight > 0) perceptual_.emplace(network, options_.slices);
   }
-  require(perceptual_.has_value() || options_.perceptual_weight == 0,
-          "perceptual_weight is {}, but there is no feature network: give the step \"perceptual\"",
-          options_.perceptual_weight);
 }
 
 AutoencoderTrainer::Made AutoencoderTrainer::autoencode(const sdk::Context& context, const sdk::Binds& batch,
@@ -134,7 +148,8 @@ void AutoencoderTrainer::evaluate(const sdk::Context& context, const sdk::Binds&
 }
 
 void AutoencoderTrainer::apply(const sdk::Context&, double learning_rate) {
-  const bool judged = judges();  // before the step counts
+  const bool judged = judges();                       // before the step counts
+  if (judged) adversary_->require_sound_gradients();  // neither network moves when one cannot
   modules_.apply(learning_rate);
   if (judged) adversary_->apply(learning_rate * options_.discriminator_rate);
 }

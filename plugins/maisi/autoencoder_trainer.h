@@ -26,6 +26,9 @@ class AutoencoderTrainer {
   AutoencoderTrainer(Autoencoder& component, const sdk::Context& context, std::string_view options_json,
                      std::span<const sdk::TrainPeer> peers = {});
 
+  /// What the constructor refuses and can be told before networks have weights. @throws support::InvalidInput
+  static void check(const Autoencoder& component, std::string_view options_json, std::span<const sdk::TrainPeer> peers);
+
   /// batch: x; optional noise (of the latent, in place of the host's), slices.x, .y, .z (PerceptualLoss).
   /// out: loss, kl, l1 or l2 or cross_entropy, and of those in use perceptual, adversarial, discriminator
   void step(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out);

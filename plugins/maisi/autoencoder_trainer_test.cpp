@@ -14,6 +14,7 @@
 #include <ATen/TensorOperators.h>
 #include <catch2/catch.hpp>
 
+#include <limits>
 #include <optional>
 
 namespace medgen::maisi {
@@ -262,12 +263,49 @@ TEST_CASE("VAE training: label maps go through the trained network as label maps
 TEST_CASE("VAE training: what cannot be trained is refused", "[unit][maisi]") {
   CHECK_THROWS_WITH(Fixture(R"({"perceptual_weight": 1})", kImages, false), Contains("no feature network"));
   CHECK_THROWS_WITH(Fixture(R"({"adversarial_weight": 1})", kLabels), Contains("without adversarial"));
+  CHECK_THROWS_WITH(Fixture(R"({"loss": "l2"})", kLabels), Contains("cross-entropy"));
+  CHECK_NOTHROW(Fixture(R"({"loss": "l1"})", kLabels));
   CHECK_THROWS_WITH(Fixture("{}", R"({"spatial_dims": 3, "in_channels": 8, "out_channels": 3, "num_channels": [4],
     "num_res_blocks": 1, "attention_levels": [false], "norm_num_groups": 2})"),
                     Contains("\"classes\""));
   CHECK_THROWS_WITH(made<Autoencoder>(R"({"spatial_dims": 3, "in_channels": 8, "out_channels": 3, "num_channels": [4],
     "num_res_blocks": 1, "attention_levels": [false], "norm_num_groups": 2, "classes": [1]})"),
                     Contains("out_channels"));
+}
+
+namespace {
+
+/// An exchange of gradients that spoils those of the second network.
+struct Spoiling {
+  static inline int finished = 0;
+
+  static double share(const medgen_context_t*) noexcept { return 1; }
+
+  static medgen_status_t begin_sum(const medgen_context_t*, medgen_tensor_t* tensor) noexcept {
+    if (finished > 0) static_cast<float*>(tensor->data)[0] = std::numeric_limits<float>::infinity();
+    return MEDGEN_OK;
+  }
+
+  static medgen_status_t finish(const medgen_context_t*) noexcept {
+    ++finished;
+    return MEDGEN_OK;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("VAE training: where the discriminator's gradients are not finite nothing moves", "[unit][maisi]") {
+  Fixture f(R"({"adversarial_weight": 1})");
+  f.step(images());
+  f.apply();
+  const Tensors before = f.saved(kAll);
+  const medgen_gradients_t table{sizeof table, 0, &Spoiling::share, &Spoiling::begin_sum, &Spoiling::finish};
+  f.host.gradients = &table;
+  Spoiling::finished = 0;
+  f.step(images());
+  REQUIRE(Spoiling::finished == 2);
+  CHECK_THROWS_WITH(f.apply(), Contains("not finite"));
+  CHECK(equal(f.saved(kAll), before));
 }
 
 TEST_CASE("VAE training: batches that do not fit are refused", "[unit][maisi]") {

@@ -30,6 +30,11 @@ class UnetComponent {
   /// {"function": "predict" | "train", "inputs": {"x": shape, ...}}
   std::string estimate(std::string_view request_json) const;
   UnetTrainer train(const sdk::Context& context, std::string_view options_json, std::span<const sdk::TrainPeer> peers);
+
+  void check_training(std::string_view options_json, std::span<const sdk::TrainPeer> peers) {
+    UnetTrainer::check(*this, options_json, peers);
+  }
+
   static medgen_status_t status_of(const std::exception& error) noexcept;
   static std::string message_of(const std::exception& error);
 

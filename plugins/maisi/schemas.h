@@ -62,7 +62,7 @@ inline constexpr std::string_view kUnetSchema = R"json({
     "out_channels": {"type": "integer", "minimum": 1},
     "num_channels": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "description": "per level; default 32, 64, 64, 64"},
     "include_fc": {"type": "boolean", "default": false, "description": "attention has an output projection"},
-    "dropout_cattn": {"type": "number", "minimum": 0, "maximum": 1, "default": 0, "description": "accepted; acts in the published training code only"},
+    "dropout_cattn": {"type": "number", "minimum": 0, "maximum": 1, "default": 0, "description": "0 where the U-Net is trained: above it acts in the published training code only"},
     "include_top_region_index_input": {"type": "boolean", "default": false},
     "include_bottom_region_index_input": {"type": "boolean", "default": false},
     "include_spacing_input": {"type": "boolean", "default": false},
@@ -92,7 +92,7 @@ inline constexpr std::string_view kMaskUnetSchema = R"json({
     "out_channels": {"type": "integer", "minimum": 1},
     "channels": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "description": "per level; default 32, 64, 64, 64"},
     "include_fc": {"type": "boolean", "default": true, "description": "attention has an output projection"},
-    "dropout_cattn": {"type": "number", "minimum": 0, "maximum": 1, "default": 0, "description": "accepted; acts in the published training code only"},
+    "dropout_cattn": {"type": "number", "minimum": 0, "maximum": 1, "default": 0, "description": "0 where the U-Net is trained: above it acts in the published training code only"},
     "spatial_dims": {"type": "integer", "minimum": 2, "maximum": 3},
     "in_channels": {"type": "integer", "minimum": 1},
     "num_res_blocks": {"type": ["integer", "array"], "items": {"type": "integer", "minimum": 1}, "description": "one number, or one per level (default 2)"},
@@ -261,7 +261,8 @@ inline constexpr std::string_view kAnatomySizesIo = R"json({
       "summary": "sizes as shares of the training's cases that are smaller, -1 for what is not there; drawn where they are not given",
       "params": {"anatomy_sizes": "0 to 1 by name, or -1: {\"liver\": 0.5}",
                  "spacing_mm": "voxel size (x, y, z), from the host", "samples": "rows to make, from the host"},
-      "in": {"mask": {"shape": ["N", 1, "X", "Y", "Z"], "dtype": "integer", "optional": true, "summary": "in training: sizes are measured in it"}},
+      "in": {"mask": {"shape": ["N", 1, "X", "Y", "Z"], "dtype": "integer", "optional": true, "summary": "in training: sizes are measured in it"},
+             "whole_mask": {"shape": ["N", 1, "W", "H", "D"], "dtype": "integer", "optional": true, "summary": "in training, of a case that mask is a patch of: sizes are measured in it then"}},
       "out": {"context": {"shape": ["N", 1, "slots"], "dtype": "F32"}}}
   }
 })json";

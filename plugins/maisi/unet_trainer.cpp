@@ -12,6 +12,8 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+
 namespace medgen::maisi {
 namespace {
 
@@ -79,7 +81,27 @@ struct UnetTrainer::Options {
 
 UnetTrainer::UnetTrainer(UnetComponent& component, const sdk::Context& context, std::string_view options_json,
                          std::span<const sdk::TrainPeer> peers)
-    : UnetTrainer(component, context, Options(component, options_json, context.seed()), peers) {}
+    : UnetTrainer(component, context, Options(component, options_json, context.seed()), peers) {
+  check(component, options_json, peers);
+}
+
+void UnetTrainer::check(UnetComponent& component, std::string_view options_json,
+                        std::span<const sdk::TrainPeer> peers) {
+  const UnetLosses losses = UnetLosses::read(options_json);
+  const UnetConfig& config = component.network().config();
+  support::require(losses.contrast.weight == 0 || controlnet_of(peers) != nullptr,
+                   "the contrast compares label maps with and without tumours: it needs a ControlNet");
+  support::require(losses.modality_dropout == 0 || config.num_class_embeds,
+                   "modality_dropout is {}, but the network knows no modalities (num_class_embeds): leave it out",
+                   losses.modality_dropout);
+  support::require(config.dropout_cattn == 0,
+                   "dropout_cattn of the network is {}, which this training does not do: make it 0",
+                   config.dropout_cattn);
+  const bool learns = parsed_options(options_json).value("train_denoiser", true) ||
+                      support::LoraOptions::read(options_json) ||
+                      std::any_of(peers.begin(), peers.end(), [](const sdk::TrainPeer& peer) { return peer.trained; });
+  support::require(learns, "nothing to train: train_denoiser is false, and no other network learns (\"with\")");
+}
 
 UnetTrainer::UnetTrainer(UnetComponent& component, const sdk::Context&, const Options& options,
                          std::span<const sdk::TrainPeer> peers)
@@ -89,12 +111,7 @@ UnetTrainer::UnetTrainer(UnetComponent& component, const sdk::Context&, const Op
       adapters_(options.lora ? std::optional<support::LowRankAdapters>(std::in_place, component.network(),
                                                                        *options.lora, options.seed)
                              : std::nullopt),
-      modules_(members_of(component, options.train_denoiser, adapters_, peers), options.training, options.seed) {
-  support::require(losses_.contrast.weight == 0 || controlnet_ != nullptr,
-                   "the contrast compares label maps with and without tumours: it needs a ControlNet");
-  support::require(losses_.modality_dropout == 0 || component.network().config().num_class_embeds,
-                   "modality_dropout: the network knows no modalities (num_class_embeds)");
-}
+      modules_(members_of(component, options.train_denoiser, adapters_, peers), options.training, options.seed) {}
 
 at::Tensor UnetTrainer::predict(const UnetInputs& inputs, const std::optional<ControlNetInputs>& control) const {
   if (!control) return component_->network().forward(inputs);

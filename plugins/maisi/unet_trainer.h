@@ -34,6 +34,9 @@ class UnetTrainer {
   UnetTrainer(UnetComponent& component, const sdk::Context& context, std::string_view options_json,
               std::span<const sdk::TrainPeer> peers);
 
+  /// What the constructor refuses and can be told before networks have weights. @throws support::InvalidInput
+  static void check(UnetComponent& component, std::string_view options_json, std::span<const sdk::TrainPeer> peers);
+
   /// batch: x, timesteps, conditions, target (N, C, X, Y, Z), optional weight (N, 1, X, Y, Z); for the contrast
   /// null/controlnet_cond, the condition without tumours. out: loss, and its terms where it has several
   void step(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out);

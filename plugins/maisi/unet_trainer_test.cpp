@@ -215,6 +215,23 @@ TEST_CASE("trainers: the contrast wants a ControlNet, the null condition and an 
   });
 }
 
+TEST_CASE("trainers: what options and networks refuse is told before they have weights", "[unit][maisi]") {
+  Pair pair;
+  const auto check = [&](const char* options, bool controlnet_learns = true, bool has_controlnet = true) {
+    const sdk::TrainPeer peer{"controlnet", sdk::detail::handle(&pair.controlnet), controlnet_learns};
+    UnetTrainer::check(pair.unet, options, std::span(&peer, has_controlnet ? 1 : 0));
+  };
+  CHECK_NOTHROW(check(R"({"contrast": {}, "train_denoiser": false})"));
+  CHECK_THROWS_WITH(check(R"({"contrast": {}})", true, false), Contains("needs a ControlNet"));
+  CHECK_THROWS_WITH(check(R"({"contrast": {"dilation": 2}})"), Contains("odd"));
+  CHECK_THROWS_WITH(check(R"({"modality_dropout": 0.1})"), Contains("num_class_embeds"));
+  CHECK_THROWS_WITH(check(R"({"train_denoiser": false})", false), Contains("nothing to train"));
+  CHECK_NOTHROW(check(R"({"lora": {}})", false));
+  auto dropping = made<Unet>(R"({"spatial_dims": 3, "in_channels": 2, "out_channels": 2, "num_channels": [4, 8],
+    "num_res_blocks": 1, "attention_levels": [false, false], "norm_num_groups": 2, "dropout_cattn": 0.1})");
+  CHECK_THROWS_WITH(UnetTrainer::check(dropping, "{}", {}), Contains("dropout_cattn of the network is 0.1"));
+}
+
 TEST_CASE("trainers: dropped modalities become general, then unknown", "[unit][maisi]") {
   TestHost host;
   auto unet = made<Unet>(R"({"spatial_dims": 3, "in_channels": 2, "out_channels": 2, "num_channels": [4, 8],

@@ -33,6 +33,7 @@ struct UnetConfig {
   bool upcast_attention = false;
   bool include_fc = false;
   bool use_combined_linear = false;
+  double dropout_cattn = 0.0;        ///< of U-Nets; acts in the published training code only, so that ours refuses it
   bool use_flash_attention = false;  ///< accepted; attention never holds the whole score matrix
 
   size_t levels() const { return num_channels.size(); }
@@ -55,7 +56,6 @@ struct UnetConfig {
 /// DiffusionModelUNetMaisi, the image denoiser.
 struct DiffusionModelUNetMaisiConfig : UnetConfig {
   int64_t out_channels = 1;
-  double dropout_cattn = 0.0;  ///< checked; acts in the published training code only
   bool include_top_region_index_input = false;
   bool include_bottom_region_index_input = false;
   bool include_spacing_input = false;
@@ -68,7 +68,6 @@ struct DiffusionModelUNetConfig : UnetConfig {
   DiffusionModelUNetConfig() { include_fc = true; }
 
   int64_t out_channels = 1;
-  double dropout_cattn = 0.0;  ///< checked; acts in the published training code only
 
   static DiffusionModelUNetConfig from_json(const nlohmann::json& json);
 };

@@ -155,6 +155,15 @@ bool kernel_reads(const at::Tensor& tensor) {
 
 }  // namespace
 
+namespace {
+
+[[noreturn]] void refuse_gradients() {
+  throw sdk::Error(MEDGEN_E_INVALID,
+                   "the gradients are not finite; lower the learning rate, clip the gradients, or look for bad input");
+}
+
+}  // namespace
+
 double TrainedModules::gradient_norm() const {
   double sum = 0;
   for (const Trained& each : trained_) {
@@ -197,12 +206,13 @@ double TrainedModules::apply(double learning_rate) {
   return norm;
 }
 
+void TrainedModules::require_sound_gradients() const {
+  const at::NoGradGuard no_grad;
+  if (gathered_ > 0 && !scale_.active() && !std::isfinite(gradient_norm())) refuse_gradients();
+}
+
 void TrainedModules::leave_out_step() {
-  if (!scale_.reduce()) {
-    throw sdk::Error(
-        MEDGEN_E_INVALID,
-        "the gradients are not finite; lower the learning rate, clip the gradients, or look for bad input");
-  }
+  if (!scale_.reduce()) refuse_gradients();
   for (Trained& each : trained_) each.value.mutable_grad().reset();
   gathered_ = 0;
 }

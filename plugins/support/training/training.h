@@ -67,6 +67,8 @@ class TrainedModules {
   /// the EMA. Returns the gradient norm before clipping. When it is not finite nothing is changed: in float16 the step
   /// is left out and the scale of the loss reduced. @throws sdk::Error otherwise.
   double apply(double learning_rate);
+  /// What `apply` would throw for gradients that are not finite, for trainers with several of these.
+  void require_sound_gradients() const;
 
   /// For as long as it lives: weights are their averages, modules are as in use, nothing is recorded for gradients and
   /// `backward` does nothing, so that a trainer's `step` is its `evaluate`.

@@ -197,6 +197,19 @@ TEST_CASE("training: gradients that are not finite stop it and change nothing", 
   CHECK(f.saved(kAll).at("optimizer/step").item<float>() == 0);
 }
 
+TEST_CASE("training: whether gradients are finite can be asked before a step, and a scaled loss is not to blame",
+          "[unit]") {
+  Fixture f;
+  CHECK_NOTHROW(f.modules.require_sound_gradients());  // none yet: `apply` tells
+  f.modules.backward(f.line.loss(numbers({1, 1, 1})));
+  CHECK_NOTHROW(f.modules.require_sound_gradients());
+  f.modules.backward(f.line.loss(numbers({1, std::numeric_limits<float>::quiet_NaN(), 1})));
+  CHECK_THROWS_WITH(f.modules.require_sound_gradients(), Contains("not finite"));
+  Fixture scaled({.compute = at::kHalf});
+  scaled.modules.backward(scaled.line.loss(numbers({1, std::numeric_limits<float>::quiet_NaN(), 1})));
+  CHECK_NOTHROW(scaled.modules.require_sound_gradients());
+}
+
 TEST_CASE("training: a step without gradients is refused", "[unit]") {
   Fixture f;
   CHECK_THROWS_WITH(f.modules.apply(0.1), Contains("no gradients"));
