@@ -25,7 +25,7 @@ CaseSizes CaseSizes::of(const std::filesystem::path& data, const DataContract& c
   constexpr std::size_t kMost = 32;
   CaseSizes sizes;
   if (!std::filesystem::exists(data)) return sizes;
-  const std::vector<Case> cases = open_dataset(data).cases;
+  const std::vector<Case> cases = open_with_bad_cases(data).dataset.cases;
   sizes.count = cases.size();
   const std::size_t step = std::max<std::size_t>(cases.size() / kMost, 1);
   double seen = 0;

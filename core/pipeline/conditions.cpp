@@ -137,12 +137,17 @@ void check_mask_given(const ConfigNode& step, const ModelPackage& package, const
               spec->component, package.name());
 }
 
-void check_image_given(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
+const ComponentSpec* conditioner_with_input(const ModelPackage& package, const Registry& registry, const char* name) {
   const ComponentSpec* taker = nullptr;
   for (const ComponentSpec& spec : package.conditioners()) {
     const Json encode = encode_io(spec, registry).value_or(Json::object());
-    if (encode.value("in", Json::object()).contains("image")) taker = &spec;
+    if (encode.value("in", Json::object()).contains(name)) taker = &spec;
   }
+  return taker;
+}
+
+void check_image_given(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
+  const ComponentSpec* taker = conditioner_with_input(package, registry, "image");
   if (taker != nullptr && !step.contains("image"))
     step.fail("has no \"image\", but the conditioner '{}' ({}) of model '{}' puts something into one", taker->role,
               taker->component, package.name());

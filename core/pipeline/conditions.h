@@ -45,6 +45,9 @@ const ComponentSpec* conditioner_in_want_of_mask(const ModelPackage& package, co
 /// Whether a model that needs a label map gets one. @throws ConfigError at the step.
 void check_mask_given(const ConfigNode& step, const ModelPackage& package, const Registry& registry);
 
+/// The last conditioner whose "encode" takes an input of this name; null when there is none.
+const ComponentSpec* conditioner_with_input(const ModelPackage& package, const Registry& registry, const char* name);
+
 /// Whether a model that puts something into an image gets one, and no other model does. @throws ConfigError at the step
 void check_image_given(const ConfigNode& step, const ModelPackage& package, const Registry& registry);
 

@@ -28,6 +28,10 @@ SplitOptions SplitOptions::read(const ConfigNode& step, std::uint64_t seed) {
   return options;
 }
 
+FoundCases training_cases(const std::filesystem::path& folder, bool skip_bad) {
+  return skip_bad ? open_with_bad_cases(folder) : FoundCases{open_dataset(folder), {}};
+}
+
 Split split_cases(const std::vector<Case>& cases, const SplitOptions& options) {
   Split split;
   if (!options.splits()) {

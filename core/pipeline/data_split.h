@@ -24,6 +24,10 @@ struct SplitOptions {
   static SplitOptions read(const ConfigNode& step, std::uint64_t seed);
 };
 
+/// The cases of a data folder, with what is wrong with some where those are to be left out.
+/// @throws DataError as `open_dataset` or `open_with_bad_cases`.
+FoundCases training_cases(const std::filesystem::path& folder, bool skip_bad);
+
 /// The cases, by subject. @throws DataError as `split_by_subject` and `read_subject_table`.
 Split split_cases(const std::vector<Case>& cases, const SplitOptions& options);
 

@@ -151,6 +151,7 @@ void Pipeline::check_models(Host& host) const {
     check_conditions(step, package, registry, masks ? &*masks : nullptr);
     if (verb != "train") continue;
     check_train_keys(step, Preparation(data_line(steps, step)), package, registry);
+    check_trainer(step, package, host);
     conditions.check_columns(package, registry);
   }
 }

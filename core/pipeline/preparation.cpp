@@ -17,6 +17,18 @@ std::optional<ConfigNode> first(const std::vector<ConfigNode>& line, const char*
   return std::nullopt;
 }
 
+/// A label of the model, by name or id.
+std::int64_t label_of(const ConfigNode& node, const LabelTable& table) {
+  if (node.is_string()) {
+    const auto name = node.as<std::string>();
+    const auto alike = table.find_alike(name);
+    return alike ? *alike : table.id_of(name);
+  }
+  const auto id = node.as<std::int64_t>();
+  if (id != 0 && !table.empty()) table.name_of(id);
+  return id;
+}
+
 }  // namespace
 
 std::vector<ConfigNode> data_line(const ConfigNode& steps, const ConfigNode& step) {
@@ -26,7 +38,10 @@ std::vector<ConfigNode> data_line(const ConfigNode& steps, const ConfigNode& ste
 }
 
 Preparation::Preparation(const std::vector<ConfigNode>& line)
-    : step_(line.front()), resample_mm_(first(line, "resample_mm")), body_(first(line, "body")) {}
+    : step_(line.front()),
+      resample_mm_(first(line, "resample_mm")),
+      labels_(first(line, "labels")),
+      body_(first(line, "body")) {}
 
 /// For messages about a key that another step has.
 std::string Preparation::inherited(const ConfigNode& key) const {
@@ -36,6 +51,19 @@ std::string Preparation::inherited(const ConfigNode& key) const {
 
 TargetSpacing Preparation::spacing() const {
   return resample_mm_ ? TargetSpacing::read(*resample_mm_) : TargetSpacing();
+}
+
+SaidLabels Preparation::labels(const DataContract& contract) const {
+  SaidLabels said;
+  if (!labels_) return said;
+  for (const auto& [label, node] : labels_->members()) {
+    try {
+      said[label] = label_of(node, contract.labels);
+    } catch (const DataError& error) {
+      node.fail("is no label of the model: {}{}", error.what(), inherited(*labels_));
+    }
+  }
+  return said;
 }
 
 std::optional<BodyRule> Preparation::body(const DataContract& contract) const {
@@ -58,6 +86,7 @@ std::optional<BodyRule> Preparation::body(const DataContract& contract) const {
 }
 
 void Preparation::check(const DataContract& contract) const {
+  labels(contract);
   body(contract);
   if (const auto problem = spacing().problem(contract.limits)) {
     resample_mm_->fail("is outside what the model's \"data\" allows: {}{}", *problem, inherited(*resample_mm_));
@@ -67,6 +96,7 @@ void Preparation::check(const DataContract& contract) const {
 Json Preparation::json() const {
   Json keys = Json::object();
   if (const TargetSpacing to = spacing(); !to.empty()) keys["resample_mm"] = to.json();
+  if (labels_) keys["labels"] = labels_->json();
   if (body_) keys["body"] = body_->json();
   return keys;
 }

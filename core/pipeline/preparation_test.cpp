@@ -105,6 +105,26 @@ TEST_CASE("preparation: what the model does not take is told at the key, with wh
   CHECK_THROWS_WITH(fine.of("b").check(coarse), Contains("steps.a.resample_mm") && Contains("steps.b takes it over"));
 }
 
+TEST_CASE("preparation: labels of the data are the model's, by name or id, for all who take the data",
+          "[unit][pipeline]") {
+  const Steps steps(R"("labels": {"rump": "Trunk", "9": 200, "air": 0})", "", R"("labels": {})");
+  const SaidLabels said = {{"rump", 7}, {"9", 200}, {"air", 0}};
+  for (const char* name : {"a", "b"}) CHECK(steps.of(name).labels(contract()) == said);
+  CHECK(steps.of("c").labels(contract()).empty());
+  CHECK(steps.of("b").json()["labels"]["rump"] == "Trunk");
+  CHECK(Steps(R"("labels": {"a": 5})", "", "").of("a").labels({}) == SaidLabels{{"a", 5}});  // a model of any ids
+}
+
+TEST_CASE("preparation: labels that the model lacks are told at the key", "[unit][pipeline]") {
+  const Steps steps(R"("labels": {"rump": "trunc"})", "", "");
+  CHECK_THROWS_WITH(steps.of("a").check(contract()), Contains("steps.a.labels.rump is no label of the model") &&
+                                                         Contains("did you mean 'trunk'") &&
+                                                         !Contains("takes it over"));
+  CHECK_THROWS_WITH(steps.of("b").check(contract()), Contains("steps.b takes it over"));
+  CHECK_THROWS_WITH(Steps(R"("labels": {"rump": 8})", "", "").of("a").check(contract()), Contains("id 8"));
+  CHECK_THROWS_WITH(Steps(R"("labels": {"rump": -1})", "", ""), Contains("labels.rump"));
+}
+
 TEST_CASE("preparation: a body that is none is refused", "[unit][pipeline]") {
   for (const char* bad : {"true", "1", "\"body\"", "{\"air\": 1}", "{\"least_part\": 0}", "[]"}) {
     INFO(bad);

@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // What of a train step can be checked without computing.
-#include "core/io/dataset.h"
+#include "core/component/conditioner.h"
 #include "core/pipeline/case_conditions.h"
 #include "core/pipeline/conditions.h"
+#include "core/pipeline/data_split.h"
+#include "core/pipeline/label_names.h"
 #include "core/pipeline/model.h"
+#include "core/pipeline/read_component.h"
 #include "core/pipeline/train_options.h"
 #include "core/pipeline/train_step.h"
+#include "core/train/trainer.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
 
 namespace medgen {
 
@@ -14,13 +22,41 @@ void check_training_data(const TrainStep& step) {
   const SplitOptions split = SplitOptions::read(step.split, step.seed);
   check_validation(step.node, split);
   if (!std::filesystem::exists(step.data)) return;
-  const Dataset dataset = open_dataset(step.data);
-  const Split parts = split_cases(dataset.cases, split);
+  const FoundCases found = training_cases(step.data, step.node.get<bool>("skip_bad"));
+  const std::vector<Case>& cases = found.dataset.cases;
+  const auto is_left_out = [&](const Case& one) {
+    return std::any_of(found.problems.begin(), found.problems.end(),
+                       [&](const auto& bad) { return bad.name == one.name; });
+  };
+  const Split parts = split_cases(cases, split);
   std::vector<std::string> names;
   for (const auto* part : {&parts.train, &parts.validation}) {
-    for (const std::size_t index : *part) names.push_back(dataset.cases[index].name);
+    for (const std::size_t index : *part) {
+      if (!is_left_out(cases[index])) names.push_back(cases[index].name);
+    }
   }
   CaseConditions::read(step.node).check_cases(names);
+}
+
+void check_trainer(const ConfigNode& step, const ModelPackage& package, Host& host) {
+  const ModelPackage parts = package.without_weights();
+  const auto role = step.get<std::string>("component");
+  const auto with = step.get<std::vector<std::string>>("with");
+  std::vector<Trainer::Peer> peers;
+  if (step.contains("perceptual")) {
+    Json network = step.at("perceptual").json();
+    network.erase("weights");
+    const ComponentSpec spec = read_component("perceptual", step.at("perceptual").with_value(std::move(network)));
+    peers.push_back({spec.role, create_component(host, spec), false});
+  }
+  for (const ComponentSpec& spec : parts.conditioners()) {
+    const auto component = role == "denoiser" ? create_component(host, spec) : nullptr;
+    const auto conditioner = std::dynamic_pointer_cast<Conditioner>(component);
+    const bool learns = std::find(with.begin(), with.end(), spec.role) != with.end();
+    if (conditioner && conditioner->has_step()) peers.push_back({spec.role, component, learns});
+  }
+  const auto learner = create_component(host, *parts.part(role));
+  Trainer::check(*learner, peers, step.at("options").with_value(trainer_options(step, host)));
 }
 
 void check_train_step(const TrainStep& step, Host& host) {
@@ -28,11 +64,13 @@ void check_train_step(const TrainStep& step, Host& host) {
   for (const ComponentSpec& spec : package.all()) info_of(spec, host.registry());
   check_conditions(step.node, package, host.registry());
   check_train_keys(step.node, step.preparation, package, host.registry());
+  check_trainer(step.node, package, host);
   CaseConditions::read(step.node).check_columns(package, host.registry());
   if (const auto features = perceptual_network(step)) info_of(*features, host.registry());
   if (step.model_is_made) check_lora(step.node, package);
   case_bytes(step, host);
-  open_dataset(step.data);
+  const Dataset dataset = training_cases(step.data, step.node.get<bool>("skip_bad")).dataset;
+  LabelNames(dataset, package.contract().labels, step.preparation.labels(package.contract()));
 }
 
 }  // namespace medgen

@@ -19,6 +19,7 @@ namespace medgen {
 namespace {
 
 constexpr std::uint64_t kEncodedBytes = std::uint64_t{4} << 30;
+constexpr const char* kControlNetInput = "controlnet_cond";
 constexpr std::uint64_t kCacheBytes = std::uint64_t{100} << 30;
 
 /// The budget that the plan gives a process, or its part of the machine.
@@ -43,7 +44,7 @@ Json deciding(const ConfigNode& step) {
   Json options = step.json();
   for (const char* key :
        {"to", "data", "train", "loader", "checkpoint_every", "log_every", "minutes", "weights_type", "cache", "split",
-        "validation", "samples", "skip_bad", "keep", "watch", "resample_mm", "body", "case_conditions"})
+        "validation", "samples", "skip_bad", "keep", "watch", "resample_mm", "labels", "body", "case_conditions"})
     options.erase(key);
   if (options.contains("perceptual")) options["perceptual"].erase("weights");  // what they hold is in the identity
   if (options.contains("validate")) options["validate"].erase("patience");
@@ -95,7 +96,25 @@ void check_compressor_keys(const ConfigNode& step) {
   refuse("with", !step.at("with").json().empty());
   refuse("loss_weights", step.contains("loss_weights"));
   refuse("case_conditions", step.contains("case_conditions"));
+  refuse("conditions", !step.at("conditions").json().empty());
   refuse("latent_scale", step.at("latent_scale").is_number());
+}
+
+/// The contrast compares a label map with its null condition, which is to be the same map without tumours.
+void check_contrast(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
+  constexpr const char* kKey = "null_labels";
+  if (!step.at("options").contains("contrast")) return;
+  const ConfigNode contrast = step.at("options").at("contrast");
+  for (const ComponentSpec& spec : package.conditioners()) {
+    const Json schema = Json::parse(info_of(spec, registry).config_schema);
+    if (!schema.value("properties", Json::object()).contains(kKey)) continue;
+    const Json config = spec.config ? spec.config->json() : Json::object();
+    if (config.value("output", kControlNetInput) != kControlNetInput || !config.value(kKey, Json()).empty()) continue;
+    contrast.fail(
+        "compares label maps with and without tumours, but conditioner '{}' ({}) does not know what tumours become, so "
+        "that its null condition has no labels at all: give its config \"{}\": {{\"TUMOUR ID\": ORGAN ID}}",
+        spec.role, spec.component, kKey);
+  }
 }
 
 /// Only what works at every step learns along.
@@ -161,6 +180,7 @@ void check_train_keys(const ConfigNode& step, const Preparation& preparation, co
   check_trainer_options(step, *learner, registry);
   if (role == "compressor") check_compressor_keys(step);
   check_with(step, package, registry);
+  check_contrast(step, package, registry);
   check_lora_keys(step);
   check_loss_keys(step);
   PatchOptions::read(step, package.contract().labels, 0);
@@ -183,10 +203,13 @@ void check_validation(const ConfigNode& step, const SplitOptions& split) {
   if (step.get<std::string>("keep") == "best") step.at("keep").fail(kNone);
 }
 
+const char* precision_name(const Host& host) {
+  return host.options().precision == Precision::Bf16 ? "bf16" : "fp32";
+}
+
 Json trainer_options(const ConfigNode& step, const Host& host) {
   Json options = step.at("options").json();
-  if (!options.contains("precision"))
-    options["precision"] = host.options().precision == Precision::Bf16 ? "bf16" : "fp32";
+  if (!options.contains("precision")) options["precision"] = precision_name(host);
   return options;
 }
 

@@ -42,6 +42,10 @@ std::optional<ComponentSpec> perceptual_network(const TrainStep& step);
 void check_train_keys(const ConfigNode& step, const Preparation& preparation, const ModelPackage& package,
                       const Registry& registry);
 
+/// Whether the part's trainer takes the options and the networks beside it, as far as it tells without weights.
+/// @throws ConfigError
+void check_trainer(const ConfigNode& step, const ModelPackage& package, Host& host);
+
 /// What is likely not meant, though it means something.
 std::vector<std::string> train_warnings(const ConfigNode& step);
 
@@ -50,6 +54,9 @@ void check_lora(const ConfigNode& step, const ModelPackage& package);
 
 /// @throws ConfigError for keys that need cases to validate on where there are none.
 void check_validation(const ConfigNode& step, const SplitOptions& split);
+
+/// That of a run, as options and records have it.
+const char* precision_name(const Host& host);
 
 /// The step's options for its trainer, with the precision of the run where they name none.
 Json trainer_options(const ConfigNode& step, const Host& host);

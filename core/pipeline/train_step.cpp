@@ -85,6 +85,7 @@ class TrainRun {
     // Before the data: what its trainer refuses is told before hours of reading.
     Trainer trainer(learner_, peers_, step_.node.at("options").with_value(trainer_options(step_.node, host_)),
                     step_.seed);
+    options_ = trainer.options();
     data_.emplace(step_.data, package_.contract(), patches, data_options(), observer_);
     batches_.emplace(*data_, parts_, batch_options());
     batches_->check_case_conditions(observer_);
@@ -131,9 +132,19 @@ class TrainRun {
     return !loss_weights_.empty() || conditioner_in_want_of_mask(package_, host_.registry()) != nullptr;
   }
 
+  /// 0: nobody tells.
+  std::int64_t image_channels() const {
+    if (role_ == "compressor") return component_fact(*learner_, "in_channels", 0);
+    return parts_.compressor ? component_fact(*parts_.compressor, "in_channels", 0)
+                             : component_fact(*learner_, "out_channels", 0);
+  }
+
   TrainingDataOptions data_options() const {
     TrainingDataOptions options;
     options.needs_labels = role_ == "denoiser" && needs_labels();
+    options.labels = step_.preparation.labels(package_.contract());
+    options.channels = image_channels();
+    options.wants_whole_map = conditioner_with_input(package_, host_.registry(), kWholeMask) != nullptr;
     options.split = SplitOptions::read(step_.split, step_.seed);
     options.skip_bad = step_.node.get<bool>("skip_bad");
     options.most_bytes = case_bytes(step_, host_);
@@ -220,7 +231,10 @@ class TrainRun {
 
   /// Of the training beside its options.
   Json identity() const {
-    Json identity = {{"seed", step_.seed}, {"data", data_->fingerprint()}, {"model", content_hash(package_.json())}};
+    Json identity = {{"seed", step_.seed},
+                     {"data", data_->fingerprint()},
+                     {"model", content_hash(package_.json())},
+                     {"precision", {precision_name(host_), trainer_options(step_.node, host_)["precision"]}}};
     if (const auto features = perceptual_network(step_)) identity["perceptual"] = sha256_file(features->weights);
     if (conditions_.has_table()) identity["case_conditions"] = conditions_.fingerprint(data_->names());
     return identity;
@@ -285,7 +299,7 @@ class TrainRun {
       for (auto& [name, tensor] : tensors) tensor = tensor.to(type);
     }
     write_model_package(package_, resolve_path(step_.node.at("to")), weights, latent_scale_, step_.name,
-                        training_record(step_, *data_, conditions_, result));
+                        training_record(step_, *data_, conditions_, options_, result));
   }
 
   /// The adapters alone: the weights that they were trained on stay where they are, and are named by their hash.
@@ -298,7 +312,7 @@ class TrainRun {
                      lora.get<double>("alpha", static_cast<double>(rank)), rank};
     adapter.tensors = learnt(trainer).at(role_);
     write_adapter_package(package_, resolve_path(step_.node.at("to")), adapter,
-                          training_record(step_, *data_, conditions_, result));
+                          training_record(step_, *data_, conditions_, options_, result));
   }
 
   const TrainStep& step_;
@@ -312,6 +326,7 @@ class TrainRun {
   std::shared_ptr<CaseCache> cache_;
   std::shared_ptr<Component> learner_;
   std::vector<Trainer::Peer> peers_;
+  Json options_;  ///< of the trainer, all of them
   TrainingParts parts_;
   std::optional<TrainingData> data_;
   LossWeights loss_weights_;

@@ -101,7 +101,7 @@ std::shared_ptr<const Encoded> TrainingBatches::encoded_still(std::size_t number
                                                               const std::function<TrainingData::Item()>& item) {
   return encoded_.get(number, [&] {
     if (!options_.cache) return encode(item());
-    const std::string key = sha256(fmt::format("encoded 1\n{}\n{}\n{}", options_.encoding,
+    const std::string key = sha256(fmt::format("encoded 2\n{}\n{}\n{}", options_.encoding,
                                                options_.conditions.of(data_.name(number)), data_.identity(number)));
     return unpacked(options_.cache->get(key, [&] { return packed(encode(item())); }));
   });
@@ -188,6 +188,7 @@ TensorMap TrainingBatches::conditions_of(const TrainingData::Item& item, std::ui
   context.flags = flags;
   TensorMap known = {{"image", item.image}};
   if (!item.mask.empty()) known["mask"] = item.mask;
+  if (!item.whole_mask.empty()) known[kWholeMask] = item.whole_mask;
   TensorMap made;
   try {
     for (const auto& conditioner : parts_.conditioners) {

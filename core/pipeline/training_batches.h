@@ -20,6 +20,9 @@
 
 namespace medgen {
 
+/// What conditioners get the label map of the whole case as, beside "mask" of a patch that is a part of it.
+inline constexpr const char* kWholeMask = "whole_mask";
+
 /// What makes the batches of a denoiser; all empty for a compressor, whose batches are images.
 struct TrainingParts {
   std::shared_ptr<Compressor> compressor;  ///< null: the denoiser works on the image itself

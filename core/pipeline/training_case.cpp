@@ -29,6 +29,11 @@ std::string text_of(const std::optional<BodyRule>& body) {
   return body ? fmt::format("\nbody {} {} {}", body->label, body->air_below, body->least_part) : "";
 }
 
+/// One channel is what entries have that do not say so.
+std::string text_of(std::int64_t channels) {
+  return channels == 1 ? "" : fmt::format("\nchannels {}", channels);
+}
+
 /// A case as an entry of the cache: the volumes, and the rest as a text.
 TensorMap packed(const TrainingCase& loaded) {
   const std::string about = dump_compact(
@@ -48,6 +53,14 @@ TrainingCase unpacked_case(const TensorMap& entry) {
                       about.at("warnings")};
   if (entry.contains("label")) loaded.label.emplace(entry.at("label"), affine);
   return loaded;
+}
+
+/// One of a case's files. @throws DataError for other channels than wanted (0: any), which only networks would notice
+Volume read_with_channels(const std::filesystem::path& file, std::int64_t wanted, const std::string& name) {
+  Volume volume = read_volume(file);
+  if (wanted == 0 || volume.channels() == wanted) return volume;
+  throw DataError("{}: {} has {} channels, this training takes {}; give each case a file of those alone", name,
+                  file.string(), volume.channels(), wanted);
 }
 
 /// A warning of what is too small for the voxels that a map was brought to.
@@ -75,8 +88,9 @@ TrainingCase CaseReader::read(const Case& entry) const {
     if (!options_.cache) return read_files(entry);
     std::vector<std::filesystem::path> files = maps ? std::vector<std::filesystem::path>{} : entry.images;
     if (entry.label) files.push_back(*entry.label);
-    const std::string key = cache_key(
-        files, "training case 1\n" + options_.spacing.text() + options_.contract_text + text_of(options_.body));
+    const std::string key =
+        cache_key(files, "training case 1\n" + options_.spacing.text() + options_.contract_text +
+                             text_of(options_.body) + options_.labels.text() + text_of(options_.channels));
     return unpacked_case(options_.cache->get(key, [&] { return packed(read_files(entry)); }));
   }();
   if (const auto problem = multiple_problem(crop_size(options_.crop, loaded.image.size()), options_.multiple_of))
@@ -89,7 +103,8 @@ TrainingCase CaseReader::read(const Case& entry) const {
 TrainingCase CaseReader::read_files(const Case& entry) const {
   const DataContract& contract = options_.contract;
   if (contract.makes_labels()) return read_map(entry);
-  const Volume file = reorient(read_volume(entry.images.front()), contract.orientation);
+  const Volume file =
+      reorient(read_with_channels(entry.images.front(), options_.channels, entry.name), contract.orientation);
   if (const auto bad = count_non_finite(file.voxels()); bad > 0)
     throw DataError("{}: the image has {} voxels that are NaN or infinite", entry.name, bad);
   const Volume image = options_.spacing.image(file, entry.name);
@@ -103,9 +118,9 @@ TrainingCase CaseReader::read_files(const Case& entry) const {
 
 /// For a model that makes label maps: the map is what it sees, and the image is not read.
 TrainingCase CaseReader::read_map(const Case& entry) const {
-  const Volume map = read_volume(*entry.label);
-  const Volume file =
-      reorient(match_labels(map.geometry(), map, entry.name).labels, options_.contract.orientation);  // its own grid
+  const Volume map = read_with_channels(*entry.label, 1, entry.name);
+  const Volume own = match_labels(map.geometry(), map, entry.name).labels;  // on its own grid
+  const Volume file = reorient(options_.labels.in_model(own, entry.name), options_.contract.orientation);
   const Volume label = options_.spacing.label(file, entry.name);
   options_.contract.check_spacing(label.geometry(), entry.name);
   options_.contract.check_labels(file, entry.name);
@@ -115,9 +130,10 @@ TrainingCase CaseReader::read_map(const Case& entry) const {
 
 /// On the image's grid, and then at the voxel size that all are brought to.
 Volume CaseReader::read_label(const Case& entry, const Volume& image, TrainingCase& loaded) const {
-  const MatchedLabels matched = match_labels(image.geometry(), read_volume(*entry.label), entry.name);
+  const Volume map = read_with_channels(*entry.label, 1, entry.name);
+  const MatchedLabels matched = match_labels(image.geometry(), map, entry.name);
   if (matched.warning) loaded.warnings.push_back(*matched.warning);
-  Volume label = matched.labels;
+  Volume label = options_.labels.in_model(matched.labels, entry.name);
   options_.contract.check_labels(label, entry.name);
   if (options_.body) label = with_body(image, label, *options_.body);
   Volume fitted = options_.spacing.label(image.with_voxels(label.voxels().to(DType::I32)), entry.name);

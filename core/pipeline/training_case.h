@@ -5,6 +5,7 @@
 #include "core/data/case_cache.h"
 #include "core/io/dataset.h"
 #include "core/pipeline/contract.h"
+#include "core/pipeline/label_names.h"
 #include "core/pipeline/target_spacing.h"
 #include "core/volume/body.h"
 
@@ -30,6 +31,8 @@ struct TrainingCase {
 struct CaseOptions {
   DataContract contract;
   std::string contract_text;  ///< all of it: part of the key in the cache
+  LabelNames labels;          ///< what those of the data are in the model
+  std::int64_t channels = 0;  ///< that an image has to have; 0: any
   bool needs_labels = false;
   bool index_labels = false;         ///< patches are cut round labels
   CropOptions crop;                  ///< the size of patches

@@ -17,22 +17,50 @@ Size3 middle_corner(const CropOptions& crop, const Size3& whole) {
   return {(whole[0] - size[0]) / 2, (whole[1] - size[1]) / 2, (whole[2] - size[2]) / 2};
 }
 
-CaseReader reader_for(const DataContract& contract, const PatchOptions& patches, const TrainingDataOptions& options) {
-  return CaseReader({contract, options.contract_text, options.needs_labels, patches.needs_labels(), patches.crop,
-                     patches.multiple_of, options.body, options.cache, options.spacing});
+bool is_part(const Size3& patch, const Size3& whole) {
+  return patch[0] < whole[0] || patch[1] < whole[1] || patch[2] < whole[2];
+}
+
+CaseReader reader_for(const Dataset& dataset, const DataContract& contract, const PatchOptions& patches,
+                      const TrainingDataOptions& options) {
+  CaseOptions read;
+  read.contract = contract;
+  read.contract_text = options.contract_text;
+  read.labels = LabelNames(dataset, contract.labels, options.labels);
+  read.channels = options.channels;
+  read.needs_labels = options.needs_labels;
+  read.index_labels = patches.needs_labels();
+  read.crop = patches.crop;
+  read.multiple_of = patches.multiple_of;
+  read.body = options.body;
+  read.cache = options.cache;
+  read.spacing = options.spacing;
+  return CaseReader(std::move(read));
 }
 
 }  // namespace
 
 TrainingData::TrainingData(const std::filesystem::path& folder, const DataContract& contract,
                            const PatchOptions& patches, const TrainingDataOptions& options, const RunObserver& observer)
-    : contract_(contract), patches_(patches), store_(reader_for(contract, patches, options), options.most_bytes) {
-  const Dataset dataset = open_dataset(folder);
-  const Split split = split_cases(dataset.cases, options.split);
-  for (const std::size_t index : split.test) test_.push_back(dataset.cases[index].name);
-  read(dataset.cases, split.train, training_, observer);
-  read(dataset.cases, split.validation, validation_, observer);
-  refuse_or_skip(folder, options.skip_bad, split.train.size() + split.validation.size(), observer);
+    : TrainingData(training_cases(folder, options.skip_bad), folder, contract, patches, options, observer) {}
+
+TrainingData::TrainingData(const FoundCases& found, const std::filesystem::path& folder, const DataContract& contract,
+                           const PatchOptions& patches, const TrainingDataOptions& options, const RunObserver& observer)
+    : contract_(contract),
+      patches_(patches),
+      wants_whole_map_(options.wants_whole_map),
+      store_(reader_for(found.dataset, contract, patches, options), options.most_bytes) {
+  const std::vector<Case>& cases = found.dataset.cases;
+  const Split split = split_cases(cases, options.split);
+  Bad bad;
+  for (const CaseProblem& problem : found.problems) {
+    std::string& reason = bad[problem.name];
+    reason += (reason.empty() ? "" : "; ") + problem.text;
+  }
+  read(cases, split.train, bad, training_, observer);
+  read(cases, split.validation, bad, validation_, observer);
+  leave_out_unread(cases, split, std::move(bad));
+  refuse_or_skip(folder, options.skip_bad, observer);
   if (training_.empty()) throw DataError("'{}' holds no cases to train on", folder.string());
   rounds_.emplace(patches_.seed, "train.order", training_.size());
   if (!split.validation.empty() && validation_.empty())
@@ -45,12 +73,13 @@ TrainingData::TrainingData(const std::filesystem::path& folder, const DataContra
   fingerprint_ = sha256(identity);
 }
 
-void TrainingData::read(const std::vector<Case>& cases, const std::vector<std::size_t>& part,
+void TrainingData::read(const std::vector<Case>& cases, const std::vector<std::size_t>& part, const Bad& bad,
                         std::vector<std::size_t>& numbers, const RunObserver& observer) {
   for (std::size_t i = 0; i < part.size(); ++i) {
     observer.check_cancelled();
     const Case& entry = cases[part[i]];
     try {
+      if (const auto known = bad.find(entry.name); known != bad.end()) throw DataError("{}", known->second);
       const auto loaded = store_.add(entry);
       numbers.push_back(store_.size() - 1);
       spacings_.push_back(loaded->image.spacing_mm());
@@ -63,13 +92,21 @@ void TrainingData::read(const std::vector<Case>& cases, const std::vector<std::s
   }
 }
 
-void TrainingData::refuse_or_skip(const std::filesystem::path& folder, bool skip, std::size_t read_cases,
-                                  const RunObserver& observer) const {
+/// Of the cases for testing the good ones; and of the others those that are none, such as a label map without an image.
+void TrainingData::leave_out_unread(const std::vector<Case>& cases, const Split& split, Bad bad) {
+  for (const std::size_t index : split.test) {
+    if (!bad.contains(cases[index].name)) test_.push_back(cases[index].name);
+  }
+  for (const Skipped& each : skipped_) bad.erase(each.name);
+  for (const auto& [name, reason] : bad) skipped_.push_back({name, reason});
+}
+
+void TrainingData::refuse_or_skip(const std::filesystem::path& folder, bool skip, const RunObserver& observer) const {
   if (skipped_.empty()) return;
   std::vector<std::string> reasons;
   for (const Skipped& each : skipped_) reasons.push_back(each.reason);
-  const std::string all =
-      fmt::format("'{}': {} of {} cases cannot be used", folder.string(), skipped_.size(), read_cases);
+  const std::string all = fmt::format("'{}': {} of {} cases cannot be used", folder.string(), skipped_.size(),
+                                      skipped_.size() + training_.size() + validation_.size());
   const std::string list = fmt::format("{}", fmt::join(reasons, "\n  "));
   if (!skip) throw DataError("{}:\n  {}", all, list);
   observer.say(LogLevel::Warning, fmt::format("{} and are left out:\n  {}", all, list));
@@ -116,26 +153,32 @@ TrainingData::Item TrainingData::item(std::uint64_t draw) const {
   const Size3 size = crop_size(patches_.crop, loaded->image.size());
   return item_of(augment({loaded->image, loaded->label}, corner_of(*loaded, draw), size,
                          patches_.augment.value_or(AugmentOptions()), patches_.seed, draw),
-                 number);
+                 *loaded, number);
 }
 
-Patch TrainingData::still_patch(std::size_t number) const {
-  const std::shared_ptr<const TrainingCase> loaded = store_.get(number);
-  const Size3 whole = loaded->image.size();
-  return augment({loaded->image, loaded->label}, middle_corner(patches_.crop, whole), crop_size(patches_.crop, whole),
+Patch TrainingData::still_patch_of(const TrainingCase& loaded) const {
+  const Size3 whole = loaded.image.size();
+  return augment({loaded.image, loaded.label}, middle_corner(patches_.crop, whole), crop_size(patches_.crop, whole),
                  AugmentOptions(), patches_.seed, 0);
 }
 
-TrainingData::Item TrainingData::still_item(std::size_t number) const {
-  return item_of(still_patch(number), number);
+Patch TrainingData::still_patch(std::size_t number) const {
+  return still_patch_of(*store_.get(number));
 }
 
-TrainingData::Item TrainingData::item_of(const Patch& patch, std::size_t number) const {
+TrainingData::Item TrainingData::still_item(std::size_t number) const {
+  const std::shared_ptr<const TrainingCase> loaded = store_.get(number);
+  return item_of(still_patch_of(*loaded), *loaded, number);
+}
+
+TrainingData::Item TrainingData::item_of(const Patch& patch, const TrainingCase& loaded, std::size_t number) const {
   const ModelGrid grid(patch.image.geometry(), contract_, 1);
   Item item;
   item.number = number;
   item.spacing_mm = patch.image.spacing_mm();
   if (patch.label) item.mask = grid.to_model(*patch.label, 0);
+  if (wants_whole_map_ && loaded.label && is_part(patch.image.size(), loaded.image.size()))
+    item.whole_mask = ModelGrid(loaded.label->geometry(), contract_, 1).to_model(*loaded.label, 0);
   item.image = contract_.makes_labels() ? item.mask.to(DType::F32) : grid.to_model(patch.image, 0);
   return item;
 }

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +21,9 @@ namespace medgen {
 
 struct TrainingDataOptions {
   bool needs_labels = false;
+  SaidLabels labels;
+  std::int64_t channels = 0;     ///< of images; 0: any
+  bool wants_whole_map = false;  ///< Item::whole_mask
   SplitOptions split;
   std::optional<BodyRule> body;
   bool skip_bad = false;  ///< go on without the cases that cannot be used
@@ -34,8 +38,9 @@ struct TrainingDataOptions {
 class TrainingData {
  public:
   struct Item {
-    Tensor image;  ///< (1, C, spatial...) float32, scaled; of a model that makes label maps the label ids
-    Tensor mask;   ///< (1, 1, spatial...) int32; empty where the case has no label map
+    Tensor image;       ///< (1, C, spatial...) float32, scaled; of a model that makes label maps the label ids
+    Tensor mask;        ///< (1, 1, spatial...) int32; empty where the case has no label map
+    Tensor whole_mask;  ///< of the whole case, where that is wanted and the patch is a part of it; else empty
     Vec3 spacing_mm;
     std::size_t number = 0;  ///< of the case
   };
@@ -88,16 +93,24 @@ class TrainingData {
   /// @}
 
  private:
-  void read(const std::vector<Case>& cases, const std::vector<std::size_t>& part, std::vector<std::size_t>& numbers,
-            const RunObserver& observer);
-  void refuse_or_skip(const std::filesystem::path& folder, bool skip, std::size_t read_cases,
-                      const RunObserver& observer) const;
+  /// Why cases are left out without being read, by name.
+  using Bad = std::map<std::string, std::string>;
+
+  TrainingData(const FoundCases& found, const std::filesystem::path& folder, const DataContract& contract,
+               const PatchOptions& patches, const TrainingDataOptions& options, const RunObserver& observer);
+
+  void read(const std::vector<Case>& cases, const std::vector<std::size_t>& part, const Bad& bad,
+            std::vector<std::size_t>& numbers, const RunObserver& observer);
+  void leave_out_unread(const std::vector<Case>& cases, const Split& split, Bad bad);
+  void refuse_or_skip(const std::filesystem::path& folder, bool skip, const RunObserver& observer) const;
   void warn_of_spacings(const RunObserver& observer) const;
   Size3 corner_of(const TrainingCase& loaded, std::uint64_t draw) const;
-  Item item_of(const Patch& patch, std::size_t number) const;
+  Patch still_patch_of(const TrainingCase& loaded) const;
+  Item item_of(const Patch& patch, const TrainingCase& loaded, std::size_t number) const;
 
   DataContract contract_;
   PatchOptions patches_;
+  bool wants_whole_map_;
   CaseStore store_;
   std::vector<std::size_t> training_, validation_;
   std::optional<Rounds> rounds_;  ///< through `training_`

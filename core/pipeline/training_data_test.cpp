@@ -133,6 +133,92 @@ TEST_CASE("training data: an image in several files is refused", "[unit][pipelin
   CHECK_THROWS_WITH(TrainingData(folder.path, contract(), {}, labelled(), {}), Contains("a has 2 images"));
 }
 
+TEST_CASE("training data: an image of other channels than the model's is refused by name, or left out",
+          "[unit][pipeline]") {
+  const Folder folder;
+  const std::vector<Tensor> channels = {ramp().voxels().reshape({1, 4, 5, 6}), ramp(9).voxels().reshape({1, 4, 5, 6})};
+  const Volume pair(concat_rows(channels), kOneMm);
+  folder.add("pair", pair, spot(0));
+  folder.add("single", ramp(), spot(0));
+  TrainingDataOptions options = labelled();
+  options.channels = 1;
+  const auto read = [&] { return TrainingData(folder.path, contract(), {}, options, {}); };
+  CHECK_THROWS_WITH(read(), Contains("1 of 2 cases") && Contains("pair: ") && Contains("pair.nii has 2 channels") &&
+                                Contains("takes 1"));
+  options.skip_bad = true;
+  CHECK(read().names() == std::vector<std::string>{"single"});
+  options.channels = 2;
+  CHECK(read().names() == std::vector<std::string>{"pair"});
+}
+
+TEST_CASE("training data: a label map of several channels is refused by name", "[unit][pipeline]") {
+  const Folder folder;
+  const std::vector<Tensor> channels(2, spot(0).voxels().reshape({1, 4, 5, 6}));
+  folder.add("pair", ramp(), Volume(concat_rows(channels), kOneMm));
+  CHECK_THROWS_WITH(folder.read(), Contains("pair: ") && Contains("has 2 channels"));
+}
+
+TEST_CASE("training data: labels are what the data set calls them", "[unit][pipeline]") {
+  const TestFolder folder;
+  for (const char* name : {"imagesTr", "labelsTr"}) fs::create_directories(folder.path / name);
+  write_volume(folder.path / "imagesTr/a.nii.gz", ramp());
+  write_volume(folder.path / "labelsTr/a.nii.gz", spot(7));
+  const auto described = [&](const std::string& labels) {
+    write_file(
+        folder.path / "dataset.json",
+        R"({"labels": )" + labels + R"(, "training": [{"image": "imagesTr/a.nii.gz", "label": "labelsTr/a.nii.gz"}]})");
+  };
+  TrainingDataOptions options = labelled();
+  const auto read = [&] { return TrainingData(folder.path, contract(), {}, options, {}); };
+  described(R"({"1": "thing"})");
+  const std::string agreeing = read().fingerprint();
+  CHECK(values_of(read().item(0).mask).at(7) == 1);
+  described("{}");
+  CHECK(read().fingerprint() == agreeing);
+  described(R"({"1": "Left"})");
+  CHECK(values_of(read().item(0).mask).at(7) == 2);
+  CHECK(read().fingerprint() != agreeing);
+  described(R"({"1": "spleen"})");
+  CHECK_THROWS_WITH(read(), Contains("dataset.json") && Contains("'spleen' (id 1)"));
+  options.labels = {{"spleen", 2}};
+  CHECK(values_of(read().item(0).mask).at(7) == 2);
+  described(R"({"2": "thing"})");
+  options.labels = {};
+  CHECK_THROWS_WITH(read(), Contains("a: label 1 has no name in"));
+}
+
+TEST_CASE("training data: the cache keeps what labels were taken for", "[unit][pipeline]") {
+  const Folder folder;
+  folder.add("a", ramp(), spot(7));
+  const TestFolder place;
+  TrainingDataOptions options = labelled();
+  options.cache = std::make_shared<CaseCache>(place.path, std::uint64_t{1} << 30);
+  for (const std::int64_t id : {1, 2, 1}) {
+    options.labels = {{"1", id}};
+    CHECK(values_of(TrainingData(folder.path, contract(), {}, options, {}).item(0).mask).at(7) == id);
+  }
+}
+
+TEST_CASE("training data: cases whose files are missing are left out where that is asked for, and all noted",
+          "[unit][pipeline]") {
+  const Folder folder;
+  for (const char* name : {"a", "b", "c", "d"}) folder.add(name, ramp(), spot(0));
+  fs::remove(folder.path / "labels" / "b.nii");
+  fs::remove(folder.path / "images" / "c.nii");
+  CHECK_THROWS_WITH(folder.read(), Contains("b.nii has no label map") && Contains("c.nii has no image"));
+  TrainingDataOptions options;
+  options.skip_bad = true;
+  std::string said;
+  RunObserver observer;
+  observer.log = [&](LogLevel, std::string_view message) { said += message; };
+  const TrainingData data(folder.path, contract(), {}, options, observer);
+  CHECK(data.names() == std::vector<std::string>{"a", "d"});
+  REQUIRE(data.skipped().size() == 2);
+  CHECK(data.skipped()[0].name == "b");
+  CHECK_THAT(data.skipped()[1].reason, Contains("c.nii has no image"));
+  CHECK_THAT(said, Contains("2 of 4 cases cannot be used and are left out") && Contains("b.nii"));
+}
+
 TEST_CASE("training data: a label that the model does not know is refused", "[unit][pipeline]") {
   const Folder folder;
   Volume label = spot(0);

@@ -96,6 +96,24 @@ TEST_CASE("training data: labels to cut round need a label map", "[unit][pipelin
   CHECK_THROWS_WITH(TrainingData(folder.path, contract(), options, {}, {}), Contains("a has no label map"));
 }
 
+TEST_CASE("training data: a patch brings the label map of its whole case where that is wanted", "[unit][pipeline]") {
+  const Folder folder;
+  folder.add("a", ramp(), spot(0));
+  PatchOptions options;
+  options.crop.size = {3, 5, 4};
+  TrainingDataOptions wanted = labelled();
+  CHECK(TrainingData(folder.path, contract(), options, wanted, {}).item(0).whole_mask.empty());
+  wanted.wants_whole_map = true;
+  const TrainingData::Item part = TrainingData(folder.path, contract(), options, wanted, {}).item(0);
+  CHECK(part.mask.size() == 3 * 5 * 4);
+  CHECK(part.whole_mask.shape() == Shape{1, 1, 4, 5, 6});
+  CHECK(values_of(part.whole_mask).front() == 1);
+  options.random = true;
+  CHECK_FALSE(TrainingData(folder.path, contract(), options, wanted, {}).item(0).whole_mask.empty());
+  options.crop.size = {6, 5, 8};  // the whole of it
+  CHECK(TrainingData(folder.path, contract(), options, wanted, {}).item(0).whole_mask.empty());
+}
+
 namespace {
 
 /// Cases a to f, d in two visits.

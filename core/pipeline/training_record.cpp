@@ -41,8 +41,9 @@ Json keys_of(const TrainStep& step, const CaseConditions& conditions) {
 }  // namespace
 
 Json training_record(const TrainStep& step, const TrainingData& data, const CaseConditions& conditions,
-                     const LoopResult& result) {
+                     const Json& options, const LoopResult& result) {
   Json record = keys_of(step, conditions);
+  record["options"] = options;
   record["cases"] = data.training().size();
   record["seed"] = step.seed;
   record["medgen_version"] = MEDGEN_VERSION;
