@@ -117,6 +117,11 @@ class Conditional(tool.Case):
         scales = [json.loads((folder / "model.json").read_text())["latent"]["scale"] for folder in (self.model, self.folder / "controlnet")]
         self.assertEqual(*scales)
 
+    def test_a_contrast_needs_to_know_what_tumours_become(self):
+        ignorant = {**LABELS, "config": {"encoding": "bits"}}
+        self.refused(3, "net.options.contrast", "'planes' (maisi.labels)", '"null_labels"',
+                     net=self.train_controlnet(ignorant, 8, contrast={}))
+
     def test_only_labels_of_the_model_are_weighted(self):
         step = self.train_controlnet(LABELS, 8)
         step["loss_weights"] = {"tumor": 100}

@@ -124,6 +124,39 @@ class VoxelSizes(Data):
         self.run_pipeline(self.only_vae(resample_mm=found["suggested"]["resample_mm"]))
 
 
+class Labels(Data):
+    """Label 1 of the model is "thing"."""
+
+    def described(self, **labels):
+        cases = [{"image": f"images/{name}.nii", "label": f"labels/{name}.nii"} for name in "abc"]
+        (self.folder / "data" / "dataset.json").write_text(json.dumps({"labels": labels, "training": cases}))
+
+    def test_the_same_name_is_the_same_label(self):
+        self.run_pipeline(self.document("plain", iterations=3))
+        self.described(Thing=1)
+        self.run_pipeline(self.document("named", iterations=3))
+        self.assertEqual(self.weights("plain"), self.weights("named"))
+        for name in "abc":
+            path = self.folder / "data" / "labels" / f"{name}.nii"
+            values = [5 * value for value in nifti.Volume(path).values]
+            nifti.write(path, SIZE, values)
+        self.described(thing=5)
+        self.run_pipeline(self.document("moved", iterations=3))
+        self.assertEqual(self.weights("plain"), self.weights("moved"))
+
+    def test_a_name_that_the_model_lacks(self):
+        self.described(spleen=1)
+        for command in ("plan", "run"):
+            self.fails(self.document("out"), 4, "dataset.json", "'spleen' (id 1)", "nearest: 'thing'", '"labels": {',
+                       command=command)
+        document = self.document("out", iterations=3, data="@vae")
+        document["steps"]["vae"]["labels"] = {"spleen": "thing"}
+        self.run_pipeline(document)
+        self.assertEqual(self.record("out/model", "unet")["labels"], {"spleen": "thing"})
+        document["steps"]["vae"]["labels"] = {"spleen": 0}  # are other data
+        self.fails(document, 4, "another training")
+
+
 class Bodies(Data):
     """Images that are all body."""
 

@@ -141,6 +141,19 @@ class Training(TrainingCase):
         self.assertIn("another training", result.stderr)
 
 
+    def test_a_checkpoint_belongs_to_its_precision_which_the_package_names(self):
+        document = self.document("out", iterations=3)
+        self.run_pipeline(document)
+        record = json.loads((self.folder / "out" / "model" / "model.json").read_text())["provenance"]["unet"]
+        self.assertEqual(record["options"]["precision"], "fp32")
+        self.assertEqual(record["options"]["ema"], 0.9)
+        self.assertEqual(record["options"]["beta2"], 0.999)  # nobody said so
+        document["runtime"]["precision"] = "bf16"
+        result = tool.run("run", self.write_pipeline(document))
+        self.assertEqual(result.returncode, 4, result.stderr)
+        self.assertIn("precision", result.stderr)
+
+
 if __name__ == "__main__":
     tool.MEDGEN, tool.PLUGINS = sys.argv[1:3]
     unittest.main(argv=sys.argv[:1] + sys.argv[3:])

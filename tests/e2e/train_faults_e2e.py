@@ -14,7 +14,7 @@ import unittest
 
 import nifti
 import tool
-from training import MODEL, SIZE, TrainingCase
+from training import MODEL, SIZE, WITH_MODALITY, TrainingCase
 
 KILLS = int(os.environ.get("MEDGEN_KILLS", "4"))
 SEEDS = int(os.environ.get("MEDGEN_SEEDS", "3"))
@@ -150,6 +150,26 @@ class Data(Faults):
         self.assertEqual([each["case"] for each in record["skipped"]], ["c"])
         self.assertIn("7", record["skipped"][0]["reason"])
 
+    def test_cases_whose_files_are_missing_are_left_out_on_request_and_noted(self):
+        (self.folder / "data" / "images" / "b.nii").unlink()
+        (self.folder / "data" / "labels" / "c.nii").unlink()
+        self.fails(self.short(), 4, "b.nii has no image", "c.nii has no label map")
+        result = tool.run("plan", self.write_pipeline(self.short(skip_bad=True)))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.run_pipeline(self.short(skip_bad=True))
+        record = json.loads((self.folder / "out" / "vae" / "model.json").read_text())["provenance"]["vae"]
+        self.assertEqual(record["cases"], 1)
+        self.assertEqual(sorted(each["case"] for each in record["skipped"]), ["b", "c"])
+
+    def test_an_image_of_several_channels_is_named(self):
+        nifti.write(self.folder / "data" / "images" / "b.nii", SIZE, [1.0 * (i % 7) for i in range(2 * COUNT)], "float32",
+                    dim=(4, *SIZE, 2, 1, 1, 1))
+        self.fails(self.short(), 4, "1 of 3 cases", "b: ", "b.nii has 2 channels, this training takes 1")
+        inspected = subprocess.run([tool.MEDGEN, "inspect", self.folder / "data"], capture_output=True, text=True, timeout=60)
+        self.assertEqual(inspected.returncode, 4, inspected.stderr)
+        self.assertIn("4D, with 2 channels", inspected.stdout)
+        self.run_pipeline(self.short(skip_bad=True))
+
     def test_images_of_different_sizes_in_one_batch_are_named(self):
         size = (SIZE[0] + 4, *SIZE[1:])
         for folder, kind in (("images", "float32"), ("labels", "uint8")):
@@ -202,6 +222,12 @@ class Wrong(Faults):
         for keys in ({"loss_weights": {"thing": 2}}, {"latent_scale": 0.5}, {"with": ["labels"]}):
             self.refused("vae", keys, "is for a denoiser")
 
+        keys = {"train": WITH_MODALITY, "conditions": {"modality": "mri_t1"}}
+        self.refused("vae", keys, "steps.vae.conditions is for a denoiser")
+
+    def test_labels_that_are_none_of_the_model(self):
+        self.refused("vae", {"labels": {"spot": "thong"}}, "steps.vae.labels.spot", "did you mean 'thing'")
+
     def test_networks_that_cannot_learn_along(self):
         self.refused("unet", {"with": ["controlnet"]}, "\"controlnet\"", "it has: none")
         self.refused("unet", {"with": ["labels"]}, "no such conditioner that can learn")  # works before the first step
@@ -244,10 +270,22 @@ class Wrong(Faults):
         del document["steps"]["vae"]["crop"]
         self.fails(document, 4, "1 of 3 cases", "b: its size in voxels (8, 12, 7) is not a multiple of 2", "\"crop\"")
 
-    def test_what_only_the_trainer_knows_is_told_before_the_data_is_read(self):
-        document = self.short(options={"perceptual_weight": 1})
-        (self.folder / "data" / "images" / "b.nii").write_bytes(b"nothing")
-        self.fails(document, 5, "there is no feature network")
+    def test_what_only_the_trainer_knows(self):
+        self.refused("vae", {"options": {"perceptual_weight": 1}}, "steps.vae.options", "there is no feature network")
+        self.refused("unet", {"options": {"contrast": {}}}, "needs a ControlNet")
+        self.refused("unet", {"options": {"contrast": {"dilation": 4}}}, "an odd number is wanted")
+        self.refused("unet", {"options": {"modality_dropout": 0.1}}, "num_class_embeds")
+        self.refused("unet", {"options": {"train_denoiser": False}}, "nothing to train")
+        unet = {**MODEL["components"]["denoiser"], "config": {**MODEL["components"]["denoiser"]["config"], "dropout_cattn": 0.1}}
+        dropping = {**MODEL, "components": {**MODEL["components"], "denoiser": unet}}
+        self.refused("unet", {"train": dropping}, "dropout_cattn of the network is 0.1")
+
+    def test_losses_that_label_maps_do_not_have(self):
+        vae = {**MODEL["components"]["compressor"]["config"], "in_channels": 2, "out_channels": 2, "classes": [0, 1]}
+        maps = {"components": {"compressor": {"component": "maisi.autoencoder", "config": vae}},
+                "data": {"modality": "labels", "labels": {"thing": 1}}}
+        self.refused("vae", {"train": maps, "options": {"loss": "l2"}}, "trained with cross-entropy")
+        self.refused("vae", {"train": maps, "options": {"adversarial_weight": 1}}, "without adversarial")
 
 
 class Split(Faults):

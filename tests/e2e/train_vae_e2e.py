@@ -112,6 +112,7 @@ class VaeTraining(Case):
         result = tool.run("run", self.write_pipeline(document))
         self.assertNotEqual(result.returncode, 0)
         self.assertIn("label 5", result.stderr)
+        self.assertRegex(result.stderr, r"iteration 0 \(case [ab]\)")
 
     def test_what_does_not_fit_is_refused(self):
         missing = {"component": "maisi.lpips", "weights": "missing.safetensors"}
@@ -125,7 +126,7 @@ class VaeTraining(Case):
         document = self.document("out")
         document["steps"]["vae"].pop("perceptual")
         result = tool.run("run", self.write_pipeline(document))
-        self.assertNotEqual(result.returncode, 0)
+        self.assertEqual(result.returncode, 3, result.stderr)
         self.assertIn("no feature network", result.stderr)
 
     def test_the_example_is_valid(self):
