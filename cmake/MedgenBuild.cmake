@@ -78,6 +78,7 @@ function(medgen_add_test name)
   add_executable(${name} ${ARG_SOURCES})
   if(ARG_TORCH)
     medgen_use_precompiled(${name} torch_test)
+    set_target_properties(${name} PROPERTIES BUILD_RPATH ${PROJECT_BINARY_DIR}/plugins)  # medgen-torch-cuda.so
   else()
     medgen_use_precompiled(${name} test)
   endif()

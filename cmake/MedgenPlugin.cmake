@@ -37,7 +37,7 @@ function(medgen_add_plugin)
   target_link_options(${target} PRIVATE -Wl,--version-script=${script} -Wl,-z,nodelete -Wl,-z,relro,-z,now)
   # The RPATH (to LibTorch) is final from the start: the manifest holds the file's hash, so installing must not change a byte.
   set_target_properties(${target} PROPERTIES
-    BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "$<$<BOOL:${ARG_TORCH}>:${MEDGEN_TORCH_LIBDIR}>"
+    BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "$<$<BOOL:${ARG_TORCH}>:${MEDGEN_TORCH_LIBDIR};$ORIGIN>"
     PREFIX "" OUTPUT_NAME medgen-${id} LINK_DEPENDS "${script};$<TARGET_FILE:medgen_manifest>"
     LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/plugins)
   add_custom_command(TARGET ${target} POST_BUILD

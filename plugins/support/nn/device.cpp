@@ -36,11 +36,17 @@ at::Tensor pinned_like(const at::Tensor& x) {
   return at::empty_like(x, at::TensorOptions().device(at::kCPU).pinned_memory(true));
 }
 
+void load(const char* library) {
+  if (::dlopen(library, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) != nullptr) return;
+  const char* const reason = ::dlerror();
+  throw std::runtime_error(reason == nullptr ? std::string(library) + " cannot be loaded" : reason);
+}
+
 int load_cuda_once() {
-  if (::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) == nullptr) {
-    const char* const reason = ::dlerror();
-    throw std::runtime_error(reason == nullptr ? "libtorch_cuda.so cannot be loaded" : reason);
-  }
+  load("libtorch_cuda.so");
+#ifdef MEDGEN_CUDA_KERNELS
+  load("medgen-torch-cuda.so");
+#endif
   const at::CUDAHooksInterface& cuda = at::detail::getCUDAHooks();
   const int devices = cuda.hasCUDA() ? cuda.getNumGPUs() : 0;
   if (devices == 0) return 0;
