@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kernels on a CUDA device give what they give on the CPU: the same bits, but for the order of sums.
+#include "kernels/cuda/need_device.h"
 #include "kernels/test_operations.h"
 
 #include <cuda_runtime_api.h>
@@ -68,19 +69,12 @@ class OnCuda {
   std::vector<void*> memory_;
 };
 
-/// Catch2 2 cannot skip: without a device the case passes, and says that it saw none.
-#define NEED_DEVICE()                \
-  if (!has_device()) {               \
-    WARN("no CUDA device: skipped"); \
-    return;                          \
-  }
-
 const Size kSize{3, 17, 13, 40};
 
 }  // namespace
 
 TEMPLATE_TEST_CASE("cuda: kernels over feature maps are the CPU's", "[gpu]", float, Bf16) {
-  NEED_DEVICE();
+  NEED_DEVICE(has_device());
   OnCpu cpu;
   OnCuda cuda;
   const std::vector<float> x = normal(count(kSize), 1), factor = normal(40, 2), offset = normal(40, 3);
@@ -97,7 +91,7 @@ TEMPLATE_TEST_CASE("cuda: kernels over feature maps are the CPU's", "[gpu]", flo
 }
 
 TEST_CASE("cuda: statistics of groups are the CPU's", "[gpu]") {
-  NEED_DEVICE();
+  NEED_DEVICE(has_device());
   const std::vector<float> x = normal(count(kSize), 1), weight = normal(40, 2), bias = normal(40, 3);
   const std::vector<float> shift = GENERATE(std::vector<float>{}, std::vector<float>(40, 0.5F));
   OnCuda cuda;
@@ -108,14 +102,14 @@ TEST_CASE("cuda: statistics of groups are the CPU's", "[gpu]") {
 }
 
 TEST_CASE("cuda: sums have the same bits in every run", "[gpu]") {
-  NEED_DEVICE();
+  NEED_DEVICE(has_device());
   OnCuda cuda;
   const std::vector<float> x = normal(count(kSize), 1);
   CHECK(channel_sums<float>(cuda, x, kSize) == channel_sums<float>(cuda, x, kSize));
 }
 
 TEST_CASE("cuda: an update has the CPU's bits", "[gpu]") {
-  NEED_DEVICE();
+  NEED_DEVICE(has_device());
   OnCpu cpu;
   OnCuda cuda;
   medgen_update_t u{};
@@ -133,7 +127,7 @@ TEST_CASE("cuda: an update has the CPU's bits", "[gpu]") {
 }
 
 TEST_CASE("cuda: noise has the CPU's bits", "[gpu]") {
-  NEED_DEVICE();
+  NEED_DEVICE(has_device());
   OnCpu cpu;
   OnCuda cuda;
   const noise::Stream stream{0x123456789abcdef0u, noise::purpose_hash("init"), 3, 11};
@@ -146,7 +140,7 @@ TEST_CASE("cuda: noise has the CPU's bits", "[gpu]") {
 }
 
 TEST_CASE("cuda: label planes and blended windows are the CPU's", "[gpu]") {
-  NEED_DEVICE();
+  NEED_DEVICE(has_device());
   OnCpu cpu;
   OnCuda cuda;
   std::vector<std::int64_t> labels(2 * 4 * 6 * 10);
@@ -162,7 +156,7 @@ TEST_CASE("cuda: label planes and blended windows are the CPU's", "[gpu]") {
 }
 
 TEST_CASE("cuda: nothing to do is nothing done, and a refused launch is an exception", "[gpu]") {
-  NEED_DEVICE();
+  NEED_DEVICE(has_device());
   OnCuda cuda;
   const Size none{0, 4, 5, 19};
   CHECK(channel_sums<float>(cuda, {}, none).empty());

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/maisi/cost.h"
 
+#include "plugins/maisi/networks/controlnet_maisi.h"
 #include "plugins/maisi/networks/unet_blocks.h"
-#include "plugins/support/nn/brgemm.h"
-#include "plugins/support/nn/gathered_conv.h"
 #include "plugins/support/nn/ops.h"
 #include "plugins/support/nn/products.h"
 #include "plugins/support/nn/wide_conv.h"
@@ -113,8 +112,8 @@ class Pass {
     const double count = weights(in, out, kernel);
     cost_.flops += 2 * count * results;
     if (kernel == 1) return;
-    const bool gathered = nn::has_brgemm() && product_element_ == sizeof(float) && results <= nn::kGatheredVoxels;
-    if (gathered || is_filtered()) return keep_wide(in, out, results);
+    if (is_filtered() || nn::prefers_gathered(static_cast<std::int64_t>(results), compute_))
+      return keep_wide(in, out, results);
     if (results <= kFewVoxels) cost_.packed_bytes += product_element_ * count;
   }
 
@@ -238,8 +237,9 @@ class ConditionPass {
     const auto& channels = config_.conditioning_embedding_num_channels;
     const std::int64_t in = config_.conditioning_embedding_in_channels;
     // For the next steps: the values by which it is found again, and its embedding.
-    pass_.remember(bytes(in, at::kFloat) +
-                   sizeof(float) * static_cast<double>(config_.num_channels.front()) * voxels(latent_));
+    const double entry =
+        bytes(in, at::kFloat) + sizeof(float) * static_cast<double>(config_.num_channels.front()) * voxels(latent_);
+    pass_.remember(static_cast<double>(ControlNetMaisi::condition_bytes_kept(static_cast<std::size_t>(entry))));
     conv(in, channels.front());
     for (std::size_t i = 0; i + 1 < channels.size(); ++i) {
       conv(channels[i], channels[i]);

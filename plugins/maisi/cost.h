@@ -20,7 +20,7 @@ struct PassCost {
   double flops = 0;          ///< of convolutions, linear layers and attention
   double packed_bytes = 0;   ///< of weights in the order that convolutions want, kept from the first pass on
   double scratch_bytes = 0;  ///< that wide_conv takes beside a layer's maps
-  double known_bytes = 0;    ///< of the condition that is remembered after the pass, with its embedding
+  double known_bytes = 0;    ///< of the conditions that are remembered after the pass, with their embeddings
 };
 
 /// @param spatial    lengths of x

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // On a CUDA device the networks give what they give on the CPU: LibTorch sums in another order, nothing else.
+#include "kernels/cuda/need_device.h"
 #include "plugins/maisi/networks/autoencoder_kl_maisi.h"
 #include "plugins/maisi/networks/controlnet_maisi.h"
 #include "plugins/maisi/networks/diffusion_model_unet.h"
@@ -31,13 +32,6 @@ bool has_device() {
     return false;
   }
 }
-
-/// Catch2 2 cannot skip: without a device the case passes, and says that it saw none.
-#define NEED_DEVICE()                \
-  if (!has_device()) {               \
-    WARN("no CUDA device: skipped"); \
-    return;                          \
-  }
 
 double relative(const at::Tensor& a, const at::Tensor& b) {
   return (a.cpu() - b).norm().item<double>() / b.norm().item<double>();
@@ -87,10 +81,15 @@ void to_cuda(Network& network, at::ScalarType compute) {
   network.to(kCuda);
 }
 
+void to_cuda(UnetInputs& in) {
+  for (at::Tensor* tensor : {&in.x, &in.timesteps, &in.class_labels, &in.spacing_tensor})
+    *tensor = nn::on_device(*tensor, kCuda);
+}
+
 }  // namespace
 
 TEST_CASE("cuda: a U-Net predicts what it predicts on the CPU, recorded or not", "[gpu]") {
-  NEED_DEVICE();
+  NEED_DEVICE(has_device());
   const at::NoGradGuard no_grad;
   const bool narrow = GENERATE(false, true);
   const double close = narrow ? 2e-2 : 1e-4;
@@ -109,8 +108,7 @@ TEST_CASE("cuda: a U-Net predicts what it predicts on the CPU, recorded or not",
   for (int step = 0; step < 5; ++step) {
     UnetInputs in = inputs_of_step(step);
     const at::Tensor expected = here.forward(in);
-    for (at::Tensor* tensor : {&in.x, &in.timesteps, &in.class_labels, &in.spacing_tensor})
-      *tensor = nn::on_device(*tensor, kCuda);
+    to_cuda(in);
     there.check(in);
     const auto evaluate = [&](const nn::Tensors& read) {
       UnetInputs of;
@@ -123,20 +121,19 @@ TEST_CASE("cuda: a U-Net predicts what it predicts on the CPU, recorded or not",
 }
 
 TEST_CASE("cuda: an unknown class is refused with a device, too", "[gpu]") {
-  NEED_DEVICE();
+  NEED_DEVICE(has_device());
   const at::NoGradGuard no_grad;
   DiffusionModelUNetMaisi network(DiffusionModelUNetMaisiConfig::from_json(unet_json()));
   network.initialize(5);
   to_cuda(network, at::kFloat);
   UnetInputs in = inputs_of_step(0);
-  for (at::Tensor* tensor : {&in.x, &in.timesteps, &in.class_labels, &in.spacing_tensor})
-    *tensor = nn::on_device(*tensor, kCuda);
+  to_cuda(in);
   in.class_labels.fill_(7);
   CHECK_THROWS_WITH(network.forward(in), Catch::Contains("class label 7"));
 }
 
 TEST_CASE("cuda: an autoencoder gives what it gives on the CPU, whole or in slabs", "[gpu]") {
-  NEED_DEVICE();
+  NEED_DEVICE(has_device());
   const at::NoGradGuard no_grad;
   const auto config = AutoencoderKlMaisiConfig::from_json(autoencoder_json());
   AutoencoderKlMaisi here(config), there(config);

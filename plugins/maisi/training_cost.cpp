@@ -3,8 +3,6 @@
 
 #include "plugins/maisi/cost.h"
 #include "plugins/maisi/networks/unet_blocks.h"
-#include "plugins/support/nn/brgemm.h"
-#include "plugins/support/nn/products.h"
 #include "plugins/support/nn/wide_conv.h"
 
 #include <medgen/sdk/sdk.hpp>
@@ -38,7 +36,7 @@ class Walk {
         rank_(rank),
         element_(static_cast<double>(c10::elementSize(setup.options.compute))),
         voxels_(voxels(setup.spatial) * static_cast<double>(setup.batch)),
-        is_wide_(nn::has_brgemm() && narrow() && nn::product_type(setup.options.compute, at::kCPU) == at::kFloat) {}
+        is_wide_(narrow() && nn::has_wide_products(setup.options.compute)) {}
 
   double map(std::int64_t channels) const { return element_ * static_cast<double>(channels) * voxels_; }
 

@@ -285,35 +285,50 @@ TEST_CASE("sdk: 16 bit floats are read exactly", "[unit][sdk]") {
   CHECK_THROWS_AS(sdk::TensorView(odd).to_vector<float>(), sdk::Error);
 }
 
+namespace {
+
+/// A training of an object that is its own peer.
+struct Training {
+  Host host;
+  medgen_context_t call = host.call();
+  medgen_obj_t* object = created();
+  const medgen_train_t& table =
+      *static_cast<const medgen_train_t*>(sdk::denoiser<Full>.base->get_extension(MEDGEN_TRAIN_1));
+  medgen_train_peer_t peer{sdk::to_abi("unet"), object, 1, 0};
+
+  Training() = default;
+  Training(const Training&) = delete;
+  Training& operator=(const Training&) = delete;
+
+  ~Training() { sdk::denoiser<Full>.base->destroy(object); }
+
+ private:
+  static medgen_obj_t* created() {
+    medgen_obj_t* object = nullptr;
+    REQUIRE(create(sdk::denoiser<Full>, "", &object) == MEDGEN_OK);
+    return object;
+  }
+};
+
+}  // namespace
+
 TEST_CASE("sdk: what a training would refuse is asked of the object and its peers", "[unit][sdk]") {
-  const Host host;
-  medgen_obj_t* object = nullptr;
-  REQUIRE(create(sdk::denoiser<Full>, "", &object) == MEDGEN_OK);
-  const auto* train = static_cast<const medgen_train_t*>(sdk::denoiser<Full>.base->get_extension(MEDGEN_TRAIN_1));
-  const medgen_context_t call = host.call();
-  const medgen_train_peer_t peer{sdk::to_abi("unet"), object, 1, 0};
-  REQUIRE(MEDGEN_HAS_FN(medgen_train_t, train, check));
-  CHECK(train->check(&call, object, sdk::to_abi("{}"), 1, 0, &peer) == MEDGEN_OK);
-  CHECK(train->check(&call, object, sdk::to_abi("alone"), 0, 0, nullptr) == MEDGEN_OK);
-  CHECK(train->check(&call, object, sdk::to_abi("alone"), 1, 0, &peer) == MEDGEN_E_INVALID);
-  sdk::denoiser<Full>.base->destroy(object);
+  const Training t;
+  REQUIRE(MEDGEN_HAS_FN(medgen_train_t, &t.table, check));
+  CHECK(t.table.check(&t.call, t.object, sdk::to_abi("{}"), 1, 0, &t.peer) == MEDGEN_OK);
+  CHECK(t.table.check(&t.call, t.object, sdk::to_abi("alone"), 0, 0, nullptr) == MEDGEN_OK);
+  CHECK(t.table.check(&t.call, t.object, sdk::to_abi("alone"), 1, 0, &t.peer) == MEDGEN_E_INVALID);
 }
 
 TEST_CASE("sdk: a trainer is made from the object or its peer", "[unit][sdk]") {
-  const Host host;
-  medgen_obj_t* object = nullptr;
-  REQUIRE(create(sdk::denoiser<Full>, "", &object) == MEDGEN_OK);
-  const auto* train = static_cast<const medgen_train_t*>(sdk::denoiser<Full>.base->get_extension(MEDGEN_TRAIN_1));
-  const medgen_context_t call = host.call();
-  const medgen_train_peer_t peer{sdk::to_abi("unet"), object, 1, 0};
+  const Training t;
   medgen_obj_t* trainer = nullptr;
-  REQUIRE(train->begin(&call, object, sdk::to_abi("{}"), 1, 0, &peer, &trainer) == MEDGEN_OK);
-  CHECK(train->apply(&call, trainer, 1e-3) == MEDGEN_OK);
+  REQUIRE(t.table.begin(&t.call, t.object, sdk::to_abi("{}"), 1, 0, &t.peer, &trainer) == MEDGEN_OK);
+  CHECK(t.table.apply(&t.call, trainer, 1e-3) == MEDGEN_OK);
   CHECK(sdk::detail::object<Full::Trainer>(trainer).rate == 1e-3);
-  CHECK(sdk::detail::object<Full::Trainer>(trainer).owner == &sdk::detail::object<Full>(object));
+  CHECK(sdk::detail::object<Full::Trainer>(trainer).owner == &sdk::detail::object<Full>(t.object));
   const medgen_binds_t none{sizeof none, 0, nullptr, {nullptr, 0}};
   const medgen_outputs_t out{};
-  CHECK(train->step(&call, trainer, &none, &out) == MEDGEN_E_NOT_FOUND);
-  train->end(trainer);
-  sdk::denoiser<Full>.base->destroy(object);
+  CHECK(t.table.step(&t.call, trainer, &none, &out) == MEDGEN_E_NOT_FOUND);
+  t.table.end(trainer);
 }

@@ -303,9 +303,9 @@ AutoencoderKlMaisi::Posterior AutoencoderKlMaisi::encode(const at::Tensor& x, co
             length, config_.compression());
   }
   at::Tensor h;
-  if (streams(encoder_, x.sizes(), latent_shape(x.sizes()), options)) {
+  if (const auto slabs = streamed(encoder_, x, latent_shape(x.sizes()), options)) {
     h = at::empty(latent_shape(x.sizes()), at::TensorOptions().dtype(at::kFloat));
-    run(encoder_, x, h, options, nn::copy_planes);
+    run(encoder_, x, h, *slabs, nn::copy_planes);
     h = nn::on_device(h, x.device());
   } else {
     h = encoder_.forward(x, compute_dtype());
@@ -316,28 +316,29 @@ AutoencoderKlMaisi::Posterior AutoencoderKlMaisi::encode(const at::Tensor& x, co
 
 at::Tensor AutoencoderKlMaisi::decode(const at::Tensor& z, const nn::StreamOptions& given) const {
   check_feature_map(kAutoencoder, "z", z, 3, config_.latent_channels);
-  const nn::StreamOptions options = where(z, given);
-  if (!streams(decoder_, z.sizes(), image_shape(z.sizes()), options))
-    return decoder_.forward(post_quant_conv_.forward(z), compute_dtype());
+  const auto slabs = streamed(decoder_, z, image_shape(z.sizes()), where(z, given));
+  const at::Tensor latent = post_quant_conv_.forward(z);
+  if (!slabs) return decoder_.forward(latent, compute_dtype());
   at::Tensor out = at::empty(image_shape(z.sizes()), at::TensorOptions().dtype(at::kFloat));
-  decode_into(z, out, options);
+  run(decoder_, latent, out, *slabs, nn::copy_planes);
   return nn::on_device(out, z.device());
 }
 
 void AutoencoderKlMaisi::decode_into(const at::Tensor& z, const at::Tensor& out, const nn::StreamOptions& given,
                                      const nn::FinishPlanes& finish) const {
   check_feature_map(kAutoencoder, "z", z, 3, config_.latent_channels);
-  const nn::StreamOptions options = where(z, given);
+  const auto slabs = streamed(decoder_, z, out.sizes(), where(z, given));
   const at::Tensor latent = post_quant_conv_.forward(z);
-  streams(decoder_, z.sizes(), image_shape(z.sizes()), options)
-      ? run(decoder_, latent, out, options, finish)
-      : finish(decoder_.forward(latent, compute_dtype()).cpu(), out);
+  slabs ? run(decoder_, latent, out, *slabs, finish) : finish(decoder_.forward(latent, compute_dtype()).cpu(), out);
 }
 
 /// Gradients need the tensors of the whole pass.
-bool AutoencoderKlMaisi::streams(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape,
-                                 const nn::StreamOptions& options) const {
-  return !at::GradMode::is_enabled() && compute_dtype() != at::kHalf && !whole_on_device(coder, x, shape, options);
+std::optional<AutoencoderKlMaisi::Streamed> AutoencoderKlMaisi::streamed(const Coder& coder, const at::Tensor& x,
+                                                                         at::IntArrayRef shape,
+                                                                         const nn::StreamOptions& options) const {
+  if (at::GradMode::is_enabled() || compute_dtype() == at::kHalf) return std::nullopt;
+  if (whole_on_device(coder, x.sizes(), shape, options)) return std::nullopt;
+  return in_slabs(coder, x.sizes(), shape, options);
 }
 
 std::optional<nn::StreamCost> AutoencoderKlMaisi::whole_on_device(const Coder& coder, at::IntArrayRef x,
@@ -366,12 +367,10 @@ std::vector<int64_t> AutoencoderKlMaisi::image_shape(at::IntArrayRef z) const {
   return shape;
 }
 
-void AutoencoderKlMaisi::run(const Coder& coder, const at::Tensor& x, const at::Tensor& out,
-                             const nn::StreamOptions& options, const nn::FinishPlanes& finish) const {
-  const double flops = cost(coder, x.sizes(), out.sizes(), options).flops;
-  const nn::StreamOptions fitting = for_maps(coder, x.sizes(), out.sizes(), options);
+void AutoencoderKlMaisi::run(const Coder& coder, const at::Tensor& x, const at::Tensor& out, const Streamed& streamed,
+                             const nn::FinishPlanes& finish) const {
   for (int64_t n = 0; n < x.size(0); ++n) {
-    nn::Stream stream(fitting, flops);
+    nn::Stream stream(streamed.options, streamed.cost.flops);
     coder.stream(stream, x.narrow(0, n, 1), compute_dtype(), out.narrow(0, n, 1), finish);
   }
 }
@@ -388,10 +387,16 @@ nn::StreamOptions AutoencoderKlMaisi::for_maps(const Coder& coder, at::IntArrayR
   return fitting;
 }
 
+AutoencoderKlMaisi::Streamed AutoencoderKlMaisi::in_slabs(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape,
+                                                          const nn::StreamOptions& options) const {
+  const nn::StreamOptions fitting = for_maps(coder, x, shape, options);
+  return {fitting, planned_cost(coder, x, shape, compute_dtype(), fitting)};
+}
+
 nn::StreamCost AutoencoderKlMaisi::cost(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape,
                                         const nn::StreamOptions& options) const {
   if (const auto whole = whole_on_device(coder, x, shape, options)) return *whole;
-  return planned_cost(coder, x, shape, compute_dtype(), for_maps(coder, x, shape, options));
+  return in_slabs(coder, x, shape, options).cost;
 }
 
 nn::StreamCost AutoencoderKlMaisi::encode_cost(at::IntArrayRef x, const nn::StreamOptions& options) const {

@@ -123,12 +123,23 @@ class AutoencoderKlMaisi : public nn::Module {
  private:
   bool ignores(std::string_view name) const override;
   std::vector<int64_t> latent_shape(at::IntArrayRef x) const;
-  bool streams(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape, const nn::StreamOptions& options) const;
+
+  /// How a pass is streamed, and what it costs so.
+  struct Streamed {
+    nn::StreamOptions options;
+    nn::StreamCost cost;
+  };
+
+  /// Nothing where the pass is one over whole tensors.
+  std::optional<Streamed> streamed(const Coder& coder, const at::Tensor& x, at::IntArrayRef shape,
+                                   const nn::StreamOptions& options) const;
   /// What a pass over whole tensors takes, on a device that has so much memory.
   std::optional<nn::StreamCost> whole_on_device(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape,
                                                 const nn::StreamOptions& options) const;
-  void run(const Coder& coder, const at::Tensor& x, const at::Tensor& out, const nn::StreamOptions& options,
+  void run(const Coder& coder, const at::Tensor& x, const at::Tensor& out, const Streamed& streamed,
            const nn::FinishPlanes& finish) const;
+  Streamed in_slabs(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape,
+                    const nn::StreamOptions& options) const;
   /// With what is left of the memory for maps.
   nn::StreamOptions for_maps(const Coder& coder, at::IntArrayRef x, at::IntArrayRef shape,
                              const nn::StreamOptions& options) const;

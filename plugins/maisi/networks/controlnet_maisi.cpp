@@ -127,6 +127,10 @@ at::Tensor ControlNetMaisi::condition_embedding(const at::Tensor& condition) con
   return conditions_.get(condition, weights, embed).front();
 }
 
+size_t ControlNetMaisi::condition_bytes_kept(size_t entry_bytes) {
+  return nn::ConditionCache::bytes_kept(entry_bytes, kConditionBytes);
+}
+
 ControlNetResiduals ControlNetMaisi::forward(const ControlNetInputs& inputs) const {
   check(inputs);
   return evaluate(inputs, condition_embedding(inputs.controlnet_cond));

@@ -39,6 +39,9 @@ class ControlNetMaisi : public nn::Module {
 
   const ControlNetMaisiConfig& config() const { return config_; }
 
+  /// The most bytes of conditions and their embeddings that are kept, of `entry_bytes` each.
+  static size_t condition_bytes_kept(size_t entry_bytes);
+
   /// Voxels of the condition per voxel of x along each axis.
   int64_t condition_factor() const { return int64_t{1} << (config_.conditioning_embedding_num_channels.size() - 1); }
 

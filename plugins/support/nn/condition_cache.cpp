@@ -8,11 +8,6 @@
 #include <algorithm>
 
 namespace medgen::nn {
-namespace {
-
-constexpr std::size_t kConditionsKept = 4;
-
-}  // namespace
 
 bool ConditionCache::same_weights(const std::vector<at::Tensor>& weights) const {
   return std::equal(weights.begin(), weights.end(), weights_.begin(), weights_.end(),
@@ -30,10 +25,15 @@ std::size_t ConditionCache::Entry::bytes() const {
 void ConditionCache::make_room() {
   std::size_t bytes = 0;
   for (const Entry& entry : entries_) bytes += entry.bytes();
-  while (entries_.size() >= kConditionsKept || bytes > most_bytes_) {
+  while (entries_.size() >= kMost || bytes > most_bytes_) {
     bytes -= entries_.front().bytes();
     entries_.erase(entries_.begin());
   }
+}
+
+std::size_t ConditionCache::bytes_kept(std::size_t entry_bytes, std::size_t most_bytes) {
+  const std::size_t beside = entry_bytes == 0 ? 0 : std::min(most_bytes / entry_bytes, kMost - 1);
+  return entry_bytes * (1 + beside);
 }
 
 ConditionCache::Results ConditionCache::get(const at::Tensor& condition, const std::vector<at::Tensor>& weights,

@@ -17,8 +17,13 @@ class ConditionCache {
  public:
   using Results = std::vector<at::Tensor>;
 
+  static constexpr std::size_t kMost = 4;  ///< conditions that are kept, the latest among them
+
   /// @param most_bytes  of conditions, with what was made of them, that are kept beside the latest
   explicit ConditionCache(std::size_t most_bytes) : most_bytes_(most_bytes) {}
+
+  /// The most bytes that are kept of conditions of `entry_bytes` each, with what is made of them.
+  static std::size_t bytes_kept(std::size_t entry_bytes, std::size_t most_bytes);
 
   /// What `make` makes of `condition` and `weights`, for reading; found again when the same values were seen and no
   /// weight has changed since. With gradients, and while a device records, nothing is kept, nor looked up.

@@ -53,6 +53,13 @@ TEST_CASE("condition cache: other values, shapes and types are made anew", "[uni
   CHECK(doubling.made == 4);
 }
 
+TEST_CASE("condition cache: what is kept at most is told", "[unit][nn]") {
+  CHECK(ConditionCache::bytes_kept(10, 1000) == 10 * ConditionCache::kMost);
+  CHECK(ConditionCache::bytes_kept(400, 1000) == 3 * 400);
+  CHECK(ConditionCache::bytes_kept(1001, 1000) == 1001);  // the latest is always kept
+  CHECK(ConditionCache::bytes_kept(0, 1000) == 0);
+}
+
 TEST_CASE("condition cache: a weight that changed, or was replaced, forgets everything", "[unit][nn]") {
   const at::NoGradGuard no_grad;
   Doubling doubling;
@@ -94,6 +101,7 @@ TEST_CASE("condition cache: what could not be made, or was made with gradients, 
 }
 
 TEST_CASE("cross-attention: remembering a context changes no bit", "[unit][nn]") {
+  at::manual_seed(5);
   const bool half = GENERATE(false, true);
   const at::ScalarType type = half ? at::kBFloat16 : at::kFloat;
   const auto made = [&] {

@@ -22,7 +22,6 @@
 #include <ATen/ops/group_norm.h>
 #include <ATen/ops/instance_norm.h>
 #include <ATen/ops/layer_norm.h>
-#include <ATen/ops/linear.h>
 
 #include <algorithm>
 #include <cmath>
@@ -95,12 +94,10 @@ at::Tensor or_undefined(const at::Tensor* parameter) {
   return parameter == nullptr ? at::Tensor() : *parameter;
 }
 
-/// x W^T + b along the last axis, in the type of x; `many`: it has many rows.
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor* bias, bool many) {
-  if (many && prefers_row_products(x)) return row_products(x, weight, or_undefined(bias));
-  if (can_widen(x, weight)) return widened_linear(x, weight, or_undefined(bias));
-  const at::Tensor in = for_products(x);
-  return at::linear(in, like(weight, in), like(bias, in)).to(x.scalar_type());
+/// As nn::linear, with gradients where they are wanted.
+at::Tensor differentiable_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor* bias, bool many) {
+  const auto multiply = can_widen(x, weight) ? widened_linear : linear;
+  return multiply(x, weight, or_undefined(bias), many);
 }
 
 /// Norms on the CPU mix float32 gains with half-width activations; the CUDA operators want one type.
@@ -139,7 +136,8 @@ at::Tensor Conv::unrounded(const at::Tensor& x, const Shape& padding, const Shap
   const bool wide = options_.role == Role::Exact || loses_weight_gradient(x);
   // Of single voxels, LibTorch convolves with another library when it has one thread, which rounds differently.
   if (is_pointwise())
-    return linear((wide ? x.to(at::kFloat) : x).movedim(1, -1), weight_.flatten(1), bias_, has_large_planes(x))
+    return differentiable_linear((wide ? x.to(at::kFloat) : x).movedim(1, -1), weight_.flatten(1), bias_,
+                                 has_large_planes(x))
         .movedim(-1, 1);
   if (!wide && has_own_gradient(x) && padding == Shape(padding.size(), 1))
     return differentiable_conv(x, weight_, or_undefined(bias_));
@@ -409,7 +407,7 @@ Linear::Linear(int64_t in, int64_t out, bool bias, Role role)
 
 at::Tensor Linear::forward(const at::Tensor& x) const {
   const sdk::Range range = this->range();
-  return linear(x, weight_, bias_, x.numel() >= kManyRows * x.size(-1));
+  return differentiable_linear(x, weight_, bias_, x.numel() >= kManyRows * x.size(-1));
 }
 
 Embedding::Embedding(int64_t count, int64_t dim)

@@ -4,6 +4,7 @@
 #include "plugins/support/nn/layers.h"
 #include "plugins/support/nn/ops.h"
 
+#include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/randn.h>
 #include <ATen/TensorOperators.h>
@@ -77,4 +78,16 @@ TEST_CASE("products: narrow activations give what float32 gives, rounded once", 
     CHECK(got.scalar_type() == kBFloat16);
     CHECK(relative(got, linear.forward(tokens)) < kOneRounding);
   }
+}
+
+TEST_CASE("products: a linear layer of few rows or many gives the same bits while it learns", "[unit][nn]") {
+  at::manual_seed(1);
+  const std::int64_t rows = GENERATE(200, 300);
+  nn::Linear linear(512, 512);
+  linear.initialize(3);
+  linear.set_precision(kBFloat16);
+  const at::Tensor x = at::randn({rows, 512}).to(kBFloat16);
+  const at::Tensor learning = linear.forward(x).detach();
+  const at::NoGradGuard no_grad;
+  CHECK(linear.forward(x).equal(learning));
 }

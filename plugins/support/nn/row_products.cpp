@@ -11,6 +11,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/linear.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/Parallel.h>
 #include <ATen/record_function.h>
@@ -82,6 +83,13 @@ at::Tensor row_products(const at::Tensor& x, const at::Tensor& weight, const at:
   const at::Tensor y = at::empty(shape, x.options().memory_format(std::nullopt));
   put_row_products(x, weight, bias, y, Result::Replace);
   return y;
+}
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, bool many) {
+  if (many && prefers_row_products(x)) return row_products(x, weight, bias);
+  const at::Tensor in = for_products(x);
+  const at::Tensor offset = bias.defined() ? bias.to(in.device(), in.scalar_type()) : bias;
+  return at::linear(in, weight.to(in.device(), in.scalar_type()), given(offset)).to(x.scalar_type());
 }
 
 void put_row_products(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& y,

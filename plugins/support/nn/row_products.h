@@ -15,6 +15,10 @@ bool prefers_row_products(const at::Tensor& x);
 /// row's numbers are the same to the bit whatever other rows are made with it, and for any number of threads.
 at::Tensor row_products(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
+/// The same for x of any type and device, by LibTorch where that is faster or gradients are wanted: `many` says whether
+/// x has so many rows that its weights are worth another order.
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, bool many);
+
 /// y = that, or y += that; y (..., out) is float32 or bfloat16 and has no gaps.
 void put_row_products(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& y,
                       Result result);

@@ -18,10 +18,18 @@ bool is_filtered(const PlaneForm& planes) {
 
 }  // namespace
 
+bool has_wide_products(at::ScalarType type) {
+  return has_brgemm() && product_type(type, at::kCPU) == at::kFloat;
+}
+
+bool prefers_gathered(int64_t voxels, at::ScalarType products) {
+  return has_wide_products(products) && voxels <= kGatheredVoxels;
+}
+
 bool prefers_wide_conv(const at::Tensor& x, at::ScalarType products) {
   if (!has_brgemm() || !x.is_cpu() || !has_kernel_type(x) || (x.dim() != 4 && x.dim() != 5)) return false;
   if (prefers_winograd(plane_form(x), products)) return true;
-  return product_type(products, x.device()) == at::kFloat && x.numel() <= kGatheredVoxels * x.size(0) * x.size(1);
+  return prefers_gathered(c10::multiply_integers(x.sizes().slice(2)), products);
 }
 
 void wide_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, int64_t first_padding,

@@ -8,8 +8,13 @@
 
 namespace medgen::nn {
 
-/// Whether wide_conv is the fastest way to convolve x in precision `products`: on the CPU, where no unit is faster for
-/// bfloat16. How many samples x has is not asked.
+/// Whether the CPU multiplies numbers of `type` by our products: these are there, and no unit of it is faster.
+bool has_wide_products(at::ScalarType type);
+
+/// Whether a map of so many voxels is small enough to be gathered, in precision `products`.
+bool prefers_gathered(int64_t voxels, at::ScalarType products);
+
+/// Whether wide_conv is the fastest way to convolve x in precision `products`. How many samples x has is not asked.
 bool prefers_wide_conv(const at::Tensor& x, at::ScalarType products);
 
 /// As winograd_conv.

@@ -8,7 +8,6 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/convolution.h>
 #include <ATen/ops/convolution_backward.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -56,11 +55,6 @@ class WidenedConv : public torch::autograd::Function<WidenedConv> {
   }
 };
 
-at::Tensor linear_of(const at::Tensor& x, const at::Tensor& weight, const OptionalTensor& bias) {
-  if (prefers_row_products(x)) return row_products(x, weight, bias.value_or(at::Tensor()));
-  return at::linear(x.to(at::kFloat), weight, bias).to(x.scalar_type());
-}
-
 at::Tensor rows_of(const at::Tensor& x) {
   return x.reshape({-1, x.size(-1)});
 }
@@ -68,18 +62,18 @@ at::Tensor rows_of(const at::Tensor& x) {
 class WidenedLinear : public torch::autograd::Function<WidenedLinear> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                            const OptionalTensor& bias) {
+                            const OptionalTensor& bias, bool many) {
     context->save_for_backward({x, weight});
     context->saved_data["bias"] = bias.has_value();
-    return linear_of(x, weight, bias);
+    return linear(x, weight, bias.value_or(at::Tensor()), many);
   }
 
   static tensor_list backward(AutogradContext* context, const tensor_list& gradients) {
     const tensor_list saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1];
     const at::Tensor dy = gradients[0].to(x.scalar_type()).contiguous();
-    tensor_list result(3);
-    if (context->needs_input_grad(0)) result[0] = linear_of(dy, weight.t(), std::nullopt);
+    tensor_list result(4);
+    if (context->needs_input_grad(0)) result[0] = linear(dy, weight.t(), {}, true);
     if (context->needs_input_grad(1)) result[1] = weight_gradient(rows_of(x), rows_of(dy));
     if (context->saved_data["bias"].toBool() && context->needs_input_grad(2))
       result[2] = rows_of(dy).sum(0, false, at::kFloat);
@@ -108,8 +102,8 @@ at::Tensor widened_conv(const at::Tensor& x, const at::Tensor& weight, const at:
   return WidenedConv::apply(x, weight, given(bias), form);
 }
 
-at::Tensor widened_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  return WidenedLinear::apply(x, weight, given(bias));
+at::Tensor widened_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, bool many) {
+  return WidenedLinear::apply(x, weight, given(bias), many);
 }
 
 }  // namespace medgen::nn

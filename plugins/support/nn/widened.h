@@ -20,7 +20,7 @@ struct ConvForm {
 /// The convolution of x in the type of x; `bias` may be undefined.
 at::Tensor widened_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const ConvForm& form);
 
-/// x W^T + bias for every row, in the type of x: x (..., in), weight (out, in), bias (out) or undefined.
-at::Tensor widened_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+/// As linear (nn/row_products.h), to the bit.
+at::Tensor widened_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, bool many);
 
 }  // namespace medgen::nn
