@@ -324,10 +324,12 @@ void embed_condition(const ControlNetMaisiConfig& config, Walk& walk) {
   walk.scale(factor);
   walk.conv(config.conditioning_embedding_in_channels, channels.front(), 3);
   for (std::size_t i = 0; i + 1 < channels.size(); ++i) {
-    walk.keep(2 * walk.map(channels[i]));
-    walk.conv(channels[i], channels[i], 3);
-    walk.scale(1.0 / 8);
-    walk.conv(channels[i], channels[i + 1], 3, 8);
+    walk.segment(walk.map(channels[i]), [&] {
+      walk.keep(2 * walk.map(channels[i]));
+      walk.conv(channels[i], channels[i], 3);
+      walk.scale(1.0 / 8);
+      walk.conv(channels[i], channels[i + 1], 3, 8);
+    });
   }
   walk.conv(channels.back(), config.num_channels.front(), 3);
 }

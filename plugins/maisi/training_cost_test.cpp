@@ -71,13 +71,17 @@ TEST_CASE("gradients that wait for the next batch are there from the beginning",
   CHECK(both(waiting) > both(setup()));
 }
 
-TEST_CASE("a frozen network keeps less than one that learns", "[unit][maisi]") {
+TEST_CASE("a frozen network keeps less than one that learns, a ControlNet less when it computes its condition again",
+          "[unit][maisi]") {
   TrainingSetup frozen = setup();
   frozen.learns = false;
   CHECK(training_bytes(unet(), 4, frozen) < 0.9 * training_bytes(unet(), 4, setup()));
   json net = backbone();
   net.update({{"conditioning_embedding_in_channels", 8}, {"conditioning_embedding_num_channels", {8, 16}}});
-  CHECK(training_bytes(ControlNetMaisiConfig::from_json(net), setup()) > 0);
+  const auto controlnet = ControlNetMaisiConfig::from_json(net);
+  CHECK(training_bytes(controlnet, setup()) > 0);
+  CHECK(training_bytes(controlnet, setup({{"checkpoint_activations", true}}, 32)) <
+        0.75 * training_bytes(controlnet, setup({}, 32)));
 }
 
 TEST_CASE("what a trainer holds: weights, moments, averages", "[unit][maisi]") {

@@ -240,10 +240,8 @@ void Coder::add_output(int64_t groups, double eps, int64_t in, int64_t out) {
 
 at::Tensor Coder::forward(const at::Tensor& x, at::ScalarType compute) const {
   at::Tensor h = conv_in_->forward(nn::channels_last(x)).to(compute);
-  for (const AutoencoderBlock* block : blocks_) {
-    h = checkpoints_activations() ? nn::checkpointed([block](at::TensorList in) { return block->forward(in[0]); }, {h})
-                                  : block->forward(h);
-  }
+  for (const AutoencoderBlock* block : blocks_)
+    h = nn::run_segment(*this, [block](at::TensorList in) { return block->forward(in[0]); }, {h});
   return conv_out_->forward(norm_->forward(h));
 }
 

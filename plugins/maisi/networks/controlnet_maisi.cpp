@@ -3,6 +3,7 @@
 
 #include "plugins/maisi/networks/limits.h"
 #include "plugins/support/error.h"
+#include "plugins/support/nn/checkpoint.h"
 #include "plugins/support/nn/ops.h"
 
 #include <ATen/ops/silu.h>
@@ -110,12 +111,14 @@ void ControlNetMaisi::check(const ControlNetInputs& inputs) const {
 }
 
 at::Tensor ControlNetMaisi::embed_condition(const at::Tensor& condition) const {
-  at::Tensor h = nn::channels_last(condition.to(compute_dtype()));
-  for (size_t i = 0; i < condition_convs_.size(); ++i) {
-    if (i > 0) h = nn::silu(h);
-    h = condition_convs_[i]->forward(h);
+  at::Tensor h = condition_convs_.front()->forward(nn::channels_last(condition.to(compute_dtype())));
+  for (size_t i = 1; i + 1 < condition_convs_.size(); i += 2) {
+    const auto block = [this, i](at::TensorList in) {
+      return condition_convs_[i + 1]->forward(nn::silu(condition_convs_[i]->forward(nn::silu(in[0]))));
+    };
+    h = nn::run_segment(*this, block, {h});
   }
-  return h;
+  return condition_convs_.back()->forward(nn::silu(h));
 }
 
 at::Tensor ControlNetMaisi::condition_embedding(const at::Tensor& condition) const {

@@ -36,11 +36,6 @@ at::Tensor owned(const at::Tensor& y, const at::Tensor& x) {
   return y.is_same(x) && !at::GradMode::is_enabled() ? x.clone() : y;
 }
 
-/// segment(inputs), with or without its inner tensors kept for the way back.
-at::Tensor run(const nn::Module& owner, const nn::Segment& segment, at::TensorList inputs) {
-  return owner.checkpoints_activations() ? nn::checkpointed(segment, inputs) : segment(inputs);
-}
-
 }  // namespace
 
 DiffusionResBlock::DiffusionResBlock(const UnetConfig& c, int64_t in, int64_t out, int64_t emb_dim, Resample resample)
@@ -109,13 +104,14 @@ at::Tensor DownBlock::unit(size_t i, const at::Tensor& x, const at::Tensor& emb,
 at::Tensor DownBlock::forward(at::Tensor x, const at::Tensor& emb, const at::Tensor& context,
                               std::vector<at::Tensor>& skips) const {
   for (size_t i = 0; i < resnets_.size(); ++i) {
-    x = run(*this, [this, i, context](at::TensorList in) { return unit(i, in[0], in[1], context); }, {x, emb});
+    x = nn::run_segment(*this, [this, i, context](at::TensorList in) { return unit(i, in[0], in[1], context); },
+                        {x, emb});
     skips.push_back(x);
   }
   if (down_block_ == nullptr && down_conv_ == nullptr) return x;
   x = down_block_ == nullptr
           ? down_conv_->forward(x.to(compute_dtype())).to(x.scalar_type())
-          : run(*this, [this](at::TensorList in) { return down_block_->forward(in[0], in[1]); }, {x, emb});
+          : nn::run_segment(*this, [this](at::TensorList in) { return down_block_->forward(in[0], in[1]); }, {x, emb});
   skips.push_back(x);
   return x;
 }
@@ -126,11 +122,12 @@ MiddleBlock::MiddleBlock(const UnetConfig& c, int64_t emb_dim)
       resnet_2_(add<DiffusionResBlock>("resnet_2", c, c.num_channels.back(), c.num_channels.back(), emb_dim)) {}
 
 at::Tensor MiddleBlock::forward(const at::Tensor& x, const at::Tensor& emb, const at::Tensor& context) const {
-  return run(*this,
-             [this, context](at::TensorList in) {
-               return resnet_2_.forward(attention_.forward(resnet_1_.forward(in[0], in[1]), context), in[1]);
-             },
-             {x, emb});
+  return nn::run_segment(*this,
+                         [this, context](at::TensorList in) {
+                           return resnet_2_.forward(attention_.forward(resnet_1_.forward(in[0], in[1]), context),
+                                                    in[1]);
+                         },
+                         {x, emb});
 }
 
 UpBlock::UpBlock(const UnetConfig& c, size_t level, int64_t emb_dim) {
@@ -181,7 +178,7 @@ at::Tensor UpBlock::forward(at::Tensor x, const at::Tensor& emb, const at::Tenso
       const auto joins = [this, i, context](at::TensorList in) {
         return unit(i, at::cat({in[0], in[1]}, 1), in[2], context);
       };
-      x = run(*this, joins, {x, skip, emb});
+      x = nn::run_segment(*this, joins, {x, skip, emb});
       continue;
     }
     const at::Tensor joined = at::cat({x, skip}, 1);
@@ -189,7 +186,7 @@ at::Tensor UpBlock::forward(at::Tensor x, const at::Tensor& emb, const at::Tenso
     x = unit(i, joined, emb, context);
   }
   if (up_block_ == nullptr && up_conv_ == nullptr) return x;
-  return run(*this, [this](at::TensorList in) { return upsample(in[0], in[1]); }, {x, emb});
+  return nn::run_segment(*this, [this](at::TensorList in) { return upsample(in[0], in[1]); }, {x, emb});
 }
 
 TimeEmbedding::TimeEmbedding(nn::Module& owner, const UnetConfig& c)

@@ -61,4 +61,8 @@ at::Tensor checkpointed(const Segment& segment, at::TensorList inputs) {
   return wanted ? Checkpoint::apply(segment, inputs) : segment(inputs);
 }
 
+at::Tensor run_segment(const Module& owner, const Segment& segment, at::TensorList inputs) {
+  return owner.checkpoints_activations() ? checkpointed(segment, inputs) : segment(inputs);
+}
+
 }  // namespace medgen::nn

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <ATen/core/Tensor.h>
+#include "plugins/support/nn/module.h"
 
 #include <functional>
 
@@ -15,5 +15,8 @@ using Segment = std::function<at::Tensor(at::TensorList inputs)>;
 /// forward pass. When no input wants gradients, nothing changes.
 /// Source: Chen et al. 2016, arXiv 1604.06174.
 at::Tensor checkpointed(const Segment& segment, at::TensorList inputs);
+
+/// segment(inputs), checkpointed where `owner` is told to checkpoint its activations.
+at::Tensor run_segment(const Module& owner, const Segment& segment, at::TensorList inputs);
 
 }  // namespace medgen::nn
