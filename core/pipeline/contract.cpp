@@ -19,21 +19,6 @@ std::string orientation_code(const ConfigNode& node) {
   return code;
 }
 
-IntensityRule intensity_rule(const ConfigNode& data) {
-  IntensityRule rule;
-  if (!data.contains("intensity")) return rule;
-  const ConfigNode node = data.at("intensity");
-  const auto kind = node.get<std::string>("kind");
-  if (kind == "none") return rule;
-  rule.kind = kind == "window" ? IntensityRule::Kind::Window : IntensityRule::Kind::Percentile;
-  rule.low = node.get<double>("low");
-  rule.high = node.get<double>("high");
-  if (rule.low >= rule.high) node.at("high").fail("must be above low ({}), got {}", rule.low, rule.high);
-  rule.scale = node.get<double>("scale", rule.scale);
-  rule.clip = node.get<bool>("clip", false);
-  return rule;
-}
-
 std::set<std::int64_t> read_expected_labels(const ConfigNode& data, const LabelTable& labels) {
   std::set<std::int64_t> ids;
   if (!data.contains("expected_labels")) return ids;
@@ -97,6 +82,19 @@ void check_fits_int16(const ConfigNode& data) {
 
 }  // namespace
 
+IntensityRule IntensityRule::read(const ConfigNode& intensity) {
+  IntensityRule rule;
+  const auto kind = intensity.get<std::string>("kind");
+  if (kind == "none") return rule;
+  rule.kind = kind == "window" ? IntensityRule::Kind::Window : IntensityRule::Kind::Percentile;
+  rule.low = intensity.get<double>("low");
+  rule.high = intensity.get<double>("high");
+  if (rule.low >= rule.high) intensity.at("high").fail("must be above low ({}), got {}", rule.low, rule.high);
+  rule.scale = intensity.get<double>("scale", rule.scale);
+  rule.clip = intensity.get<bool>("clip", false);
+  return rule;
+}
+
 IntensityTransform IntensityRule::with_clip(IntensityTransform transform) const {
   transform.clip_high = transform.clip_high || clip;
   return transform;
@@ -135,7 +133,7 @@ DataContract DataContract::read(const ConfigNode& model) {
   if (data.contains("orientation")) contract.orientation = orientation_code(data.at("orientation"));
   contract.limits = GridLimits::read(data);
   if (data.contains("recommended")) contract.recommended = GridLimits::read(data.at("recommended"));
-  contract.intensity = intensity_rule(data);
+  if (data.contains("intensity")) contract.intensity = IntensityRule::read(data.at("intensity"));
   if (data.contains("background")) {
     contract.background =
         Background{data.at("background").get<std::int64_t>("label"), data.at("background").get<double>("value")};

@@ -25,6 +25,9 @@ struct IntensityRule {
   double scale = 1000;  ///< percentile: what 1 becomes in an image that was generated, not decoded
   bool clip = false;    ///< percentile: what is above `high` becomes 1, for images that are saturated there
 
+  /// "intensity" of a data contract. @throws ConfigError when `high` is not above `low`
+  static IntensityRule read(const ConfigNode& intensity);
+
   /// For one image that goes in. @throws DataError when its percentiles coincide.
   IntensityTransform for_input(const Tensor& voxels) const;
   /// For an image that was generated: nothing was measured, so percentile models give 0..scale.

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/pipeline/model_schema.h"
 
+#include "core/config/json.h"
+
+#include <nlohmann/json.hpp>
+
 namespace medgen {
 namespace {
 
@@ -144,6 +148,10 @@ constexpr const char* kModelSchema = R"json({
 const Schema& model_schema() {
   static const Schema schema = Schema::parse(kModelSchema, "model schema");
   return schema;
+}
+
+std::string intensity_schema() {
+  return Json::parse(kModelSchema).at("properties").at("data").at("properties").at("intensity").dump();
 }
 
 }  // namespace medgen

@@ -2,6 +2,7 @@
 // What of a train step can be checked without computing.
 #include "core/component/conditioner.h"
 #include "core/pipeline/case_conditions.h"
+#include "core/pipeline/case_modalities.h"
 #include "core/pipeline/conditions.h"
 #include "core/pipeline/data_split.h"
 #include "core/pipeline/label_names.h"
@@ -17,25 +18,32 @@
 
 namespace medgen {
 
-void check_training_data(const TrainStep& step) {
-  CacheOptions::read(step.node);
-  const SplitOptions split = SplitOptions::read(step.split, step.seed);
-  check_validation(step.node, split);
-  if (!std::filesystem::exists(step.data)) return;
+namespace {
+
+/// The cases that a training would read.
+std::vector<std::string> names_to_read(const TrainStep& step) {
   const FoundCases found = training_cases(step.data, step.node.get<bool>("skip_bad"));
   const std::vector<Case>& cases = found.dataset.cases;
   const auto is_left_out = [&](const Case& one) {
     return std::any_of(found.problems.begin(), found.problems.end(),
                        [&](const auto& bad) { return bad.name == one.name; });
   };
-  const Split parts = split_cases(cases, split);
+  const Split parts = split_cases(cases, SplitOptions::read(step.split, step.seed));
   std::vector<std::string> names;
   for (const auto* part : {&parts.train, &parts.validation}) {
     for (const std::size_t index : *part) {
       if (!is_left_out(cases[index])) names.push_back(cases[index].name);
     }
   }
-  CaseConditions::read(step.node).check_cases(names);
+  return names;
+}
+
+}  // namespace
+
+void check_training_data(const TrainStep& step) {
+  CacheOptions::read(step.node);
+  check_validation(step.node, SplitOptions::read(step.split, step.seed));
+  if (std::filesystem::exists(step.data)) CaseConditions::read(step.node).check_cases(names_to_read(step));
 }
 
 void check_trainer(const ConfigNode& step, const ModelPackage& package, Host& host) {
@@ -71,6 +79,7 @@ void check_train_step(const TrainStep& step, Host& host) {
   case_bytes(step, host);
   const Dataset dataset = training_cases(step.data, step.node.get<bool>("skip_bad")).dataset;
   LabelNames(dataset, package.contract().labels, step.preparation.labels(package.contract()));
+  CaseModalities::read(step.node, package.contract().labels).check(names_to_read(step));
 }
 
 }  // namespace medgen

@@ -5,6 +5,7 @@
 #include "core/base/text.h"
 #include "core/config/paths.h"
 #include "core/config/schema.h"
+#include "core/pipeline/case_modalities.h"
 #include "core/pipeline/loss_weights.h"
 #include "core/pipeline/patch_options.h"
 #include "core/pipeline/read_component.h"
@@ -100,6 +101,16 @@ void check_compressor_keys(const ConfigNode& step) {
   refuse("latent_scale", step.at("latent_scale").is_number());
 }
 
+/// Other images beside those of the contract: one that a denoiser makes would have no units.
+void check_modalities(const ConfigNode& step, const DataContract& contract) {
+  if (!step.contains("modalities")) return;
+  const ConfigNode node = step.at("modalities");
+  if (step.get<std::string>("component") != "compressor")
+    node.fail("is for a compressor; a denoiser makes images of one modality, that of the model's \"data\"");
+  if (contract.makes_labels()) node.fail("is for images; this model makes label maps");
+  CaseModalities::read(step, contract.labels);
+}
+
 /// The contrast compares a label map with its null condition, which is to be the same map without tumours.
 void check_contrast(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {
   constexpr const char* kKey = "null_labels";
@@ -179,6 +190,7 @@ void check_train_keys(const ConfigNode& step, const Preparation& preparation, co
   if (!learner) step.at("component").fail("is \"{}\", but the model has no {}", role, role);
   check_trainer_options(step, *learner, registry);
   if (role == "compressor") check_compressor_keys(step);
+  check_modalities(step, package.contract());
   check_with(step, package, registry);
   check_contrast(step, package, registry);
   check_lora_keys(step);

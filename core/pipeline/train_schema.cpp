@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/augment/augment.h"
 #include "core/config/json.h"
+#include "core/pipeline/model_schema.h"
 #include "core/pipeline/train_step.h"
 
 #include <nlohmann/json.hpp>
@@ -49,6 +50,9 @@ constexpr const char* kSchema = R"json({
                          "least_part": {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": 1, "description": "parts of this size, relative to the largest, are body too (legs); 1: the largest alone"}}}]},
     "labels": {"type": "object", "additionalProperties": {"oneOf": [{"type": "string", "minLength": 1}, {"type": "integer", "minimum": 0}]},
                "description": "what labels of the data are in the model where names differ, {\"cancer\": \"hepatic tumor\"}; by name or id, 0: background; \"data\": \"@step\" takes that step's"},
+    "modalities": {"type": "object", "minProperties": 1, "description": "for a compressor that learns other modalities beside the model's: {\"mr\": {\"cases\": [\"*_mr\"], \"intensity\": ..., \"augment\": ...}}",
+                   "additionalProperties": {"type": "object", "additionalProperties": false, "required": ["cases", "intensity"], "properties": {
+                     "cases": {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}, "description": "names of cases; * is any text, ? any letter"}}}},
     "skip_bad": {"type": "boolean", "default": false, "description": "cases that cannot be used, or whose files are missing, are left out with a warning and noted in the package; else they are an error"},
     "validation": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "description": "part of the subjects that is held out to validate on; short for \"split\""},
     "split": {"type": "object", "additionalProperties": false, "description": "parts of the subjects; what is left over is trained on; \"data\": \"@step\" takes that step's",
@@ -102,10 +106,15 @@ const std::string& train_schema() {
   static const std::string text = [] {
     Json schema = Json::parse(kSchema);
     Json augment = Json::parse(AugmentOptions::schema());
-    augment["description"] = "what may happen to a patch";
     schema["$defs"] = augment["$defs"];
     augment.erase("$defs");
-    schema["properties"]["augment"] = std::move(augment);
+    Json& properties = schema["properties"];
+    Json& modality = properties["modalities"]["additionalProperties"]["properties"];
+    modality["intensity"] = Json::parse(intensity_schema());
+    modality["augment"] = augment;
+    modality["augment"]["description"] = "what may happen to its patches; as the step says when missing";
+    augment["description"] = "what may happen to a patch";
+    properties["augment"] = std::move(augment);
     return schema.dump();
   }();
   return text;

@@ -78,7 +78,11 @@ class TrainRun {
     conditions_ = CaseConditions::read(step_.node);
     conditions_.check_columns(package_, host_.registry());
     loss_weights_ = LossWeights::read(step_.node, package_.contract().labels);
+    modalities_ = CaseModalities::read(step_.node, package_.contract().labels);
     if (patches.augment) tell(mirror_warning(*patches.augment, package_.contract().labels));
+    for (const CaseModalities::Modality& modality : modalities_.all()) {
+      if (modality.augment) tell(mirror_warning(*modality.augment, package_.contract().labels));
+    }
     open_parts();
     patches.multiple_of = granularity();
     check_crop(patches);
@@ -146,6 +150,7 @@ class TrainRun {
     options.channels = image_channels();
     options.wants_whole_map = conditioner_with_input(package_, host_.registry(), kWholeMask) != nullptr;
     options.split = SplitOptions::read(step_.split, step_.seed);
+    options.modalities = modalities_;
     options.skip_bad = step_.node.get<bool>("skip_bad");
     options.most_bytes = case_bytes(step_, host_);
     options.cache = cache_;
@@ -331,6 +336,7 @@ class TrainRun {
   std::optional<TrainingData> data_;
   LossWeights loss_weights_;
   CaseConditions conditions_;
+  CaseModalities modalities_;
   std::optional<TrainingBatches> batches_;  ///< of the data and parts, which outlive it
   double latent_scale_ = 1.0;
 };

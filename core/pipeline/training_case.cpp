@@ -34,6 +34,10 @@ std::string text_of(std::int64_t channels) {
   return channels == 1 ? "" : fmt::format("\nchannels {}", channels);
 }
 
+std::string text_of(const CaseModalities::Modality* modality) {
+  return modality == nullptr ? "" : "\nmodality " + dump_compact(modality->node.at("intensity").json());
+}
+
 /// A case as an entry of the cache: the volumes, and the rest as a text.
 TensorMap packed(const TrainingCase& loaded) {
   const std::string about = dump_compact(
@@ -88,9 +92,9 @@ TrainingCase CaseReader::read(const Case& entry) const {
     if (!options_.cache) return read_files(entry);
     std::vector<std::filesystem::path> files = maps ? std::vector<std::filesystem::path>{} : entry.images;
     if (entry.label) files.push_back(*entry.label);
-    const std::string key =
-        cache_key(files, "training case 1\n" + options_.spacing.text() + options_.contract_text +
-                             text_of(options_.body) + options_.labels.text() + text_of(options_.channels));
+    const std::string key = cache_key(
+        files, "training case 1\n" + options_.spacing.text() + options_.contract_text + text_of(options_.body) +
+                   options_.labels.text() + text_of(options_.channels) + text_of(options_.modalities.of(entry.name)));
     return unpacked_case(options_.cache->get(key, [&] { return packed(read_files(entry)); }));
   }();
   if (const auto problem = multiple_problem(crop_size(options_.crop, loaded.image.size()), options_.multiple_of))
@@ -109,7 +113,9 @@ TrainingCase CaseReader::read_files(const Case& entry) const {
     throw DataError("{}: the image has {} voxels that are NaN or infinite", entry.name, bad);
   const Volume image = options_.spacing.image(file, entry.name);
   contract.check_spacing(image.geometry(), entry.name);
-  const IntensityTransform intensity = contract.intensity.for_input(image.voxels());
+  const CaseModalities::Modality* modality = options_.modalities.of(entry.name);
+  const IntensityRule& rule = modality == nullptr ? contract.intensity : modality->intensity;
+  const IntensityTransform intensity = rule.for_input(image.voxels());
   TrainingCase loaded{
       image.with_voxels(scaled(intensity, image.voxels())), std::nullopt, std::nullopt, identity_of(file), {}};
   if (entry.label) loaded.label = read_label(entry, file, loaded);

@@ -4,6 +4,7 @@
 #include "core/augment/crop.h"
 #include "core/data/case_cache.h"
 #include "core/io/dataset.h"
+#include "core/pipeline/case_modalities.h"
 #include "core/pipeline/contract.h"
 #include "core/pipeline/label_names.h"
 #include "core/pipeline/target_spacing.h"
@@ -32,6 +33,7 @@ struct CaseOptions {
   DataContract contract;
   std::string contract_text;  ///< all of it: part of the key in the cache
   LabelNames labels;          ///< what those of the data are in the model
+  CaseModalities modalities;  ///< whose images are scaled by another rule than the contract's
   std::int64_t channels = 0;  ///< that an image has to have; 0: any
   bool needs_labels = false;
   bool index_labels = false;         ///< patches are cut round labels

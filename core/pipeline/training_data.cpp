@@ -27,6 +27,7 @@ CaseReader reader_for(const Dataset& dataset, const DataContract& contract, cons
   read.contract = contract;
   read.contract_text = options.contract_text;
   read.labels = LabelNames(dataset, contract.labels, options.labels);
+  read.modalities = options.modalities;
   read.channels = options.channels;
   read.needs_labels = options.needs_labels;
   read.index_labels = patches.needs_labels();
@@ -48,6 +49,7 @@ TrainingData::TrainingData(const FoundCases& found, const std::filesystem::path&
                            const PatchOptions& patches, const TrainingDataOptions& options, const RunObserver& observer)
     : contract_(contract),
       patches_(patches),
+      modalities_(options.modalities),
       wants_whole_map_(options.wants_whole_map),
       store_(reader_for(found.dataset, contract, patches, options), options.most_bytes) {
   const std::vector<Case>& cases = found.dataset.cases;
@@ -65,6 +67,7 @@ TrainingData::TrainingData(const FoundCases& found, const std::filesystem::path&
   rounds_.emplace(patches_.seed, "train.order", training_.size());
   if (!split.validation.empty() && validation_.empty())
     throw DataError("'{}' holds no cases to validate on", folder.string());
+  modalities_.check(names());
   warn_of_spacings(observer);
   std::string identity;
   for (const std::size_t number : training_) identity += store_.identity(number);
@@ -146,14 +149,31 @@ Size3 TrainingData::corner_of(const TrainingCase& loaded, std::uint64_t draw) co
   return crop_corner(patches_.crop, whole, loaded.index ? &*loaded.index : nullptr, patches_.seed, draw);
 }
 
+bool TrainingData::patches_lie_still() const {
+  const auto changes = [](const CaseModalities::Modality& modality) { return modality.augment.has_value(); };
+  return patches_.lie_still() && std::none_of(modalities_.all().begin(), modalities_.all().end(), changes);
+}
+
+const IntensityRule& TrainingData::intensity(std::size_t number) const {
+  const CaseModalities::Modality* modality = modalities_.of(name(number));
+  return modality == nullptr ? contract_.intensity : modality->intensity;
+}
+
+const AugmentOptions& TrainingData::augment_of(std::size_t number) const {
+  static const AugmentOptions kNothing;
+  const CaseModalities::Modality* modality = modalities_.of(name(number));
+  if (modality != nullptr && modality->augment) return *modality->augment;
+  return patches_.augment ? *patches_.augment : kNothing;
+}
+
 TrainingData::Item TrainingData::item(std::uint64_t draw) const {
-  if (patches_.lie_still()) return still_item(case_of(draw));
+  if (patches_lie_still()) return still_item(case_of(draw));
   const std::size_t number = case_of(draw);
   const std::shared_ptr<const TrainingCase> loaded = store_.get(number);
   const Size3 size = crop_size(patches_.crop, loaded->image.size());
-  return item_of(augment({loaded->image, loaded->label}, corner_of(*loaded, draw), size,
-                         patches_.augment.value_or(AugmentOptions()), patches_.seed, draw),
-                 *loaded, number);
+  return item_of(
+      augment({loaded->image, loaded->label}, corner_of(*loaded, draw), size, augment_of(number), patches_.seed, draw),
+      *loaded, number);
 }
 
 Patch TrainingData::still_patch_of(const TrainingCase& loaded) const {

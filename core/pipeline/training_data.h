@@ -26,6 +26,7 @@ struct TrainingDataOptions {
   bool wants_whole_map = false;  ///< Item::whole_mask
   SplitOptions split;
   std::optional<BodyRule> body;
+  CaseModalities modalities;
   bool skip_bad = false;  ///< go on without the cases that cannot be used
   std::uint64_t most_bytes = std::numeric_limits<std::uint64_t>::max();  ///< of cases in memory
   std::shared_ptr<CaseCache> cache;                                      ///< may be null
@@ -85,7 +86,10 @@ class TrainingData {
   std::size_t case_of(std::uint64_t draw) const;
 
   /// Whether a case gives the same patch whenever it is drawn.
-  bool patches_lie_still() const { return patches_.lie_still(); }
+  bool patches_lie_still() const;
+
+  /// How a case's intensities are scaled.
+  const IntensityRule& intensity(std::size_t number) const;
 
   /// The middle of a case, not augmented. @{
   Patch still_patch(std::size_t number) const;
@@ -104,12 +108,14 @@ class TrainingData {
   void leave_out_unread(const std::vector<Case>& cases, const Split& split, Bad bad);
   void refuse_or_skip(const std::filesystem::path& folder, bool skip, const RunObserver& observer) const;
   void warn_of_spacings(const RunObserver& observer) const;
+  const AugmentOptions& augment_of(std::size_t number) const;
   Size3 corner_of(const TrainingCase& loaded, std::uint64_t draw) const;
   Patch still_patch_of(const TrainingCase& loaded) const;
   Item item_of(const Patch& patch, const TrainingCase& loaded, std::size_t number) const;
 
   DataContract contract_;
   PatchOptions patches_;
+  CaseModalities modalities_;
   bool wants_whole_map_;
   CaseStore store_;
   std::vector<std::size_t> training_, validation_;

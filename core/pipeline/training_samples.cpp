@@ -33,6 +33,7 @@ struct Made {
   std::string name;
   Volume image, real;
   std::optional<Volume> label;
+  IntensityTransform intensity;  ///< from the contract's units to the image's
 };
 
 /// Label maps and grids of some cases, for a generate step.
@@ -60,11 +61,11 @@ class SampleRun {
             const TrainingSampleOptions& options, Host& host, const RunObserver& observer)
       : package_(package), data_(data), iteration_(iteration), options_(options), host_(host), observer_(observer) {
     const auto& cases = data.validation().empty() ? data.training() : data.validation();
-    const IntensityTransform intensity = package.contract().intensity.for_output();
     for (std::size_t i = 0; i < std::min(options.count, cases.size()); ++i) {
       Patch patch = data.still_patch(cases[i]);
+      const IntensityTransform intensity = data.intensity(cases[i]).for_output();
       Volume real = patch.image.with_voxels(unscaled(intensity, patch.image.voxels(), DType::F32));
-      made_.push_back({data.name(cases[i]), patch.image, std::move(real), std::move(patch.label)});
+      made_.push_back({data.name(cases[i]), patch.image, std::move(real), std::move(patch.label), intensity});
     }
   }
 
@@ -77,8 +78,7 @@ class SampleRun {
       const Tensor z = model.compressor->encode(CallContext{}, {{"x", x}}).mean;
       const Tensor y = model.compressor->decode(CallContext{}, {{"z", z}});
       lower(sample_.spreads.try_emplace("latent_spread", kMost).first->second, deviation(z));
-      each.image =
-          image_from_model(y, grid, model.contract, model.contract.intensity.for_output(), DType::F32, nullptr);
+      each.image = image_from_model(y, grid, model.contract, each.intensity, DType::F32, nullptr);
     }
     return finish();
   }

@@ -301,6 +301,27 @@ class Modalities(Data):
             self.fails(document, 3, "steps.vae.case_conditions is for a denoiser", command=command)
 
 
+class Modalities(Data):
+    def only_vae(self, to, **keys):
+        document = self.document(to)
+        del document["steps"]["unet"]
+        document["steps"]["vae"].update(keys)
+        return document
+
+    def test_a_compressor_learns_another_modality_beside_its_own(self):
+        mr = {"mr": {"cases": ["b"], "intensity": {"kind": "window", "low": 0, "high": 50},
+                     "augment": {"gamma": {"probability": 1, "range": [0.5, 2]}}}}
+        self.run_pipeline(self.only_vae("ct"))
+        self.run_pipeline(self.only_vae("both", modalities=mr, cache="cache"))
+        self.run_pipeline(self.only_vae("again", modalities=mr, cache="cache"))
+        weights = [(self.folder / to / "vae" / "compressor.safetensors").read_bytes() for to in ("ct", "both", "again")]
+        self.assertNotEqual(weights[0], weights[1])
+        self.assertEqual(weights[1], weights[2])
+        self.assertEqual(self.record("both/vae", "vae")["modalities"]["mr"]["cases"], ["b"])
+        self.assertEqual(json.loads((self.folder / "both/vae/model.json").read_text())["data"],
+                         json.loads((self.folder / "ct/vae/model.json").read_text())["data"])
+
+
 if __name__ == "__main__":
     tool.MEDGEN, tool.PLUGINS = sys.argv[1:3]
     unittest.main(argv=sys.argv[:1] + sys.argv[3:])

@@ -191,10 +191,10 @@ class Data(Faults):
 class Wrong(Faults):
     """What the pipeline alone tells to be wrong is told by `validate`, before anything is read or trained."""
 
-    def refused(self, step, keys, *texts):
+    def refused(self, step, keys, *texts, commands=("validate", "plan", "run")):
         document = self.document("out")
         document["steps"][step].update(keys)
-        for command in ("validate", "plan", "run"):
+        for command in commands:
             with self.subTest(command=command, **keys):
                 result = tool.run(command, self.write_pipeline(document))
                 self.assertEqual(result.returncode, 3, result.stderr)
@@ -224,6 +224,15 @@ class Wrong(Faults):
 
         keys = {"train": WITH_MODALITY, "conditions": {"modality": "mri_t1"}}
         self.refused("vae", keys, "steps.vae.conditions is for a denoiser")
+
+    def test_other_modalities_than_a_compressor_may_learn(self):
+        mr = {"cases": ["b"], "intensity": {"kind": "percentile"}}
+        self.refused("unet", {"modalities": {"mr": mr}}, "modalities is for a compressor")
+        window = {**mr, "intensity": {"kind": "window", "low": 1, "high": 1}}
+        self.refused("vae", {"modalities": {"mr": window}}, "modalities.mr.intensity.high must be above low")
+        commands = ("plan", "run")  # which read names of cases
+        self.refused("vae", {"modalities": {"mr": {**mr, "cases": ["*_mr"]}}}, "cases names no case", commands=commands)
+        self.refused("vae", {"modalities": {"mr": mr, "pet": mr}}, "pet.cases has case b", commands=commands)
 
     def test_labels_that_are_none_of_the_model(self):
         self.refused("vae", {"labels": {"spot": "thong"}}, "steps.vae.labels.spot", "did you mean 'thing'")
