@@ -74,7 +74,7 @@ void add_plugin_dir_option(CLI::App& app, Invocation& call) {
 void add_progress_options(CLI::App& app, Invocation& call) {
   app.add_option("--progress", call.progress, "How progress is shown on standard error")
       ->type_name("STYLE")
-      ->transform(CLI::CheckedTransformer(kProgressStyles).description("{auto,bar,lines,json,none}"));
+      ->transform(one_of(kProgressStyles));
   app.add_flag("--no-progress", call.no_progress, "Messages only; the same as --progress none");
 }
 

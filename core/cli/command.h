@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -65,6 +66,22 @@ CLI::Validator seed_range();
 CLI::Validator number_above_0();
 CLI::Validator finite_number();
 CLI::Validator whole_number(std::int64_t least);
+
+/// One of `names`, which becomes its value.
+template <typename Enum>
+CLI::Validator one_of(const std::map<std::string, Enum>& names) {
+  std::string list;
+  for (const auto& [name, value] : names) list += (list.empty() ? "" : ", ") + name;
+  return CLI::Validator(
+      [names, list](std::string& text) {
+        const auto found = names.find(text);
+        if (found == names.end()) return "must be one of " + list + ", got '" + text + "'";
+        text = std::to_string(static_cast<int>(found->second));
+        return std::string();
+      },
+      "{" + list + "}");
+}
+
 CLI::Option* add_set_option(CLI::App& app, std::vector<std::string>& settings, const std::string& what);
 
 /// The parser of the whole tool; of one command alone when `program` is "medgen-run".

@@ -41,6 +41,13 @@ TEST_CASE("a superfluous argument is named", "[unit][cli]") {
   CHECK(explained({"plugins", "extra"}) == "unexpected argument 'extra'");
 }
 
+TEST_CASE("a choice that is none is told with those there are", "[unit][cli]") {
+  Invocation call;
+  std::vector<std::string> arguments{"x", "--progress", "p.json", "run"};  // the last is the first
+  CHECK_THROWS_WITH(make_app("medgen", call)->parse(arguments),
+                    Catch::Contains("--progress: must be one of auto, bar, json, lines, none, got 'x'"));
+}
+
 TEST_CASE("every command has a summary of one line, and examples in which it occurs", "[unit][cli]") {
   for (const Command& command : commands()) {
     INFO(command.name);

@@ -227,7 +227,7 @@ void configure_probe(CLI::App& app, Invocation& invocation) {
   app.add_option("--threads", options->threads, "Threads to compute with")->type_name("N")->check(CLI::Range(1, 4096));
   const std::map<std::string, Precision> precisions = {{"fp32", Precision::Fp32}, {"bf16", Precision::Bf16}};
   app.add_option("--precision", options->precision, "What it computes in; fp32 when not given")
-      ->transform(CLI::CheckedTransformer(precisions).description("{fp32,bf16}"));
+      ->transform(one_of(precisions));
   add_plugin_dir_option(app, invocation);
   add_json_option(app, invocation);
   add_progress_options(app, invocation);

@@ -3,6 +3,7 @@
 
 #include "core/base/error.h"
 #include "core/base/file.h"
+#include "core/config/parse.h"
 #include "core/io/volume_file.h"
 
 #include <nlohmann/json.hpp>
@@ -52,9 +53,19 @@ void add_sample(RunRecord& record, const fs::path& folder, const Json& entry) {
   record.samples.push_back(std::move(sample));
 }
 
+/// What is wrong with a file that holds no JSON object, and where.
+std::string problem_of(const fs::path& file) {
+  try {
+    read_config(file);
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return fmt::format("'{}' is no JSON object", file.string());
+}
+
 void read_manifest(RunRecord& record, const fs::path& folder) {
   auto manifest = std::make_shared<Json>(parse_record(read_file(folder / "run.json", kMostBytes)));
-  if (!manifest->is_object()) throw DataError("'{}' is no JSON object", (folder / "run.json").string());
+  if (!manifest->is_object()) throw DataError("{}", problem_of(folder / "run.json"));
   const Json& samples = member(member(*manifest, "run"), "samples");
   if (samples.is_array()) {
     for (const Json& sample : samples) add_sample(record, folder, sample);

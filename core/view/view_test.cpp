@@ -231,6 +231,8 @@ TEST_CASE("view: a folder without a run and a record that is none are refused", 
     put(folder.path / "run.json", text);
     REQUIRE_THROWS_AS(make_run_page(folder.path, 1, {}), DataError);
   }
+  put(folder.path / "run.json", "{\n\"run\": }");
+  REQUIRE_THROWS_WITH(make_run_page(folder.path, 1, {}), Catch::Contains("run.json:2:8: "));
   put(folder.path / "run.json", "{\"run\": " + std::string(100000, '[') + std::string(100000, ']') + "}");
   require_self_contained(make_run_page(folder.path, 1, {}).html);
   CancelToken token;
