@@ -9,7 +9,7 @@ CMAKE_FLAGS ?=
 
 # A target that failed halfway is not taken for done.
 .DELETE_ON_ERROR:
-.PHONY: help setup build test demo bench install format check-format clean
+.PHONY: help setup build tools test demo bench install format check-format clean
 
 help:
 	@echo 'make demo          set up, build, generate hippocampus MR volumes from label maps; says where the picture is'
@@ -33,7 +33,11 @@ build: setup $(BUILD)/build.ninja
 test: build
 	@ctest --test-dir $(BUILD) -LE 'gpu|slow' --output-on-failure -j $(JOBS)
 
-demo: build
+# What the demo needs, without the tests.
+tools: setup $(BUILD)/build.ninja
+	@cmake --build $(BUILD) -j $(JOBS) --target medgen_tools
+
+demo: tools
 	@tools/demo $(BUILD)/bin/medgen-run
 
 bench: build

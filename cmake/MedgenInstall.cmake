@@ -30,6 +30,9 @@ foreach(transport ${transports})
   install(TARGETS ${transport} LIBRARY DESTINATION lib/medgen)
 endforeach()
 
+# What a run needs.
+add_custom_target(medgen_tools DEPENDS medgen-tool medgen-run-tool ${plugins} ${transports})
+
 install(EXPORT medgen-targets NAMESPACE medgen:: DESTINATION ${package_dir})
 configure_package_config_file(cmake/medgenConfig.cmake.in ${PROJECT_BINARY_DIR}/medgenConfig.cmake
   INSTALL_DESTINATION ${package_dir} PATH_VARS plugin_dir)

@@ -105,6 +105,18 @@ Job job_of(const RunOptions& options, const Invocation& call) {
   return job;
 }
 
+/// Samples and checkpoints stay, so an interrupted run goes on when it is started again.
+std::vector<std::filesystem::path> run_to_end(const Pipeline& pipeline, Host& host, const RunObserver& observer,
+                                              const Job& job) {
+  try {
+    return pipeline.run(host, observer, job);
+  } catch (const Cancelled& cancelled) {
+    const std::string text = cancelled.what();
+    if (text.find("to go on") != std::string::npos) throw;
+    throw Cancelled("{}; run the pipeline again to go on", text);
+  }
+}
+
 void run(const RunOptions& options, Invocation& call) {
   const auto start = std::chrono::steady_clock::now();
   CancelToken* const cancel = options.dry_run ? nullptr : &join(call);
@@ -119,7 +131,7 @@ void run(const RunOptions& options, Invocation& call) {
   if (options.dry_run) return print_plan(pipeline, host, call);
   RunObserver observer = reporter.observer(cancel);
   observer.trace = trace.get();
-  const auto outputs = pipeline.run(host, observer, job);
+  const auto outputs = run_to_end(pipeline, host, observer, job);
   reporter.clear();
   if (call.speaks())
     print_result(pipeline, outputs, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),

@@ -31,10 +31,15 @@ bool is_within(std::string_view pointer, std::string_view ancestor) {
   return pointer.starts_with(ancestor) && (pointer.size() == ancestor.size() || pointer[ancestor.size()] == '/');
 }
 
+/// The setting of the command line that gave the value, or null.
+const ConfigSource::Override* override_of(const ConfigSource& source, const std::string& pointer) {
+  const auto set = std::find_if(source.overrides.rbegin(), source.overrides.rend(),
+                                [&](const ConfigSource::Override& each) { return is_within(pointer, each.pointer); });
+  return set == source.overrides.rend() ? nullptr : &*set;
+}
+
 std::string place(const ConfigSource& source, const std::string& pointer, std::size_t JsonPlace::*offset) {
-  for (auto set = source.overrides.rbegin(); set != source.overrides.rend(); ++set) {
-    if (is_within(pointer, set->pointer)) return "--set " + set->path;
-  }
+  if (const ConfigSource::Override* set = override_of(source, pointer)) return "--set " + set->path;
   if (source.text.empty()) return source.name;
   return place_name(source.name, source.text, locate(source.text, pointer).*offset);
 }
@@ -76,8 +81,8 @@ const std::string& ConfigNode::name() const noexcept {
   return source_->name;
 }
 
-const std::filesystem::path& ConfigNode::folder() const noexcept {
-  return source_->folder;
+std::filesystem::path ConfigNode::folder() const {
+  return override_of(*source_, pointer_) == nullptr ? source_->folder : std::filesystem::current_path();
 }
 
 bool ConfigNode::is_object() const noexcept {

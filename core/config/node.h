@@ -42,9 +42,11 @@ class ConfigNode {
   std::string where() const;
   /// As `where`, but of the key before the value.
   std::string where_key() const;
-  /// The file as it was named, and the folder that relative paths start from.
+  /// The file as it was named.
   const std::string& name() const noexcept;
-  const std::filesystem::path& folder() const noexcept;
+  /// What a relative path in this value starts from: the file's folder, or where the process works when the command
+  /// line gave the value.
+  std::filesystem::path folder() const;
 
   bool is_object() const noexcept;
   bool is_array() const noexcept;

@@ -32,6 +32,15 @@ TEST_CASE("a setting replaces one value: JSON when it is, else a string", "[unit
   CHECK(with({"seed=1", "seed=2"}).json()["seed"] == 2);
 }
 
+TEST_CASE("paths in a setting start from the working folder, others from the file's", "[unit][config]") {
+  const ConfigNode document = parse_config(R"({"to": "a", "more": {"to": "b"}})", "p.json", "/pipelines");
+  const ConfigNode set = apply_overrides(document, Strings{"to=x", "more={\"to\": \"y\"}"}, {});
+  CHECK(document.at("to").folder() == "/pipelines");
+  CHECK(set.folder() == "/pipelines");
+  CHECK(set.at("to").folder() == std::filesystem::current_path());
+  CHECK(set.at("more").at("to").folder() == std::filesystem::current_path());
+}
+
 TEST_CASE("the original document stays as it was", "[unit][config]") {
   const ConfigNode document = parse_config(kText, "p.json");
   apply_overrides(document, Strings{"seed=7"});

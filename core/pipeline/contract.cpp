@@ -183,7 +183,12 @@ std::optional<std::string> DataContract::labels_problem(const std::set<std::int6
     if (id != 0 && !labels.empty() && !labels.names().contains(id)) unknown.push_back(id);
   }
   if (unknown.empty()) return std::nullopt;
-  return fmt::format("label {} means nothing to this model, which knows: {}; relabel the map", fmt::join(unknown, ", "),
+  constexpr std::size_t kMost = 12;
+  if (unknown.size() > kMost)
+    return fmt::format("{} labels, from {} to {}, mean nothing to this model, which knows: {}; is this an image?",
+                       unknown.size(), unknown.front(), unknown.back(), known_labels(labels));
+  return fmt::format("label{} {} mean{} nothing to this model, which knows: {}; relabel the map",
+                     unknown.size() == 1 ? "" : "s", fmt::join(unknown, ", "), unknown.size() == 1 ? "s" : "",
                      known_labels(labels));
 }
 

@@ -313,10 +313,11 @@ Tensor GenerateSource::latents_of(const std::vector<Case>& batch, const SampleHo
 
 void GenerateSource::make_batch(const std::vector<Case>& batch, const RunObserver& observer, const Sink& sink) {
   const std::string item = name(batch.front().index);
+  const std::string place = count() > 1 ? fmt::format("sample {} of {}", batch.back().index + 1, count()) : "";
   SampleHooks hooks;
   hooks.trace = observer.trace;
   hooks.progress = [&](std::uint64_t done, std::uint64_t total) {
-    observer.report({options_.step, "sampling", item, done, total, {}});
+    observer.report({options_.step, "sampling", item, done, total, place});
     return !observer.cancelled();
   };
   if (observer.preview) {

@@ -160,6 +160,23 @@ std::int64_t component_fact(const Component& component, const char* key, std::in
                     excerpt(value), kLargest);
 }
 
+namespace {
+
+std::string why_no_package(const std::filesystem::path& folder) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  if (fs::exists(folder / "training", ignored))
+    return fmt::format("the training in '{}' is not finished; run its pipeline again", folder.string());
+  if (fs::exists(folder, ignored))
+    return fmt::format("'{}' has no model.json (make one with `medgen import` or a train step)", folder.string());
+  std::vector<std::string> beside;
+  for (const auto& entry : fs::directory_iterator(folder.parent_path(), ignored))
+    beside.push_back(entry.path().filename().string());
+  return fmt::format("there is no folder '{}'{}", folder.string(), did_you_mean(folder.filename().string(), beside));
+}
+
+}  // namespace
+
 ModelPackage ModelPackage::load(const std::filesystem::path& folder, const Registry& registry) {
   return load(ConfigNode::make(folder.string(), "model", std::filesystem::current_path()), registry);
 }
@@ -170,10 +187,7 @@ ModelPackage ModelPackage::load(const ConfigNode& model, const Registry& registr
   if (model.is_string()) {
     package.folder_ = resolve_path(model);
     const auto file = package.folder_ / "model.json";
-    if (!std::filesystem::exists(file)) {
-      model.fail("names no model package: '{}' has no model.json (make one with `medgen import` or a train step)",
-                 package.folder_.string());
-    }
+    if (!std::filesystem::exists(file)) model.fail("names no model package: {}", why_no_package(package.folder_));
     description = read_config(file);
   }
   if (description.is_object() && description.contains("method")) {

@@ -256,8 +256,9 @@ std::vector<std::string> Planner::alternatives(std::uint64_t allowed, const Host
   if (options.precision == Precision::Fp32 && fits_with(half, {})) found.emplace_back("--precision bf16");
   const std::uint64_t needed = std::max(least.memory, device_too ? least.device_memory : 0);
   constexpr std::uint64_t kMiB = 1 << 20;
-  // A process is not of one size to the byte, nor is a search to be finer.
-  const std::uint64_t budget = processes() * ((needed + needed / 50) / kMiB + 1);
+  // What a process takes before it works differs by this from start to start.
+  constexpr std::uint64_t kOfStart = 32 * kMiB;
+  const std::uint64_t budget = processes() * ((needed + std::max(needed / 50, kOfStart)) / kMiB + 1);
   if (host_.options().memory_budget > 0 && needed <= available())
     found.push_back(fmt::format("a larger budget: --set runtime.memory={}MiB", budget));
   TrainWhatIf smaller = one_at_a_time;

@@ -24,46 +24,45 @@ std::string moved(const std::string& path, const std::filesystem::path& from, co
   return relative.empty() ? absolute.string() : relative.string();
 }
 
-void move_strings(Json& value, const std::filesystem::path& from, const std::filesystem::path& to) {
-  if (value.is_string()) value = moved(value.get<std::string>(), from, to);
-  if (value.is_array()) {
-    for (Json& element : value) {
-      move_strings(element.is_object() && element.contains("adapter") ? element["adapter"] : element, from, to);
-    }
+/// `value` is that of the node.
+void move_strings(Json& value, const ConfigNode& node, const std::filesystem::path& to) {
+  if (node.is_string()) value = moved(node.as<std::string>(), node.folder(), to);
+  if (!node.is_array()) return;
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    const ConfigNode each = node.at(i);
+    const bool is_adapter = each.is_object() && each.contains("adapter");
+    is_adapter ? move_strings(value[i]["adapter"], each.at("adapter"), to) : move_strings(value[i], each, to);
   }
 }
 
 /// The weights of a model that is written in line.
-void move_weights(Json& model, const std::filesystem::path& from, const std::filesystem::path& to) {
-  if (!model.is_object()) return;
-  for (auto& [key, value] : model.items()) {
-    if (key == "weights") {
-      move_strings(value, from, to);
-    } else {
-      move_weights(value, from, to);
-    }
-  }
+void move_weights(Json& model, const ConfigNode& node, const std::filesystem::path& to) {
+  if (!node.is_object()) return;
+  for (const auto& [key, each] : node.members())
+    key == "weights" ? move_strings(model[key], each, to) : move_weights(model[key], each, to);
 }
 
 }  // namespace
 
 Json relocated(const ConfigNode& document, const std::filesystem::path& folder) {
   Json result = document.json();
-  for (auto& [name, step] : result["steps"].items()) {
+  for (const auto& [name, step] : document.at("steps").members()) {
+    Json& values = result["steps"][name];
     for (const char* key : kPathKeys) {
       if (!step.contains(key)) continue;
-      Json& value = step[key];
+      const ConfigNode node = step.at(key);
+      Json& value = values[key];
       if (std::string_view(key) == "import") {
-        for (auto& [role, file] : value.items()) move_strings(file, document.folder(), folder);
-      } else if (std::string_view(key) == "cache" && value.is_object()) {
-        move_strings(value["folder"], document.folder(), folder);
+        for (const auto& [role, file] : node.members()) move_strings(value[role], file, folder);
+      } else if (std::string_view(key) == "cache" && node.is_object()) {
+        move_strings(value["folder"], node.at("folder"), folder);
       } else {
-        move_strings(value, document.folder(), folder);
-        move_weights(value, document.folder(), folder);
+        move_strings(value, node, folder);
+        move_weights(value, node, folder);
       }
     }
-    if (step.contains("split") && step["split"].contains("subjects"))
-      move_strings(step["split"]["subjects"], document.folder(), folder);
+    if (step.contains("split") && step.at("split").contains("subjects"))
+      move_strings(values["split"]["subjects"], step.at("split").at("subjects"), folder);
   }
   return result;
 }

@@ -164,9 +164,10 @@ void check_references(const ConfigNode& steps) {
         check_reference(each.is_object() ? each.at("adapter") : each, earlier, {"train"});
     }
     if (verb == "generate" || verb == "train") check_no_grid_conditions(step);
-    if (verb == "generate" && step.contains("mask") == step.contains("size")) {
-      step.fail("needs either \"mask\", or \"size\" with \"spacing_mm\"");
-    }
+    if (verb == "generate" && step.contains("mask") == step.contains("size"))
+      step.fail("{}", step.contains("mask")
+                          ? "has \"mask\" and \"size\"; the grid is that of the mask, so leave \"size\" out"
+                          : "needs either \"mask\", or \"size\" with \"spacing_mm\"");
     if (verb == "generate" && step.contains("outside_mask") && !step.contains("image"))
       step.at("outside_mask").fail("means nothing without an \"image\"");
     if (verb == "generate" && step.contains("size") && !step.contains("spacing_mm"))

@@ -12,6 +12,7 @@
 #include "core/pipeline/train_step.h"
 #include "core/train/trainer.h"
 
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -21,7 +22,7 @@ namespace medgen {
 namespace {
 
 /// The cases that a training would read.
-std::vector<std::string> names_to_read(const TrainStep& step) {
+std::vector<Case> cases_to_read(const TrainStep& step) {
   const FoundCases found = training_cases(step.data, step.node.get<bool>("skip_bad"));
   const std::vector<Case>& cases = found.dataset.cases;
   const auto is_left_out = [&](const Case& one) {
@@ -29,21 +30,52 @@ std::vector<std::string> names_to_read(const TrainStep& step) {
                        [&](const auto& bad) { return bad.name == one.name; });
   };
   const Split parts = split_cases(cases, SplitOptions::read(step.split, step.seed));
-  std::vector<std::string> names;
+  std::vector<Case> read;
   for (const auto* part : {&parts.train, &parts.validation}) {
     for (const std::size_t index : *part) {
-      if (!is_left_out(cases[index])) names.push_back(cases[index].name);
+      if (!is_left_out(cases[index])) read.push_back(cases[index]);
     }
   }
+  return read;
+}
+
+std::vector<std::string> names_of(const std::vector<Case>& cases) {
+  std::vector<std::string> names;
+  for (const Case& each : cases) names.push_back(each.name);
   return names;
+}
+
+/// Before an earlier step has trained for hours. @throws DataError
+void check_label_maps(const TrainStep& step, const std::vector<Case>& cases, const std::string& needs) {
+  constexpr std::size_t kShown = 3;
+  std::vector<std::string> without;
+  for (const Case& each : cases) {
+    if (!each.label) without.push_back(each.name);
+  }
+  const bool some_will_do = step.node.get<bool>("skip_bad") && without.size() < cases.size();
+  if (needs.empty() || without.empty() || some_will_do) return;
+  const std::size_t shown = std::min(kShown, without.size());
+  throw DataError("{}: {} of {} cases in '{}' have no label map ({}{}), which {} needs", step.node.at("data").where(),
+                  without.size(), cases.size(), step.data.string(),
+                  fmt::join(without.begin(), without.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
+                  shown < without.size() ? ", ..." : "", needs);
 }
 
 }  // namespace
 
+std::string what_needs_labels(const TrainStep& step, const ModelPackage& package, const Registry& registry) {
+  if (package.contract().makes_labels()) return "the model, which makes them,";
+  if (step.node.at("crop_at").is_object()) return "\"crop_at\"";
+  if (step.node.get<std::string>("component") != "denoiser") return "";
+  if (step.node.contains("loss_weights")) return "\"loss_weights\"";
+  const ComponentSpec* spec = conditioner_in_want_of_mask(package, registry);
+  return spec == nullptr ? "" : fmt::format("conditioner '{}' ({})", spec->role, spec->component);
+}
+
 void check_training_data(const TrainStep& step) {
   CacheOptions::read(step.node);
   check_validation(step.node, SplitOptions::read(step.split, step.seed));
-  if (std::filesystem::exists(step.data)) CaseConditions::read(step.node).check_cases(names_to_read(step));
+  if (std::filesystem::exists(step.data)) CaseConditions::read(step.node).check_cases(names_of(cases_to_read(step)));
 }
 
 void check_trainer(const ConfigNode& step, const ModelPackage& package, Host& host) {
@@ -77,9 +109,14 @@ void check_train_step(const TrainStep& step, Host& host) {
   if (const auto features = perceptual_network(step)) info_of(*features, host.registry());
   if (step.model_is_made) check_lora(step.node, package);
   case_bytes(step, host);
+  if (!std::filesystem::exists(step.data))
+    step.node.at("data").fail("names no folder: '{}' does not exist",
+                              std::filesystem::absolute(step.data).lexically_normal().string());
   const Dataset dataset = training_cases(step.data, step.node.get<bool>("skip_bad")).dataset;
   LabelNames(dataset, package.contract().labels, step.preparation.labels(package.contract()));
-  CaseModalities::read(step.node, package.contract().labels).check(names_to_read(step));
+  const std::vector<Case> cases = cases_to_read(step);
+  CaseModalities::read(step.node, package.contract().labels).check(names_of(cases));
+  check_label_maps(step, cases, what_needs_labels(step, package, host.registry()));
 }
 
 }  // namespace medgen

@@ -46,6 +46,9 @@ void check_train_keys(const ConfigNode& step, const Preparation& preparation, co
 /// @throws ConfigError
 void check_trainer(const ConfigNode& step, const ModelPackage& package, Host& host);
 
+/// What of a step needs label maps, for messages; empty: nothing does.
+std::string what_needs_labels(const TrainStep& step, const ModelPackage& package, const Registry& registry);
+
 /// What is likely not meant, though it means something.
 std::vector<std::string> train_warnings(const ConfigNode& step);
 

@@ -132,10 +132,6 @@ class TrainRun {
                                        [this](const std::string& text) { warnings_.add(text); });
   }
 
-  bool needs_labels() const {
-    return !loss_weights_.empty() || conditioner_in_want_of_mask(package_, host_.registry()) != nullptr;
-  }
-
   /// 0: nobody tells.
   std::int64_t image_channels() const {
     if (role_ == "compressor") return component_fact(*learner_, "in_channels", 0);
@@ -145,7 +141,7 @@ class TrainRun {
 
   TrainingDataOptions data_options() const {
     TrainingDataOptions options;
-    options.needs_labels = role_ == "denoiser" && needs_labels();
+    options.needs_labels = !what_needs_labels(step_, package_, host_.registry()).empty();
     options.labels = step_.preparation.labels(package_.contract());
     options.channels = image_channels();
     options.wants_whole_map = conditioner_with_input(package_, host_.registry(), kWholeMask) != nullptr;

@@ -109,25 +109,36 @@ class Writer {
 
   void write(std::size_t index, const Sample& sample) {
     const TraceRange range(observer_.trace, "write " + sample.name, "file");
+    std::vector<std::string> written;
+    try {
+      write_files(sample, written);
+      Json files = Json::object();
+      for (const std::string& name : written) files[name] = sha256_file(folder_.path() / name);
+      Json record = {{"files", std::move(files)}};
+      record.update(Json::parse(sample.facts));
+      folder_.add(sample.name, record);
+    } catch (...) {  // a sample is there with all its files, or not at all
+      std::error_code ignored;
+      for (const std::string& name : written) std::filesystem::remove(folder_.path() / name, ignored);
+      throw;
+    }
+    observer_.report({options_.step, "writing", sample.name, index + 1, source_.count(), {}});
+  }
+
+  /// @param written  gets their names, relative to the folder.
+  void write_files(const Sample& sample, std::vector<std::string>& written) const {
     const Names names = names_of(sample.name, options_.layout);
-    Json files = Json::object();
-    const auto written = [&](const std::string& name) { files[name] = sha256_file(folder_.path() / name); };
     if (sample.label) {
       write_volume(place(names.label), *sample.label);
-      written(names.label);
+      written.push_back(names.label);
     }
     if (sample.image) {
       write_volume(place(names.image), *sample.image);
-      written(names.image);
+      written.push_back(names.image);
     }
-    if (!sample.latent.empty()) {
-      write_safetensors(place(names.latent), sample.latent, {{"medgen.facts", sample.facts}});
-      written(names.latent);
-    }
-    Json record = {{"files", std::move(files)}};
-    record.update(Json::parse(sample.facts));
-    folder_.add(sample.name, record);
-    observer_.report({options_.step, "writing", sample.name, index + 1, source_.count(), {}});
+    if (sample.latent.empty()) return;
+    write_safetensors(place(names.latent), sample.latent, {{"medgen.facts", sample.facts}});
+    written.push_back(names.latent);
   }
 
   /// The last part to be finished describes the folder for all.

@@ -303,7 +303,10 @@ class Loop {
     state_ = load_checkpoint(from, learner_, options_.fingerprint);
     seconds_before_ = state_.seconds;
     watch_ = Watch(options_.watch, state_.watch);
-    observer_.say(LogLevel::Info, fmt::format("steps.{}: going on from iteration {}", options_.step, state_.iteration));
+    observer_.say(LogLevel::Info,
+                  state_.iteration < options_.iterations
+                      ? fmt::format("steps.{}: going on from iteration {}", options_.step, state_.iteration)
+                      : fmt::format("steps.{}: all {} iterations are done", options_.step, state_.iteration));
   }
 
   LoopResult finish() {

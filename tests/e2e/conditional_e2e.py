@@ -181,7 +181,8 @@ class Conditional(tool.Case):
         self.assertNotEqual(images["plain"], images["adapted"])
         self.assertFalse((self.folder / "adapter" / "model.json").exists())
         self.assertIn("denoiser.adapters", self.manifest("adapted")["run"]["models"][0]["weights"])
-        again = tool.run("run", self.folder / "adapted" / "run.json", "--set", "steps.save_adapted.to=again")
+        again = tool.run("run", self.folder / "adapted" / "run.json", "--set",
+                         f"steps.save_adapted.to={self.folder}/again")
         self.assertEqual(again.returncode, 0, again.stderr)
         other = Path(self.base.name) / "vae"
         self.refused(3, "has none with weights", ct={**make, "generate": str(other), "adapters": ["adapter"]},

@@ -203,6 +203,28 @@ class OtherFolders(Case):
             self.refused(pipeline(), "ct_0001.nii.gz", "overwrite")
             self.assertEqual(theirs.read_bytes(), b"theirs")
 
+    def test_a_sample_that_cannot_be_finished_leaves_none_of_its_files(self):
+        nifti.write(self.folder / "case.nii.gz", (6, 5, 4), LABELS, "uint8", AFFINES["oblique"])
+        (self.folder / "out").mkdir()
+        (self.folder / "out/images").write_text("where a folder is wanted")  # after the label map is there
+        document = pipeline({"mask": "case.nii.gz"})
+        self.assertNotEqual(run("run", self.write_pipeline(document)).returncode, 0)
+        self.assertEqual(contents(self.folder / "out"), {})
+        (self.folder / "out/images").unlink()
+        self.run_pipeline(document)
+        self.assertEqual(list(contents(self.folder / "out")), ["images/case.nii.gz", "labels/case.nii.gz"])
+
+    def test_paths_of_the_command_line_start_where_it_was_typed(self):
+        (self.folder / "elsewhere").mkdir()
+        nifti.write(self.folder / "elsewhere/case.nii.gz", (6, 5, 4), LABELS, "uint8", AFFINES["oblique"])
+        arguments = ("--set", "steps.ct.mask=case.nii.gz", "--set", "steps.save.to=here")
+        command = tool.command("run", self.write_pipeline(pipeline({"mask": "none.nii.gz"})), *arguments)
+        result = subprocess.run(command, cwd=self.folder / "elsewhere", capture_output=True, text=True, env=tool.environment())
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertTrue((self.folder / "elsewhere/here/images/case.nii.gz").exists())
+        record = self.manifest("elsewhere/here")  # a pipeline of its own, which can be run from anywhere
+        self.assertEqual((record["steps"]["ct"]["mask"], record["steps"]["save"]["to"]), ("../case.nii.gz", "."))
+
     def test_an_input_is_never_replaced(self):
         mask = self.folder / "out/labels/case.nii.gz"
         nifti.write(mask, (6, 5, 4), LABELS, "uint8", AFFINES["oblique"])

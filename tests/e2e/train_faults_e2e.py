@@ -234,6 +234,20 @@ class Wrong(Faults):
         self.refused("vae", {"modalities": {"mr": {**mr, "cases": ["*_mr"]}}}, "cases names no case", commands=commands)
         self.refused("vae", {"modalities": {"mr": mr, "pet": mr}}, "pet.cases has case b", commands=commands)
 
+    def test_label_maps_that_a_later_step_needs(self):
+        (self.folder / "data" / "labels" / "b.nii").unlink()
+        document = self.document("out")
+        document["steps"]["vae"]["skip_bad"] = True
+        for command in ("plan", "run"):
+            result = tool.run(command, self.write_pipeline(document))
+            self.assertEqual(result.returncode, 4, result.stderr)
+            self.assertIn("b", result.stderr)
+        self.assertFalse((self.folder / "out").exists())
+
+    def test_a_data_folder_that_is_not_there(self):
+        self.refused("vae", {"data": "nowhere"}, "steps.vae.data names no folder", str(self.folder / "nowhere"),
+                     commands=("plan", "run"))
+
     def test_labels_that_are_none_of_the_model(self):
         self.refused("vae", {"labels": {"spot": "thong"}}, "steps.vae.labels.spot", "did you mean 'thing'")
 

@@ -167,7 +167,7 @@ TEST_CASE("a run that is stopped or fails leaves its trace", "[e2e][cli]") {
   INFO(stopped.err);
   CHECK(stopped.code == 130);
   CHECK_FALSE(Json::parse(contents_of(folder / "stopped.json")).at("traceEvents").empty());
-  const Result failed = tool({"run", file, "--set", "steps.saved.to=p.json", "--trace", folder / "failed.json"});
+  const Result failed = tool({"run", file, "--set", "steps.saved.to=" + file, "--trace", folder / "failed.json"});
   INFO(failed.err);
   CHECK(failed.code != 0);
   CHECK(Json::parse(contents_of(folder / "failed.json")).contains("traceEvents"));
