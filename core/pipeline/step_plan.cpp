@@ -86,7 +86,7 @@ Demand StepGraph::training_demand(const std::string& name, Host& planner, const 
 void StepGraph::check_replacing(const std::string& name) {
   if (!std::filesystem::is_directory(resolve_path(step(name).at("to")))) return;
   const WriteOptions options = write_options(name);
-  const bool continued = !options.overwrite && RunFolder::check(options.to, options.fingerprint);
+  const bool continued = !options.overwrite && RunFolder::check(options.to, options.fingerprint, options.manifest);
   refuse_to_replace(*source(referenced(step(name).at("write"))), options, continued);
 }
 

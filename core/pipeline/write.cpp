@@ -51,7 +51,7 @@ class Writer {
       : source_(source),
         options_(options),
         observer_(observer),
-        folder_(options.to, options.fingerprint, options.overwrite, options.part) {}
+        folder_(options.to, options.fingerprint, options.overwrite, options.part, options.manifest) {}
 
   void run() {
     const auto start = std::chrono::steady_clock::now();

@@ -5,6 +5,7 @@
 #include "core/base/file.h"
 #include "core/config/json.h"
 
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <fcntl.h>
@@ -60,6 +61,26 @@ void forget(const std::filesystem::path& file, bool overwrite, const std::string
   std::filesystem::remove(file);
 }
 
+/// A few of the values that differ between two records and may decide the samples: "steps.mr.steps is 50, was 30".
+std::string differences(const Json& was, const Json& is) {
+  constexpr std::size_t kShown = 3;
+  std::vector<std::string> texts;
+  for (const char* part : {"/seed", "/run/precision", "/run/models", "/run/inputs", "/steps"}) {
+    const Json::json_pointer at(part);
+    if (!was.is_object() || !was.contains(at) || !is.contains(at)) continue;
+    for (const Json& change : Json::diff(was[at], is[at])) {
+      const Json::json_pointer inner(change["path"].get<std::string>());
+      const bool had = was[at].contains(inner), has = is[at].contains(inner);
+      std::string name = (part + inner.to_string()).substr(1);
+      std::replace(name.begin(), name.end(), '/', '.');
+      texts.push_back(fmt::format("{} {}, {}", name, has ? "is " + excerpt(is[at][inner]) : "is missing",
+                                  had ? "was " + excerpt(was[at][inner]) : "was missing"));
+    }
+  }
+  if (texts.size() > kShown) texts.resize(kShown), texts.emplace_back("...");
+  return fmt::format("{}", fmt::join(texts, "; "));
+}
+
 std::string journal_name(const Part& part) {
   const std::string of_part = part.whole() ? "" : fmt::format(".{}-of-{}", part.index + 1, part.count);
   return kJournal + of_part + kJournalEnd;
@@ -76,9 +97,11 @@ bool make_folder(const std::filesystem::path& folder) {
 
 }  // namespace
 
-RunFolder::RunFolder(std::filesystem::path folder, std::string fingerprint, bool overwrite, const Part& part)
+RunFolder::RunFolder(std::filesystem::path folder, std::string fingerprint, bool overwrite, const Part& part,
+                     std::shared_ptr<const Json> manifest)
     : folder_(std::move(folder)),
       fingerprint_(std::move(fingerprint)),
+      manifest_(std::move(manifest)),
       journal_(journal_name(part)),
       part_(!part.whole()),
       made_(make_folder(folder_)),
@@ -88,8 +111,10 @@ RunFolder::RunFolder(std::filesystem::path folder, std::string fingerprint, bool
 
 RunFolder::RunFolder(std::filesystem::path folder) : folder_(std::move(folder)), part_(false), made_(false) {}
 
-bool RunFolder::check(const std::filesystem::path& folder, const std::string& fingerprint) {
+bool RunFolder::check(const std::filesystem::path& folder, const std::string& fingerprint,
+                      std::shared_ptr<const Json> manifest) {
   RunFolder there(folder);
+  there.manifest_ = std::move(manifest);
   if (!std::filesystem::is_directory(folder)) return false;
   there.fingerprint_ = fingerprint;
   there.read_all(false);
@@ -128,7 +153,7 @@ void RunFolder::read_manifest(bool overwrite) {
         file, overwrite,
         fmt::format("'{}' is damaged (it has no \"run.fingerprint\"), so which run wrote this folder cannot be told",
                     file.string()));
-  if (fingerprint != fingerprint_) return forget_other_run(file, overwrite);
+  if (fingerprint != fingerprint_) return forget_other_run(file, overwrite, manifest);
   continued_ = true;
   complete_ = text_of(run, "status") == "complete";
   for (const Json& sample : list_of(run, "samples")) remember(sample);
@@ -151,13 +176,14 @@ void RunFolder::read_journal(const std::filesystem::path& file, bool overwrite) 
       others = others || sample;
     }
   }
-  if (others) forget_other_run(file, overwrite);
+  if (others) forget_other_run(file, overwrite, {});
 }
 
-void RunFolder::forget_other_run(const std::filesystem::path& file, bool overwrite) const {
-  forget(
-      file, overwrite,
-      fmt::format("'{}' holds the results of another run (another pipeline, seed, model or input)", folder_.string()));
+void RunFolder::forget_other_run(const std::filesystem::path& file, bool overwrite, const Json& earlier) const {
+  const std::string what = manifest_ ? differences(earlier, *manifest_) : "";
+  forget(file, overwrite,
+         fmt::format("'{}' holds the results of another run ({})", folder_.string(),
+                     what.empty() ? "another pipeline, seed, model or input" : what));
 }
 
 void RunFolder::remember(const Json& sample) {

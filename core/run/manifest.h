@@ -26,12 +26,15 @@ class RunFolder {
   /// Opens the folder, makes it when missing, and reads what an earlier run left.
   /// @param fingerprint  of everything that decides the samples; an earlier run with another one is not continued.
   /// @param overwrite    forget an earlier run with another fingerprint instead of refusing.
+  /// @param manifest     what run.json is going to hold, for messages: what differs in an earlier run's; may be null.
   /// @throws DataError when the folder holds another run's results, RuntimeError when it cannot be written or another
   /// process is writing to it.
-  RunFolder(std::filesystem::path folder, std::string fingerprint, bool overwrite, const Part& part = {});
+  RunFolder(std::filesystem::path folder, std::string fingerprint, bool overwrite, const Part& part = {},
+            std::shared_ptr<const Json> manifest = nullptr);
 
   /// Looks, without writing, whether a run with this fingerprint has worked here. @throws DataError for another one's
-  static bool check(const std::filesystem::path& folder, const std::string& fingerprint);
+  static bool check(const std::filesystem::path& folder, const std::string& fingerprint,
+                    std::shared_ptr<const Json> manifest = nullptr);
 
   const std::filesystem::path& path() const { return folder_; }
 
@@ -71,11 +74,12 @@ class RunFolder {
   void read_manifest(bool overwrite);
   void read_journal(const std::filesystem::path& file, bool overwrite);
   void read_all(bool overwrite);
-  void forget_other_run(const std::filesystem::path& file, bool overwrite) const;
+  void forget_other_run(const std::filesystem::path& file, bool overwrite, const Json& earlier) const;
   void remember(const Json& sample);
 
   std::filesystem::path folder_;
   std::string fingerprint_;
+  std::shared_ptr<const Json> manifest_;
   std::string journal_;  ///< name of this process's own
   bool part_;
   std::vector<Json> parts_;

@@ -173,6 +173,27 @@ TEST_CASE("run: the results of another run are refused, or forgotten when that i
   CHECK_FALSE(fs::exists(place.folder / "run.json"));
 }
 
+TEST_CASE("run: what differs from another run is told as far as records tell", "[unit][run]") {
+  const Place place;
+  {
+    RunFolder run = place.open();
+    place.finish(run, "a");
+    run.close(
+        Json{{"seed", 1}, {"steps", {{"ct", {{"size", {4, 5}}, {"mask", "m"}}}}}, {"run", {{"precision", "fp32"}}}},
+        true);
+  }
+  const auto told = [&](const Json& manifest, const std::string& text) {
+    const auto now = std::make_shared<const Json>(manifest);
+    CHECK_THROWS_WITH(RunFolder::check(place.folder, "two", now), Contains(text));
+  };
+  const Json same = {{"size", {4, 5}}, {"mask", "m"}};
+  told({{"seed", 2}, {"steps", {{"ct", same}}}}, "(seed is 2, was 1)");
+  told({{"seed", 1}, {"steps", {{"ct", {{"size", {4, 6}}}}}}},
+       "(steps.ct.size.1 is 6, was 5; steps.ct.mask is missing, was \"m\")");
+  told({{"seed", 1}, {"steps", {{"ct", same}}}}, "(another pipeline, seed, model or input)");
+  told(Json(), "(another pipeline, seed, model or input)");
+}
+
 TEST_CASE("run: a damaged manifest is refused as that, or forgotten", "[unit][run]") {
   const Place place;
   const auto* const text = GENERATE("", "{", "[]", R"({"run": 5})", R"({"run": {"fingerprint": 7}})");

@@ -183,7 +183,8 @@ class OtherFolders(Case):
         other = self.write_pipeline(pipeline({"steps": 2}))
         result = run("plan", other)
         self.assertEqual(result.returncode, 4, result.stderr)
-        self.assertIn("holds the results of another run", result.stderr)
+        self.assertIn("holds the results of another run (steps.ct.steps is 2, was 3)", result.stderr)
+        self.assertIn("(seed is 8, was 7)", run("plan", self.write_pipeline(pipeline(seed=8))).stderr)
         self.assertEqual(run("plan", other, "--set", "steps.save.overwrite=true").returncode, 0)
         self.assertEqual((contents(self.folder / "out"), self.manifest()), before)
 
