@@ -5,8 +5,10 @@
 #include "core/base/file.h"
 #include "core/config/utf8.h"
 
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 namespace medgen {
@@ -136,6 +138,23 @@ std::string dump_canonical(const Json& value) {
 
 std::string content_hash(const Json& value) {
   return sha256(dump_canonical(value));
+}
+
+std::string differences(const Json& was, const Json& is) {
+  constexpr std::size_t kShown = 3;
+  std::vector<std::string> texts;
+  for (const Json& change : Json::diff(was, is)) {
+    if (texts.size() == kShown) {
+      texts.emplace_back("...");
+      break;
+    }
+    const Json::json_pointer at(change.at("path").get<std::string>());
+    std::string name = at.empty() ? "" : at.to_string().substr(1);
+    std::replace(name.begin(), name.end(), '/', '.');
+    texts.push_back(fmt::format("{} {}, {}", name, is.contains(at) ? "is " + excerpt(is[at]) : "is missing",
+                                was.contains(at) ? "was " + excerpt(was[at]) : "was missing"));
+  }
+  return fmt::format("{}", fmt::join(texts, "; "));
 }
 
 bool same_content(const Json& a, const Json& b) {

@@ -36,4 +36,7 @@ std::string content_hash(const Json& value);
 /// Equal as JSON Schema understands it: numbers by value, objects whatever the order of their keys.
 bool same_content(const Json& a, const Json& b);
 
+/// The first values that differ: "steps.ct.steps is 50, was 30; seed is 2, was 1". Empty when none does.
+std::string differences(const Json& was, const Json& is);
+
 }  // namespace medgen

@@ -77,5 +77,15 @@ TEST_CASE("excerpts are cut between characters", "[unit][config]") {
   CHECK(excerpt(json("[1, 2]")) == "[1,2]");
 }
 
+TEST_CASE("differences are told by path, the first few of them", "[unit][config]") {
+  CHECK(differences(json(R"({"a": {"b": [1, 2]}, "c": 1})"), json(R"({"a": {"b": [1, 3]}, "c": 1})")) ==
+        "a.b.1 is 3, was 2");
+  CHECK(differences(json(R"({"a": 1, "b": "x"})"), json(R"({"a": 1})")) == "b is missing, was \"x\"");
+  CHECK(differences(json("{}"), json(R"({"a": null})")) == "a is null, was missing");
+  CHECK(differences(json(R"({"a": 1, "b": 2})"), json(R"({"b": 2, "a": 1})")).empty());
+  CHECK(differences(json("[1, 2, 3, 4, 5]"), json("[0, 0, 0, 0, 0]")) ==
+        "0 is 0, was 1; 1 is 0, was 2; 2 is 0, was 3; ...");
+}
+
 }  // namespace
 }  // namespace medgen

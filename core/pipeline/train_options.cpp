@@ -273,7 +273,7 @@ LoopOptions read_loop_options(const TrainStep& step, const Json& identity) {
   options.group = step.group;
   options.share = batch_share(step);
   options.folder = training_folder(step);
-  options.fingerprint = content_hash(Json{{"step", deciding(node)}, {"training", identity}});
+  options.fingerprint = dump_canonical(Json{{"step", deciding(node)}, {"training", identity}});
   return options;
 }
 

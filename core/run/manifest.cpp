@@ -5,7 +5,6 @@
 #include "core/base/file.h"
 #include "core/config/json.h"
 
-#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <fcntl.h>
@@ -61,24 +60,18 @@ void forget(const std::filesystem::path& file, bool overwrite, const std::string
   std::filesystem::remove(file);
 }
 
-/// A few of the values that differ between two records and may decide the samples: "steps.mr.steps is 50, was 30".
-std::string differences(const Json& was, const Json& is) {
-  constexpr std::size_t kShown = 3;
-  std::vector<std::string> texts;
-  for (const char* part : {"/seed", "/run/precision", "/run/models", "/run/inputs", "/steps"}) {
-    const Json::json_pointer at(part);
-    if (!was.is_object() || !was.contains(at) || !is.contains(at)) continue;
-    for (const Json& change : Json::diff(was[at], is[at])) {
-      const Json::json_pointer inner(change["path"].get<std::string>());
-      const bool had = was[at].contains(inner), has = is[at].contains(inner);
-      std::string name = (part + inner.to_string()).substr(1);
-      std::replace(name.begin(), name.end(), '/', '.');
-      texts.push_back(fmt::format("{} {}, {}", name, has ? "is " + excerpt(is[at][inner]) : "is missing",
-                                  had ? "was " + excerpt(was[at][inner]) : "was missing"));
-    }
+/// What of a record decides the samples.
+Json deciding(const Json& record) {
+  Json parts = Json::object();
+  if (!record.is_object()) return parts;
+  for (const char* key : {"seed", "steps"}) {
+    if (record.contains(key)) parts[key] = record[key];
   }
-  if (texts.size() > kShown) texts.resize(kShown), texts.emplace_back("...");
-  return fmt::format("{}", fmt::join(texts, "; "));
+  const Json run = record.value("run", Json());
+  for (const char* key : {"precision", "models", "inputs"}) {
+    if (run.is_object() && run.contains(key)) parts[key] = run[key];
+  }
+  return parts;
 }
 
 std::string journal_name(const Part& part) {
@@ -180,7 +173,7 @@ void RunFolder::read_journal(const std::filesystem::path& file, bool overwrite) 
 }
 
 void RunFolder::forget_other_run(const std::filesystem::path& file, bool overwrite, const Json& earlier) const {
-  const std::string what = manifest_ ? differences(earlier, *manifest_) : "";
+  const std::string what = manifest_ && earlier.is_object() ? differences(deciding(earlier), deciding(*manifest_)) : "";
   forget(file, overwrite,
          fmt::format("'{}' holds the results of another run ({})", folder_.string(),
                      what.empty() ? "another pipeline, seed, model or input" : what));

@@ -182,16 +182,18 @@ TEST_CASE("run: what differs from another run is told as far as records tell", "
         Json{{"seed", 1}, {"steps", {{"ct", {{"size", {4, 5}}, {"mask", "m"}}}}}, {"run", {{"precision", "fp32"}}}},
         true);
   }
-  const auto told = [&](const Json& manifest, const std::string& text) {
-    const auto now = std::make_shared<const Json>(manifest);
+  const auto told = [&](const Json& steps, int seed, const char* precision, const std::string& text) {
+    const auto now = std::make_shared<const Json>(
+        Json{{"seed", seed}, {"steps", {{"ct", steps}}}, {"run", {{"precision", precision}}}});
     CHECK_THROWS_WITH(RunFolder::check(place.folder, "two", now), Contains(text));
   };
   const Json same = {{"size", {4, 5}}, {"mask", "m"}};
-  told({{"seed", 2}, {"steps", {{"ct", same}}}}, "(seed is 2, was 1)");
-  told({{"seed", 1}, {"steps", {{"ct", {{"size", {4, 6}}}}}}},
-       "(steps.ct.size.1 is 6, was 5; steps.ct.mask is missing, was \"m\")");
-  told({{"seed", 1}, {"steps", {{"ct", same}}}}, "(another pipeline, seed, model or input)");
-  told(Json(), "(another pipeline, seed, model or input)");
+  told(same, 2, "fp32", "(seed is 2, was 1)");
+  told(same, 1, "bf16", "(precision is \"bf16\", was \"fp32\")");
+  told({{"size", {4, 6}}}, 1, "fp32", "(steps.ct.size.1 is 6, was 5; steps.ct.mask is missing, was \"m\")");
+  told(same, 1, "fp32", "(another pipeline, seed, model or input)");
+  place.write("run.json", R"({"run": {"fingerprint": "one"}, "steps": 5})");
+  told(same, 1, "fp32", "another run");
 }
 
 TEST_CASE("run: a damaged manifest is refused as that, or forgotten", "[unit][run]") {

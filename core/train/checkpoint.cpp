@@ -66,18 +66,25 @@ void save_checkpoint(const std::filesystem::path& path, Learner& learner, const 
                      {"medgen.watched", watched(state)}});
 }
 
+namespace {
+
+std::string differences_of(const std::string& was, const std::string& is) {
+  const Json before = Json::parse(was, nullptr, false), now = Json::parse(is, nullptr, false);
+  return before.is_object() && now.is_object() ? differences(before, now) : "";
+}
+
+}  // namespace
+
 LoopState load_checkpoint(const std::filesystem::path& path, Learner& learner, const std::string& fingerprint) {
   const SafetensorsFile file(path);
   const auto value = [&](const char* key) {
     const auto found = file.metadata().find(key);
     return found == file.metadata().end() ? std::string() : found->second;
   };
-  if (value("medgen.fingerprint") != fingerprint) {
-    throw DataError(
-        "'{}' belongs to another training (other data, model, precision or options); choose another folder, or delete "
-        "it to "
-        "start anew",
-        path.string());
+  if (const std::string there = value("medgen.fingerprint"); there != fingerprint) {
+    const std::string what = differences_of(there, fingerprint);
+    throw DataError("'{}' belongs to another training ({}); choose another folder, or delete it to start anew",
+                    path.string(), what.empty() ? "other data, model, precision or options" : what);
   }
   LoopState state;
   state.iteration = number<std::uint64_t>(path, value("medgen.iteration"));

@@ -29,7 +29,8 @@ struct LoopState {
 };
 
 /// Everything that a training needs to go on, complete or not at all.
-/// @param fingerprint  of the training: `load_checkpoint` refuses another one.
+/// @param fingerprint  of the training: `load_checkpoint` refuses another one, and tells what differs where both are
+/// JSON.
 /// @throws RuntimeError when a weight or moment is not finite, or the disk fails; what was there before stays.
 void save_checkpoint(const std::filesystem::path& path, Learner& learner, const LoopState& state,
                      const std::string& fingerprint);

@@ -189,8 +189,19 @@ TEST_CASE("train: the checkpoint of another training is refused and kept", "[uni
   LoopOptions other = place.options(4);
   other.fingerprint = "two";
   CHECK_THROWS_AS(train_loop(fake, batch_of, other, {}), DataError);
-  CHECK_THROWS_WITH(train_loop(fake, batch_of, other, {}), Contains("another training"));
+  CHECK_THROWS_WITH(train_loop(fake, batch_of, other, {}), Contains("another training (other data, model"));
   CHECK(sha256_file(place.checkpoint()) == before);
+}
+
+TEST_CASE("train: what another training has otherwise is told", "[unit][train]") {
+  const Place place;
+  Fake fake;
+  LoopOptions options = place.options(2);
+  options.fingerprint = R"({"step":{"learning_rate":0.1}})";
+  train_loop(fake, batch_of, options, {});
+  options.fingerprint = R"({"step":{"learning_rate":0.2}})";
+  CHECK_THROWS_WITH(train_loop(fake, batch_of, options, {}),
+                    Contains("another training (step.learning_rate is 0.2, was 0.1)"));
 }
 
 TEST_CASE("train: a damaged checkpoint is refused and kept", "[unit][train]") {
