@@ -156,7 +156,8 @@ DataContract DataContract::read(const ConfigNode& model) {
 void DataContract::check_grid(const Geometry& grid, const std::string& what) const {
   if (const auto problem = limits.problem(grid)) {
     throw DataError(
-        "{}: {}, outside what the model was trained on; crop or resample it (\"spacing_mm\" beside a mask), use another "
+        "{}: {}, outside what the model was trained on; crop or resample it (\"spacing_mm\" beside a mask), use "
+        "another "
         "grid or another model; {}",
         what, *problem, kOutsideContractHint);
   }
