@@ -157,8 +157,7 @@ void DataContract::check_grid(const Geometry& grid, const std::string& what) con
   if (const auto problem = limits.problem(grid)) {
     throw DataError(
         "{}: {}, outside what the model was trained on; crop or resample it (\"spacing_mm\" beside a mask), use "
-        "another "
-        "grid or another model; {}",
+        "another grid or another model; {}",
         what, *problem, kOutsideContractHint);
   }
 }
