@@ -9,6 +9,8 @@
 #include "plugins/maisi/networks/diffusion_model_unet.h"
 #include "plugins/support/training/training.h"
 
+#include "core/run/resources.h"
+
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/convolution.h>
@@ -23,12 +25,12 @@
 #include <nlohmann/json.hpp>
 
 #include <omp.h>
-#include <sys/resource.h>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <tuple>
 
@@ -292,12 +294,6 @@ std::function<void()> work_of(const std::string& what, std::int64_t size, at::Sc
   return [network = network, x, options = options] { network->encode(x, options); };
 }
 
-std::int64_t peak_memory() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss * 1024;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -312,10 +308,14 @@ int main(int argc, char** argv) {
   const std::int64_t size = std::stoll(argv[2]);
   const int repeats = argc > 4 ? std::stoi(argv[4]) : 3;
   if (argc > 5) at::set_num_threads(std::stoi(argv[5]));
+  // As a run of medgen treats what is freed, and a training besides.
+  return_freed_memory();
+  std::optional<FreedMemoryKept> kept;
+  if (what.starts_with("train")) kept.emplace();
   const at::NoGradGuard no_grad;
   const auto work = work_of(what, size, precision == "bf16" ? at::kBFloat16 : at::kFloat);
   const double time = median(repeats, work);
-  const std::int64_t peak = peak_memory();
+  const std::uint64_t peak = peak_memory();
   const Arithmetic arithmetic(work);
   const double limit = median(repeats, [&] { arithmetic.replay(); });
   std::puts(json{{"who", "medgen"},
