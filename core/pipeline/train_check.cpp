@@ -18,12 +18,14 @@
 #include <algorithm>
 
 namespace medgen {
-
 namespace {
 
-/// The cases that a training would read.
-std::vector<Case> cases_to_read(const TrainStep& step) {
-  const FoundCases found = training_cases(step.data, step.node.get<bool>("skip_bad"));
+FoundCases found_cases(const TrainStep& step) {
+  return training_cases(step.data, step.node.get<bool>("skip_bad"));
+}
+
+/// Those that a training would read.
+std::vector<Case> cases_to_read(const TrainStep& step, const FoundCases& found) {
   const std::vector<Case>& cases = found.dataset.cases;
   const auto is_left_out = [&](const Case& one) {
     return std::any_of(found.problems.begin(), found.problems.end(),
@@ -75,7 +77,8 @@ std::string what_needs_labels(const TrainStep& step, const ModelPackage& package
 void check_training_data(const TrainStep& step) {
   CacheOptions::read(step.node);
   check_validation(step.node, SplitOptions::read(step.split, step.seed));
-  if (std::filesystem::exists(step.data)) CaseConditions::read(step.node).check_cases(names_of(cases_to_read(step)));
+  if (!std::filesystem::exists(step.data)) return;
+  CaseConditions::read(step.node).check_cases(names_of(cases_to_read(step, found_cases(step))));
 }
 
 void check_trainer(const ConfigNode& step, const ModelPackage& package, Host& host) {
@@ -112,9 +115,9 @@ void check_train_step(const TrainStep& step, Host& host) {
   if (!std::filesystem::exists(step.data))
     step.node.at("data").fail("names no folder: '{}' does not exist",
                               std::filesystem::absolute(step.data).lexically_normal().string());
-  const Dataset dataset = training_cases(step.data, step.node.get<bool>("skip_bad")).dataset;
-  LabelNames(dataset, package.contract().labels, step.preparation.labels(package.contract()));
-  const std::vector<Case> cases = cases_to_read(step);
+  const FoundCases found = found_cases(step);
+  LabelNames(found.dataset, package.contract().labels, step.preparation.labels(package.contract()));
+  const std::vector<Case> cases = cases_to_read(step, found);
   CaseModalities::read(step.node, package.contract().labels).check(names_of(cases));
   check_label_maps(step, cases, what_needs_labels(step, package, host.registry()));
 }
