@@ -51,6 +51,8 @@ class AtomicFile {
 
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
+  /// At a place of the file, whatever was written before; `write` goes on where it was.
+  void write_at(std::uint64_t offset, std::span<const std::byte> bytes);
 
   /// For libraries that want to write by themselves; still owned by this object.
   int descriptor() const noexcept { return descriptor_; }

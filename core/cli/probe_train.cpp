@@ -50,7 +50,8 @@ void restore(Trainer& trainer, const TensorMap& state) {
   if (state.empty()) return;
   const bool weights =
       std::any_of(state.begin(), state.end(), [](const auto& entry) { return entry.first.starts_with("weights/"); });
-  trainer.load(MEDGEN_TRAIN_OPTIMIZER | (weights ? MEDGEN_TRAIN_WEIGHTS : 0U), state);
+  trainer.load(MEDGEN_TRAIN_OPTIMIZER | (weights ? MEDGEN_TRAIN_WEIGHTS : 0U),
+               [&](const std::string& name) { return find_tensor(state, name); });
 }
 
 Tensor number(double value) {
@@ -82,12 +83,12 @@ TensorMap probe_train(const std::shared_ptr<Component>& component, TrainProbe pr
     result[name] = number(value);
   }
   std::map<std::string, double> squares;
-  for (auto& [name, tensor] : trainer.save(MEDGEN_TRAIN_GRADIENTS)) {
+  trainer.save(MEDGEN_TRAIN_GRADIENTS, [&](const std::string& name, const Tensor& tensor) {
     const auto owner = owner_of(name);
-    if (!owner) continue;
+    if (!owner) return;
     squares[*owner] += sum_of_squares(tensor);
-    if (probe.gradients) result[name] = std::move(tensor);
-  }
+    if (probe.gradients) result[name] = tensor.clone();
+  });
   for (const auto& [owner, sum] : squares)
     result[owner.empty() ? "gradient_norm" : "gradient_norm/" + owner] = number(std::sqrt(sum));
   return result;

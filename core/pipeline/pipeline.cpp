@@ -15,10 +15,12 @@
 #include "core/pipeline/schema.h"
 #include "core/pipeline/steps.h"
 #include "core/pipeline/train_options.h"
+#include "core/run/resources.h"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <optional>
 
 namespace medgen {
 namespace {
@@ -160,6 +162,15 @@ Plan Pipeline::plan(Host& host, const Job& job) const {
   return Planner(impl_->document, host, job).plan();
 }
 
+namespace {
+
+/// A training that may hold on to what it frees takes up to a quarter more than what was planned.
+TrainingHeap::Room room_beside(const Plan& plan) {
+  return plan.memory + plan.memory / 3 <= plan.allowed ? TrainingHeap::Room::Plenty : TrainingHeap::Room::Scarce;
+}
+
+}  // namespace
+
 std::vector<std::filesystem::path> Pipeline::run(Host& host, const RunObserver& observer, const Job& job) const {
   check_part(impl_->document.at("steps"), job);
   const Plan plan = this->plan(host, job);
@@ -175,6 +186,8 @@ std::vector<std::filesystem::path> Pipeline::run(Host& host, const RunObserver& 
   for (const std::string& name : steps()) {
     observer.check_cancelled();
     const TraceRange range(observer.trace, "step " + name, "step");
+    std::optional<TrainingHeap> heap;
+    if (verb_of(impl_->document.at("steps").at(name)) == "train") heap.emplace(room_beside(plan));
     if (const auto folder = graph.run(name, observer)) folders.push_back(*folder);
     job.group->barrier();  // the next step may read what this one wrote
   }

@@ -235,6 +235,8 @@ std::vector<std::string> Planner::alternatives(std::uint64_t allowed, const Host
   const TrainWhatIf one_at_a_time{{.one_at_a_time = true}};
   const TrainWhatIf recomputed{{}, true};
   const TrainWhatIf read_again{{}, false, true};
+  const TrainWhatIf on_disk{{}, false, false, true};
+  const TrainWhatIf recomputed_on_disk{{}, true, false, true};
   std::vector<std::string> found;
   const ConfigNode largest = document_.at("steps").at(least.largest);
   const bool trains = verb_of(largest) == "train";
@@ -246,9 +248,16 @@ std::vector<std::string> Planner::alternatives(std::uint64_t allowed, const Host
                              least.largest, smallest, batch / smallest * largest.get<int>("accumulate"))
                : fmt::format("--set steps.{}.batch=1 (the samples stay the same)", least.largest));
   }
-  if (trains && fits_with(options, recomputed))
-    found.push_back(fmt::format(
-        "\"checkpoint_activations\": true in the options of steps.{} (the same gradients, later)", least.largest));
+  const auto in_options = [&](std::string_view what, std::string_view means) {
+    found.push_back(fmt::format("{} in the options of steps.{} ({})", what, least.largest, means));
+  };
+  const bool recomputing = trains && fits_with(options, recomputed), with_disk = trains && fits_with(options, on_disk);
+  if (recomputing) in_options("\"checkpoint_activations\": true", "the same gradients, later");
+  if (with_disk) in_options("\"optimizer_state\": \"disk\"", "the same weights, later");
+  if (trains && !recomputing && !with_disk && fits_with(options, recomputed_on_disk)) {
+    in_options("\"checkpoint_activations\": true and \"optimizer_state\": \"disk\"",
+               "the same gradients and weights, later");
+  }
   if (trains && fits_with(options, read_again))
     found.push_back(fmt::format("cases that are read again each time: --set steps.{}.loader.memory=0", least.largest));
   HostOptions half = options;

@@ -30,6 +30,7 @@ class Training {
   Demand run() {
     options_ = trainer_options(step_.node, planner_);
     if (what_if_.recompute) options_["checkpoint_activations"] = true;
+    if (what_if_.on_disk) options_["optimizer_state"] = "disk";
     rows_ = what_if_.one_at_a_time ? 1 : static_cast<std::int64_t>(batch_share(step_).rows);
     auto learner = create_component(planner_, *parts_.part(role_));
     role_ == "compressor" ? add_compressor(*learner) : add_denoiser(*learner);
@@ -119,7 +120,8 @@ class Training {
       if (const auto cost = estimate_training(component, {inputs, dump_compact(options_), trained, accumulate})) {
         held_ += cost->weights_bytes + cost->kept_bytes;
         step_peak_ += cost->peak_bytes;
-        state_ += cost->state_bytes;
+        copied_ += cost->copied_bytes;
+        demand_.scratch += cost->scratch_bytes;
         if (trained) demand_.precision = cost->precision;
         return;
       }
@@ -158,10 +160,10 @@ class Training {
     if (on_device(planner_)) {
       demand_.device_working = computing + batch_;
       demand_.loading = files + held_ / 4;
-      demand_.working = data_ + batch_ + state_;
+      demand_.working = data_ + batch_ + copied_;
     } else {
       demand_.loading = files + held_;
-      demand_.working = data_ + std::max(computing + batch_, held_ + state_);
+      demand_.working = data_ + std::max(computing + batch_, held_ + copied_);
     }
     return demand_;
   }
@@ -181,7 +183,7 @@ class Training {
   std::uint64_t held_ = 0;        ///< networks, from the first step to the last
   std::uint64_t step_peak_ = 0;   ///< of a step, beside them
   std::uint64_t making_ = 0;      ///< of a batch, before it
-  std::uint64_t state_ = 0;       ///< of a checkpoint
+  std::uint64_t copied_ = 0;      ///< of the weights, to write them
   Demand demand_;
 };
 

@@ -47,6 +47,7 @@ Json deciding(const ConfigNode& step) {
        {"to", "data", "train", "loader", "checkpoint_every", "log_every", "minutes", "weights_type", "cache", "split",
         "validation", "samples", "skip_bad", "keep", "watch", "resample_mm", "labels", "body", "case_conditions"})
     options.erase(key);
+  options["options"].erase("optimizer_state");
   if (options.contains("perceptual")) options["perceptual"].erase("weights");  // what they hold is in the identity
   if (options.contains("validate")) options["validate"].erase("patience");
   return options;

@@ -273,12 +273,12 @@ class TrainRun {
                                 iteration, options, host_, observer_);
   }
 
-  /// Weights by role; their averages where there are any.
-  std::map<std::string, TensorMap> learnt(Trainer& trainer) const {
+  /// Copies of the weights by role; of their averages where there are any.
+  std::map<std::string, TensorMap> learnt(Trainer& trainer, DType type = DType::F32) const {
     const bool averaged = step_.node.at("options").get<double>("ema", 0.0) > 0;
     const std::string prefix = averaged ? "ema/" : "weights/";
     std::map<std::string, TensorMap> learnt;
-    for (const auto& [name, tensor] : trainer.save(averaged ? MEDGEN_TRAIN_EMA : MEDGEN_TRAIN_WEIGHTS)) {
+    const auto keep = [&](const std::string& name, const Tensor& tensor) {
       std::string rest = name.substr(prefix.size());
       std::string role = role_;
       for (const Trainer::Peer& peer : peers_) {
@@ -287,19 +287,16 @@ class TrainRun {
         rest = rest.substr(peer.role.size() + 1);
         break;
       }
-      learnt[role][rest] = tensor;
-    }
+      learnt[role][rest] = type == tensor.dtype() ? tensor.clone() : tensor.to(type);
+    };
+    trainer.save(averaged ? MEDGEN_TRAIN_EMA : MEDGEN_TRAIN_WEIGHTS, keep);
     return learnt;
   }
 
   void write_package(Trainer& trainer, const LoopResult& result) const {
     if (step_.node.at("options").contains("lora")) return write_adapter(trainer, result);
     const DType type = weights_type(step_.node.get<std::string>("weights_type"));
-    std::map<std::string, TensorMap> weights = learnt(trainer);
-    for (auto& [role, tensors] : weights) {
-      for (auto& [name, tensor] : tensors) tensor = tensor.to(type);
-    }
-    write_model_package(package_, resolve_path(step_.node.at("to")), weights, latent_scale_, step_.name,
+    write_model_package(package_, resolve_path(step_.node.at("to")), learnt(trainer, type), latent_scale_, step_.name,
                         training_record(step_, *data_, conditions_, options_, result));
   }
 

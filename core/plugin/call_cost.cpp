@@ -88,7 +88,7 @@ std::string training_request(const TrainingShape& shape) {
 TrainingCost read_training_cost(const std::string& reply) {
   TrainingCost cost;
   static_cast<CallCost&>(cost) = read_call_cost(reply);
-  cost.state_bytes = bytes(parse_config(reply, "estimate"), "state_bytes");
+  cost.copied_bytes = bytes(parse_config(reply, "estimate"), "copied_bytes");
   return cost;
 }
 

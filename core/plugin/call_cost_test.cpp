@@ -39,12 +39,12 @@ TEST_CASE("a request for a training names its options, and a reply its state", "
   CHECK(training_request(shape) ==
         R"({"function":"train","inputs":{"x":[2,1,8,8,8]},"options":{"ema":0.9},"trained":false,"accumulate":4})");
   CHECK(training_request({}) == R"({"function":"train","inputs":{},"options":{},"trained":true,"accumulate":1})");
-  const TrainingCost cost = read_training_cost(R"({"peak_bytes": 5, "weights_bytes": 12, "state_bytes": 9})");
+  const TrainingCost cost = read_training_cost(R"({"peak_bytes": 5, "weights_bytes": 12, "copied_bytes": 9})");
   CHECK(cost.peak_bytes == 5);
   CHECK(cost.weights_bytes == 12);
-  CHECK(cost.state_bytes == 9);
-  CHECK(read_training_cost(R"({"peak_bytes": 5})").state_bytes == 0);
-  CHECK_THROWS_WITH(read_training_cost(R"({"peak_bytes": 5, "state_bytes": -1})"), Contains("state_bytes"));
+  CHECK(cost.copied_bytes == 9);
+  CHECK(read_training_cost(R"({"peak_bytes": 5})").copied_bytes == 0);
+  CHECK_THROWS_WITH(read_training_cost(R"({"peak_bytes": 5, "copied_bytes": -1})"), Contains("copied_bytes"));
   CHECK_THROWS_WITH(read_training_cost("{}"), Contains("peak_bytes"));
 }
 

@@ -20,7 +20,7 @@ struct TrainingShape {
 /// What the component takes of it: `peak_bytes` of activations and gradients, `weights_bytes` with moments and
 /// averages.
 struct TrainingCost : CallCost {
-  std::uint64_t state_bytes = 0;  ///< of what a checkpoint copies
+  std::uint64_t copied_bytes = 0;  ///< of the weights, when they are written or made samples with
 };
 
 /// Nothing when the component cannot tell. @throws PluginError when its estimate fails or makes no sense.

@@ -99,6 +99,7 @@ bool same_disk(const fs::path& a, const fs::path& b) {
 namespace {
 
 constexpr int kLargeBlock = 32 << 20;
+constexpr int kLargeWhereScarce = 4 << 20;
 std::atomic<bool> returns_freed_memory = false;
 
 }  // namespace
@@ -111,12 +112,18 @@ void return_freed_memory() {
   returns_freed_memory = true;
 }
 
-FreedMemoryKept::FreedMemoryKept() {
-  if (returns_freed_memory) ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+TrainingHeap::TrainingHeap(Room room) {
+  if (!returns_freed_memory) return;
+  if (room == Room::Plenty) {
+    ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  } else {
+    ::mallopt(M_MMAP_THRESHOLD, kLargeWhereScarce);
+  }
 }
 
-FreedMemoryKept::~FreedMemoryKept() {
+TrainingHeap::~TrainingHeap() {
   if (!returns_freed_memory) return;
+  ::mallopt(M_MMAP_THRESHOLD, kLargeBlock);
   ::mallopt(M_TRIM_THRESHOLD, 2 * kLargeBlock);
   ::malloc_trim(0);
 }

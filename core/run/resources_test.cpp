@@ -29,7 +29,7 @@ TEST_CASE("free disk is that of the part of a path that exists", "[unit][run]") 
 }
 
 #ifndef __SANITIZE_ADDRESS__  // which brings an allocator of its own
-TEST_CASE("freed memory is kept for as long as that is asked for", "[unit][run]") {
+TEST_CASE("a training's freed memory is kept while it runs where there is room", "[unit][run]") {
   // Blocks below the size that has pages of its own, of which the last lies at the heap's end.
   const auto take_and_free = [] {
     constexpr std::size_t kBlock = 16 << 20;
@@ -40,7 +40,12 @@ TEST_CASE("freed memory is kept for as long as that is asked for", "[unit][run]"
   take_and_free();
   const std::uint64_t before = resident_memory();
   {
-    const FreedMemoryKept kept;
+    const TrainingHeap scarce(TrainingHeap::Room::Scarce);
+    take_and_free();
+    CHECK(resident_memory() < before + (16u << 20));
+  }
+  {
+    const TrainingHeap plenty(TrainingHeap::Room::Plenty);
     take_and_free();
     CHECK(resident_memory() > before + (128u << 20));
   }

@@ -52,18 +52,21 @@ void read_watched(const std::filesystem::path& path, const std::string& text, Lo
 
 void save_checkpoint(const std::filesystem::path& path, Learner& learner, const LoopState& state,
                      const std::string& fingerprint) {
-  const TensorMap tensors = learner.save(kEverything);
-  for (const auto& [name, tensor] : tensors) {
+  std::map<std::string, TensorKind> kinds;
+  learner.save(kEverything, [&](const std::string& name, const Tensor& tensor) {
     if (count_non_finite(tensor) > 0) {
       throw RuntimeError("{} has values that are not finite after iteration {}; '{}' keeps the last good state", name,
                          state.iteration, path.string());
     }
-  }
-  write_safetensors(path, tensors,
-                    {{"medgen.iteration", std::to_string(state.iteration)},
-                     {"medgen.seconds", fmt::format("{}", state.seconds)},
-                     {"medgen.fingerprint", fingerprint},
-                     {"medgen.watched", watched(state)}});
+    kinds[name] = {tensor.dtype(), tensor.shape()};
+  });
+  SafetensorsWriter file(path, kinds,
+                         {{"medgen.iteration", std::to_string(state.iteration)},
+                          {"medgen.seconds", fmt::format("{}", state.seconds)},
+                          {"medgen.fingerprint", fingerprint},
+                          {"medgen.watched", watched(state)}});
+  learner.save(kEverything, [&](const std::string& name, const Tensor& tensor) { file.write(name, tensor); });
+  file.commit();
 }
 
 namespace {
@@ -90,14 +93,18 @@ LoopState load_checkpoint(const std::filesystem::path& path, Learner& learner, c
   state.iteration = number<std::uint64_t>(path, value("medgen.iteration"));
   state.seconds = number<double>(path, value("medgen.seconds"));
   read_watched(path, value("medgen.watched"), state);
-  learner.load(kEverything, file.tensors());
+  learner.load(kEverything, [&](const std::string& name) {
+    file.drop_pages();  // of those before it, which have been copied
+    return find_tensor(file.tensors(), name);
+  });
   return state;
 }
 
 std::string weights_hash(Learner& learner) {
   std::string all;
-  for (const auto& [name, tensor] : learner.save(MEDGEN_TRAIN_WEIGHTS))
+  learner.save(MEDGEN_TRAIN_WEIGHTS, [&](const std::string&, const Tensor& tensor) {
     all += sha256(std::span(static_cast<const std::byte*>(tensor.data()), tensor.bytes()));
+  });
   return sha256(all);
 }
 

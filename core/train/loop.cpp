@@ -3,7 +3,6 @@
 
 #include "core/base/error.h"
 #include "core/run/folder_lock.h"
-#include "core/run/resources.h"
 #include "core/train/shared_gradients.h"
 
 #include <chrono>
@@ -352,7 +351,6 @@ double schedule_factor(LearningRate schedule, double power, double fraction) {
 
 LoopResult train_loop(Learner& learner, const BatchMaker& make_batch, const LoopOptions& options,
                       const RunObserver& observer, const LoopHooks& hooks) {
-  const FreedMemoryKept kept;
   return Loop(learner, make_batch, options, observer, hooks).run();
 }
 

@@ -71,16 +71,14 @@ class Fake : public Learner {
     gradient_ = 0;
   }
 
-  TensorMap save(std::uint32_t what) override {
-    TensorMap all;
-    if ((what & MEDGEN_TRAIN_WEIGHTS) != 0) all["weights/w"] = Tensor::scalar(weight);
-    if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0) all["optimizer/w/m"] = Tensor::scalar(momentum);
-    return all;
+  void save(std::uint32_t what, const TakeTensor& take) override {
+    if ((what & MEDGEN_TRAIN_WEIGHTS) != 0) take("weights/w", Tensor::scalar(weight));
+    if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0) take("optimizer/w/m", Tensor::scalar(momentum));
   }
 
-  void load(std::uint32_t, const TensorMap& tensors) override {
-    weight = tensors.at("weights/w").values<float>()[0];
-    momentum = tensors.at("optimizer/w/m").values<float>()[0];
+  void load(std::uint32_t, const FindTensor& find) override {
+    weight = find("weights/w")->values<float>()[0];
+    momentum = find("optimizer/w/m")->values<float>()[0];
   }
 
  private:

@@ -207,19 +207,20 @@ TEST_CASE("train: what another training has otherwise is told", "[unit][train]")
 TEST_CASE("train: a damaged checkpoint is refused and kept", "[unit][train]") {
   const Place place;
   fs::create_directories(place.checkpoint().parent_path());
+  Fake fake;
+  const TensorMap tensors = saved_tensors(fake, 7);
   SECTION("no safetensors") {
     std::ofstream(place.checkpoint()) << "garbage";
   }
   SECTION("it does not say how far") {
     const std::string iteration = GENERATE("", "-1", "3x", "99999999999999999999999");
-    write_safetensors(place.checkpoint(), Fake().save(7),
+    write_safetensors(place.checkpoint(), tensors,
                       {{"medgen.fingerprint", "one"}, {"medgen.iteration", iteration}, {"medgen.seconds", "1"}});
   }
   SECTION("it does not say for how long") {
-    write_safetensors(place.checkpoint(), Fake().save(7), {{"medgen.fingerprint", "one"}, {"medgen.iteration", "1"}});
+    write_safetensors(place.checkpoint(), tensors, {{"medgen.fingerprint", "one"}, {"medgen.iteration", "1"}});
   }
   const std::string before = sha256_file(place.checkpoint());
-  Fake fake;
   CHECK_THROWS_AS(train_loop(fake, batch_of, place.options(4), {}), DataError);
   CHECK(fake.steps.empty());
   CHECK(sha256_file(place.checkpoint()) == before);

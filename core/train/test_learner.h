@@ -51,19 +51,16 @@ class Fake : public Learner {
     rates.push_back(learning_rate);
   }
 
-  TensorMap save(std::uint32_t what) override {
-    TensorMap all;
-    if ((what & MEDGEN_TRAIN_WEIGHTS) != 0) all["weights/w"] = Tensor::scalar(weight);
-    if ((what & MEDGEN_TRAIN_EMA) != 0) all["ema/w"] = Tensor::scalar(average);
-    if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0) {
-      all["optimizer/w/m"] = Tensor::scalar(moment);
-      all["optimizer/step"] = Tensor::scalar(applied);
-    }
-    return all;
+  void save(std::uint32_t what, const TakeTensor& take) override {
+    if ((what & MEDGEN_TRAIN_WEIGHTS) != 0) take("weights/w", Tensor::scalar(weight));
+    if ((what & MEDGEN_TRAIN_EMA) != 0) take("ema/w", Tensor::scalar(average));
+    if ((what & MEDGEN_TRAIN_OPTIMIZER) == 0) return;
+    take("optimizer/w/m", Tensor::scalar(moment));
+    take("optimizer/step", Tensor::scalar(applied));
   }
 
-  void load(std::uint32_t what, const TensorMap& tensors) override {
-    const auto value = [&](const char* name) { return tensors.at(name).values<float>()[0]; };
+  void load(std::uint32_t what, const FindTensor& find) override {
+    const auto value = [&](const char* name) { return find(name)->values<float>()[0]; };
     if ((what & MEDGEN_TRAIN_WEIGHTS) != 0) weight = value("weights/w");
     if ((what & MEDGEN_TRAIN_EMA) != 0) average = value("ema/w");
     if ((what & MEDGEN_TRAIN_OPTIMIZER) == 0) return;

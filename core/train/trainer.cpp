@@ -4,11 +4,13 @@
 #include "core/base/error.h"
 #include "core/config/json.h"
 #include "core/config/schema.h"
+#include "core/plugin/abi_text.h"
 #include "core/plugin/plugin_call.h"
 
 #include <nlohmann/json.hpp>
 
 #include <cstddef>
+#include <exception>
 
 namespace medgen {
 namespace {
@@ -43,6 +45,82 @@ CallContext training_context(std::uint64_t seed) {
   context.flags = MEDGEN_CALL_TRAINING;
   return context;
 }
+
+/// Functions of ours that a plugin calls: what they throw waits until the plugin has returned.
+class Callbacks {
+ public:
+  template <typename Call>
+  void during(const Call& call) const {
+    try {
+      call();
+    } catch (const Error&) {
+      if (!error_) throw;
+    }
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ protected:
+  template <typename Work>
+  medgen_status_t guarded(const Work& work) noexcept {
+    try {
+      return work();
+    } catch (...) {
+      error_ = std::current_exception();
+      return MEDGEN_E_CANCELLED;
+    }
+  }
+
+ private:
+  std::exception_ptr error_;
+};
+
+class StateSink : public Callbacks {
+ public:
+  explicit StateSink(const TakeTensor& take) : take_(take) {}
+
+  const medgen_state_sink_t* abi() const { return &abi_; }
+
+ private:
+  static medgen_status_t put(medgen_hobj_t* host, medgen_str_t name, const medgen_tensor_t* tensor) noexcept {
+    auto& sink = *reinterpret_cast<StateSink*>(host);
+    return sink.guarded([&] {
+      if (name.ptr == nullptr || tensor == nullptr || tensor->ndim < 0 || tensor->ndim > kMostAxes ||
+          (tensor->ndim > 0 && (tensor->shape == nullptr || tensor->strides == nullptr)))
+        throw PluginError("a tensor of the training's state, '{}', makes no sense", message_text(name));
+      // Lent: nobody's to delete.
+      const std::shared_ptr<const void> owner(std::shared_ptr<const void>(), tensor);
+      sink.take_(std::string(raw_text(name)), Tensor::from_abi(*tensor, owner));
+      return MEDGEN_OK;
+    });
+  }
+
+  static constexpr std::int32_t kMostAxes = 8;
+
+  const TakeTensor& take_;
+  medgen_state_sink_t abi_{sizeof abi_, 0, reinterpret_cast<medgen_hobj_t*>(this), &put};
+};
+
+class StateSource : public Callbacks {
+ public:
+  explicit StateSource(const FindTensor& find) : find_(find) {}
+
+  const medgen_state_source_t* abi() const { return &abi_; }
+
+ private:
+  static medgen_status_t get(medgen_hobj_t* host, medgen_str_t name, medgen_tensor_t* out) noexcept {
+    auto& source = *reinterpret_cast<StateSource*>(host);
+    return source.guarded([&] {
+      if (out == nullptr) return MEDGEN_E_INVALID;
+      const Tensor* const found = source.find_(std::string(raw_text(name)));
+      if (found == nullptr) return MEDGEN_E_NOT_FOUND;
+      *out = found->abi();
+      return MEDGEN_OK;
+    });
+  }
+
+  const FindTensor& find_;
+  medgen_state_source_t abi_{sizeof abi_, 0, reinterpret_cast<medgen_hobj_t*>(this), &get};
+};
 
 }  // namespace
 
@@ -113,18 +191,22 @@ void Trainer::apply(const CallContext& context, double learning_rate) {
   call.run([&] { return table_->apply(call.context(), trainer_, learning_rate); });
 }
 
-TensorMap Trainer::save(std::uint32_t what) {
-  const CallContext context;
-  PluginCall call(*component_, "train save", context);
-  call.run([&] { return table_->save(call.context(), trainer_, what, call.outputs()); });
-  return call.take_outputs();
+void Trainer::save(std::uint32_t what, const TakeTensor& take) {
+  StateSink sink(take);
+  PluginCall call(*component_, "train save", CallContext());
+  sink.during([&] { call.run([&] { return table_->save(call.context(), trainer_, what, sink.abi()); }); });
 }
 
-void Trainer::load(std::uint32_t what, const TensorMap& tensors) {
-  const CallContext context;
-  const Inputs inputs{tensors, {}};
-  PluginCall call(*component_, "train load", context, inputs);
-  call.run([&] { return table_->load(call.context(), trainer_, what, call.inputs()); });
+void Trainer::load(std::uint32_t what, const FindTensor& find) {
+  StateSource source(find);
+  PluginCall call(*component_, "train load", CallContext());
+  source.during([&] { call.run([&] { return table_->load(call.context(), trainer_, what, source.abi()); }); });
+}
+
+TensorMap saved_tensors(Learner& learner, std::uint32_t what) {
+  TensorMap copies;
+  learner.save(what, [&](const std::string& name, const Tensor& tensor) { copies[name] = tensor.clone(); });
+  return copies;
 }
 
 }  // namespace medgen

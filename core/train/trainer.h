@@ -7,12 +7,24 @@
 
 #include <medgen/abi/draft/train.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 namespace medgen {
+
+/// Takes a tensor of a learner's state. It is lent: its memory is another's afterwards.
+using TakeTensor = std::function<void(const std::string& name, const Tensor& tensor)>;
+/// Gives one by its name, which stays until the next is asked for; null where there is none.
+using FindTensor = std::function<const Tensor*(const std::string& name)>;
+
+/// Of a map that stays.
+inline const Tensor* find_tensor(const TensorMap& tensors, const std::string& name) {
+  const auto found = tensors.find(name);
+  return found == tensors.end() ? nullptr : &found->second;
+}
 
 /// What the training loop drives.
 class Learner {
@@ -26,10 +38,13 @@ class Learner {
   virtual std::map<std::string, double> step(const CallContext& context, const TensorMap& batch) = 0;
   /// One optimiser step with the gradients gathered so far.
   virtual void apply(const CallContext& context, double learning_rate) = 0;
-  /// @param what  MEDGEN_TRAIN_* bits.
-  virtual TensorMap save(std::uint32_t what) = 0;
-  virtual void load(std::uint32_t what, const TensorMap& tensors) = 0;
+  /// Its state, tensor by tensor, each time in the same order. What `take` throws ends it. @param what  MEDGEN_TRAIN_*
+  virtual void save(std::uint32_t what, const TakeTensor& take) = 0;
+  virtual void load(std::uint32_t what, const FindTensor& find) = 0;
 };
+
+/// Copies of what a learner saves.
+TensorMap saved_tensors(Learner& learner, std::uint32_t what);
 
 /// A component being trained: the medgen.train/1 extension as an object. One thread.
 class Trainer : public Learner {
@@ -54,8 +69,8 @@ class Trainer : public Learner {
 
   std::map<std::string, double> step(const CallContext& context, const TensorMap& batch) override;
   void apply(const CallContext& context, double learning_rate) override;
-  TensorMap save(std::uint32_t what) override;
-  void load(std::uint32_t what, const TensorMap& tensors) override;
+  void save(std::uint32_t what, const TakeTensor& take) override;
+  void load(std::uint32_t what, const FindTensor& find) override;
 
   /// What `step` would give for a batch, with the averaged weights where there are any; nothing is learnt.
   /// @throws ConfigError when the component cannot tell.

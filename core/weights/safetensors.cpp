@@ -124,33 +124,25 @@ std::string_view read_header(ByteReader& reader) {
   return header;
 }
 
-/// Header text and the tensors in the order of their data.
-std::pair<std::string, std::vector<TensorMap::const_pointer>> plan_file(const TensorMap& tensors,
-                                                                        const Metadata& metadata) {
-  std::vector<TensorMap::const_pointer> order;
-  for (const auto& item : tensors) order.push_back(&item);
-  std::ranges::stable_sort(order, std::greater{}, [](const auto* item) { return size_of(item->second.dtype()); });
-  Json header = Json::object();
-  if (!metadata.empty()) header[std::string(kMetadataKey)] = metadata;
-  std::uint64_t offset = 0;
-  for (const auto* item : order) {
-    const auto& [name, tensor] = *item;
-    const std::uint64_t end = offset + tensor.bytes();
-    header[name] = {{"dtype", name_of(tensor.dtype())}, {"shape", tensor.shape()}, {"data_offsets", {offset, end}}};
-    offset = end;
-  }
-  std::string text = header.dump();
-  text.resize((text.size() + 7) / 8 * 8, ' ');
-  return {std::move(text), std::move(order)};
+/// Names in the order of their data.
+std::vector<std::string> ordered(const std::map<std::string, TensorKind>& tensors) {
+  std::vector<std::string> names;
+  for (const auto& [name, kind] : tensors) names.push_back(name);
+  std::ranges::stable_sort(names, std::greater{}, [&](const auto& name) { return size_of(tensors.at(name).dtype); });
+  return names;
+}
+
+std::uint64_t bytes_of(const TensorKind& kind) {
+  return static_cast<std::uint64_t>(element_count(kind.shape)) * size_of(kind.dtype);
 }
 
 }  // namespace
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : SafetensorsFile(MappedFile::open(path)) {}
 
-SafetensorsFile::SafetensorsFile(std::shared_ptr<const MappedFile> file) {
-  const std::string path = file->path().string();
-  ByteReader reader(file->bytes(), path);
+SafetensorsFile::SafetensorsFile(std::shared_ptr<const MappedFile> file) : file_(std::move(file)) {
+  const std::string path = file_->path().string();
+  ByteReader reader(file_->bytes(), path);
   const Json header = parse_header(read_header(reader), path);
   const auto data = reader.take(reader.left());
   std::vector<Entry> entries;
@@ -163,7 +155,7 @@ SafetensorsFile::SafetensorsFile(std::shared_ptr<const MappedFile> file) {
   }
   check_layout(entries, data.size(), path);
   for (Entry& entry : entries) {
-    const Blob blob{data.subspan(entry.begin, entry.end - entry.begin), file};
+    const Blob blob{data.subspan(entry.begin, entry.end - entry.begin), file_};
     const std::string what = fmt::format("{}: tensor '{}'", path, entry.name);
     tensors_.emplace(entry.name, view_tensor(blob, entry.dtype, std::move(entry.shape), what));
   }
@@ -173,23 +165,57 @@ bool looks_like_safetensors(std::span<const std::byte> bytes) {
   return bytes.size() > 8 && bytes[8] == std::byte{'{'};
 }
 
-void write_safetensors(const std::filesystem::path& path, const TensorMap& tensors, const Metadata& metadata) {
-  if (tensors.contains(std::string(kMetadataKey))) {
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
+                                     const std::map<std::string, TensorKind>& tensors, const Metadata& metadata)
+    : file_(path) {
+  if (tensors.contains(std::string(kMetadataKey)))
     throw DataError("{}: a tensor cannot be named '{}'", path.string(), kMetadataKey);
+  Json header = Json::object();
+  if (!metadata.empty()) header[std::string(kMetadataKey)] = metadata;
+  std::uint64_t offset = 0;
+  for (const std::string& name : ordered(tensors)) {
+    const TensorKind& kind = tensors.at(name);
+    const std::uint64_t end = offset + bytes_of(kind);
+    header[name] = {{"dtype", name_of(kind.dtype)}, {"shape", kind.shape}, {"data_offsets", {offset, end}}};
+    places_[name] = {kind, offset};
+    offset = end;
   }
+  std::string text;
   try {
-    const auto [header, order] = plan_file(tensors, metadata);
-    AtomicFile file(path);
-    const auto header_bytes = static_cast<std::uint64_t>(header.size());
-    file.write(std::as_bytes(std::span(&header_bytes, 1)));
-    file.write(header);
-    for (const auto* item : order) {
-      file.write(std::span(static_cast<const std::byte*>(item->second.data()), item->second.bytes()));
-    }
-    file.commit();
+    text = header.dump();
   } catch (const Json::exception& error) {
     throw DataError("{}: a tensor name or metadata is not UTF-8: {}", path.string(), error.what());
   }
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  const auto header_bytes = static_cast<std::uint64_t>(text.size());
+  file_.write(std::as_bytes(std::span(&header_bytes, 1)));
+  file_.write(text);
+  for (auto& [name, place] : places_) place.begin += sizeof header_bytes + header_bytes;
+}
+
+void SafetensorsWriter::write(const std::string& name, const Tensor& tensor) {
+  const auto found = places_.find(name);
+  if (found == places_.end() || found->second.kind.dtype != tensor.dtype() ||
+      found->second.kind.shape != tensor.shape()) {
+    throw RuntimeError("{}: tensor '{}' of {} {} was not announced", file_.path().string(), name,
+                       name_of(tensor.dtype()), to_string(tensor.shape()));
+  }
+  file_.write_at(found->second.begin, std::span(static_cast<const std::byte*>(tensor.data()), tensor.bytes()));
+  places_.erase(found);
+}
+
+void SafetensorsWriter::commit() {
+  if (!places_.empty())
+    throw RuntimeError("{}: tensor '{}' did not come", file_.path().string(), places_.begin()->first);
+  file_.commit();
+}
+
+void write_safetensors(const std::filesystem::path& path, const TensorMap& tensors, const Metadata& metadata) {
+  std::map<std::string, TensorKind> kinds;
+  for (const auto& [name, tensor] : tensors) kinds[name] = {tensor.dtype(), tensor.shape()};
+  SafetensorsWriter writer(path, kinds, metadata);
+  for (const auto& [name, tensor] : tensors) writer.write(name, tensor);
+  writer.commit();
 }
 
 }  // namespace medgen

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "core/base/file.h"
 #include "core/tensor/tensor.h"
 #include "core/weights/mapped_file.h"
 
@@ -27,7 +28,11 @@ class SafetensorsFile {
 
   const Metadata& metadata() const noexcept { return metadata_; }
 
+  /// MappedFile::drop_pages
+  void drop_pages() const noexcept { file_->drop_pages(); }
+
  private:
+  std::shared_ptr<const MappedFile> file_;
   TensorMap tensors_;
   Metadata metadata_;
 };
@@ -35,8 +40,36 @@ class SafetensorsFile {
 /// Whether the bytes start like a safetensors file (nothing more is checked).
 bool looks_like_safetensors(std::span<const std::byte> bytes);
 
-/// Writes the tensors under their names, widest element types first so that each is aligned. The file appears under
-/// `path` complete or not at all. @throws DataError for names that are no UTF-8, RuntimeError when the disk fails.
+/// What a file says of a tensor before its data.
+struct TensorKind {
+  DType dtype = DType::F32;
+  Shape shape;
+};
+
+/// A file that is written tensor by tensor, in any order, widest element types first so that each is aligned. It
+/// appears under `path` complete or not at all. One thread at a time. @throws RuntimeError when the disk fails
+class SafetensorsWriter {
+ public:
+  /// @param tensors  all that will come. @throws DataError for names that are no UTF-8
+  SafetensorsWriter(const std::filesystem::path& path, const std::map<std::string, TensorKind>& tensors,
+                    const Metadata& metadata = {});
+
+  /// Each of the tensors once. @throws RuntimeError for one that was not announced so
+  void write(const std::string& name, const Tensor& tensor);
+  /// @throws RuntimeError while there are tensors that have not come
+  void commit();
+
+ private:
+  struct Place {
+    TensorKind kind;
+    std::uint64_t begin;
+  };
+
+  std::map<std::string, Place> places_;  ///< of what is still to come
+  AtomicFile file_;
+};
+
+/// Writes the tensors under their names, as SafetensorsWriter does.
 void write_safetensors(const std::filesystem::path& path, const TensorMap& tensors, const Metadata& metadata = {});
 
 }  // namespace medgen

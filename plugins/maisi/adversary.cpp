@@ -54,13 +54,13 @@ at::Tensor Adversary::learn(const sdk::Context& context, const at::Tensor& real,
   return loss;
 }
 
-void Adversary::save(std::uint32_t what, sdk::Outputs& out) const {
-  if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0) modules_.save(MEDGEN_TRAIN_WEIGHTS | MEDGEN_TRAIN_OPTIMIZER, out, kPrefix);
-  if ((what & MEDGEN_TRAIN_GRADIENTS) != 0) modules_.save(MEDGEN_TRAIN_GRADIENTS, out, "discriminator/");
+void Adversary::save(std::uint32_t what, const sdk::StateSink& to) const {
+  if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0) modules_.save(MEDGEN_TRAIN_WEIGHTS | MEDGEN_TRAIN_OPTIMIZER, to, kPrefix);
+  if ((what & MEDGEN_TRAIN_GRADIENTS) != 0) modules_.save(MEDGEN_TRAIN_GRADIENTS, to, "discriminator/");
 }
 
-void Adversary::load(std::uint32_t what, const sdk::Binds& in) {
-  if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0) modules_.load(MEDGEN_TRAIN_WEIGHTS | MEDGEN_TRAIN_OPTIMIZER, in, kPrefix);
+void Adversary::load(std::uint32_t what, const sdk::StateSource& from) {
+  if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0) modules_.load(MEDGEN_TRAIN_WEIGHTS | MEDGEN_TRAIN_OPTIMIZER, from, kPrefix);
 }
 
 }  // namespace medgen::maisi

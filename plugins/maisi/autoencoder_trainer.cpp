@@ -154,14 +154,14 @@ void AutoencoderTrainer::apply(const sdk::Context&, double learning_rate) {
   if (judged) adversary_->apply(learning_rate * options_.discriminator_rate);
 }
 
-void AutoencoderTrainer::save(const sdk::Context&, std::uint32_t what, sdk::Outputs& out) {
-  modules_.save(what, out);
-  if (adversary_) adversary_->save(what, out);
+void AutoencoderTrainer::save(const sdk::Context&, std::uint32_t what, const sdk::StateSink& to) {
+  modules_.save(what, to);
+  if (adversary_) adversary_->save(what, to);
 }
 
-void AutoencoderTrainer::load(const sdk::Context&, std::uint32_t what, const sdk::Binds& in) {
-  modules_.load(what, in);
-  if (adversary_) adversary_->load(what, in);
+void AutoencoderTrainer::load(const sdk::Context&, std::uint32_t what, const sdk::StateSource& from) {
+  modules_.load(what, from);
+  if (adversary_) adversary_->load(what, from);
 }
 
 }  // namespace medgen::maisi

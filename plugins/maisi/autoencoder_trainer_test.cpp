@@ -23,6 +23,8 @@ namespace {
 using Catch::Matchers::Contains;
 using support::testing::Given;
 using support::testing::made;
+using support::testing::Restored;
+using support::testing::saved_by;
 using support::testing::Tensors;
 using support::testing::TestHost;
 
@@ -71,12 +73,16 @@ struct Fixture {
   }
 
   Tensors saved(std::uint32_t what) {
-    return host.call([&](const sdk::Context& context, sdk::Outputs& out) { trainer->save(context, what, out); });
+    Tensors all;
+    host.call([&](const sdk::Context& context, sdk::Outputs&) {
+      all = saved_by([&](const sdk::StateSink& to) { trainer->save(context, what, to); });
+    });
+    return all;
   }
 
   void load(const Tensors& state) {
-    const Given given(state);
-    host.call([&](const sdk::Context& context, sdk::Outputs&) { trainer->load(context, kAll, given.binds()); });
+    const Restored given(state);
+    host.call([&](const sdk::Context& context, sdk::Outputs&) { trainer->load(context, kAll, given.source()); });
   }
 };
 

@@ -22,6 +22,11 @@ constexpr double kOfAttention = 7;
 /// Those of a transformer's layer: two attentions, three norms, and the wide layers.
 constexpr double kOfTransformer = 35;
 
+/// Tensors beside a weight: both moments, and the average.
+double kept_copies(const TrainingSetup& setup) {
+  return setup.options.ema > 0 ? 3 : 2;
+}
+
 double voxels(const std::vector<std::int64_t>& spatial) {
   double count = 1;
   for (const std::int64_t length : spatial) count *= static_cast<double>(length);
@@ -46,7 +51,10 @@ class Walk {
 
   void keep(double bytes) { kept_ += bytes; }
 
-  void work(double bytes, double weights = 0) { layers_.push_back({kept_ + bytes, weights}); }
+  void work(double bytes, double weights = 0) {
+    layers_.push_back({kept_ + bytes, weights});
+    largest_ = std::max(largest_, weights);
+  }
 
   /// The operators of float32 and float16 copy x into their order and keep that; the kernels of bfloat16 keep x.
   void norm(std::int64_t channels, bool silu = true) {
@@ -115,7 +123,7 @@ class Walk {
     }
     layers_.resize(first);
     kept_ = before + input;
-    work(most - before, weights);
+    layers_.push_back({kept_ + most - before, weights});
   }
 
   /// Gradients of weights come on the way back, from the last layer on.
@@ -123,7 +131,7 @@ class Walk {
     double gradients = 0;
     for (const Layer& layer : layers_) gradients += layer.weights;
     const double all = gradients;
-    double most = all;
+    double most = all + optimizer();
     if (!setup_.gradients_stay) gradients = 0;
     for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) {
       if (!setup_.gradients_stay) gradients += layer->weights;
@@ -133,6 +141,11 @@ class Walk {
   }
 
  private:
+  /// What a step of the optimiser reads for a weight, where it does not lie in memory.
+  double optimizer() const {
+    return setup_.options.state_on_disk && setup_.learns ? kept_copies(setup_) * largest_ : 0;
+  }
+
   struct Layer {
     double bytes;    ///< kept up to here, and its own work
     double weights;  ///< of its gradients
@@ -144,6 +157,7 @@ class Walk {
   double voxels_;
   bool is_wide_;  ///< convolutions compute in float32, with weights as they are
   double kept_ = 0;
+  double largest_ = 0;  ///< bytes of the largest layer's weights
   std::int64_t scratch_ = 0;
   std::vector<Layer> layers_;
 };
@@ -393,10 +407,12 @@ double perceptual_bytes(double part, const TrainingSetup& setup) {
 
 nlohmann::json training_reply(double pass, std::int64_t numel, const TrainingSetup& setup) {
   const double weights = sizeof(float) * static_cast<double>(numel);
-  const double copies = setup.learns ? (setup.options.ema > 0 ? 4 : 3) : 1;  // with both moments, and the average
+  const double kept = setup.learns ? kept_copies(setup) * weights : 0;
+  const double on_disk = setup.options.state_on_disk ? kept : 0;
   return {{"peak_bytes", static_cast<std::uint64_t>(pass) + kTrainingScratch},
-          {"weights_bytes", static_cast<std::uint64_t>(copies * weights)},
-          {"state_bytes", static_cast<std::uint64_t>(setup.learns ? copies * weights : 0)},
+          {"weights_bytes", static_cast<std::uint64_t>(weights + kept - on_disk)},
+          {"scratch_bytes", static_cast<std::uint64_t>(on_disk)},
+          {"copied_bytes", static_cast<std::uint64_t>(setup.learns ? weights : 0)},
           {"precision", name_of(setup.options.compute)}};
 }
 

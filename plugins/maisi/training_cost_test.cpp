@@ -88,13 +88,18 @@ TEST_CASE("what a trainer holds: weights, moments, averages", "[unit][maisi]") {
   const json plain = training_reply(5, 100, setup());
   CHECK(plain["peak_bytes"] == 5 + kTrainingScratch);
   CHECK(plain["weights_bytes"] == 1200);
-  CHECK(plain["state_bytes"] == 1200);
+  CHECK(plain["scratch_bytes"] == 0);
+  CHECK(plain["copied_bytes"] == 400);
   CHECK(plain["precision"] == "fp32");
   CHECK(training_reply(5, 100, setup({{"ema", 0.9}}))["weights_bytes"] == 1600);
+  const json on_disk = training_reply(5, 100, setup({{"ema", 0.9}, {"optimizer_state", "disk"}}));
+  CHECK(on_disk["weights_bytes"] == 400);
+  CHECK(on_disk["scratch_bytes"] == 1200);
+  CHECK(on_disk["copied_bytes"] == 400);
   TrainingSetup frozen = setup({{"ema", 0.9}, {"precision", "fp16"}});
   frozen.learns = false;
   CHECK(training_reply(5, 100, frozen)["weights_bytes"] == 400);
-  CHECK(training_reply(5, 100, frozen)["state_bytes"] == 0);
+  CHECK(training_reply(5, 100, frozen)["copied_bytes"] == 0);
   CHECK(training_reply(5, 100, frozen)["precision"] == "fp16");
 }
 

@@ -185,12 +185,12 @@ void UnetTrainer::apply(const sdk::Context&, double learning_rate) {
   modules_.apply(learning_rate);
 }
 
-void UnetTrainer::save(const sdk::Context&, std::uint32_t what, sdk::Outputs& out) {
-  modules_.save(what, out);
+void UnetTrainer::save(const sdk::Context&, std::uint32_t what, const sdk::StateSink& to) {
+  modules_.save(what, to);
 }
 
-void UnetTrainer::load(const sdk::Context&, std::uint32_t what, const sdk::Binds& in) {
-  modules_.load(what, in);
+void UnetTrainer::load(const sdk::Context&, std::uint32_t what, const sdk::StateSource& from) {
+  modules_.load(what, from);
 }
 
 }  // namespace medgen::maisi

@@ -43,8 +43,8 @@ class UnetTrainer {
   /// The losses of step for a batch that is not learnt from, with the averaged weights.
   void evaluate(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out);
   void apply(const sdk::Context& context, double learning_rate);
-  void save(const sdk::Context& context, std::uint32_t what, sdk::Outputs& out);
-  void load(const sdk::Context& context, std::uint32_t what, const sdk::Binds& in);
+  void save(const sdk::Context& context, std::uint32_t what, const sdk::StateSink& to);
+  void load(const sdk::Context& context, std::uint32_t what, const sdk::StateSource& from);
 
  private:
   struct Options;

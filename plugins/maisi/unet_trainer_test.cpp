@@ -21,6 +21,7 @@ namespace {
 using Catch::Matchers::Contains;
 using support::testing::Given;
 using support::testing::made;
+using support::testing::saved_by;
 using support::testing::Tensors;
 using support::testing::TestHost;
 
@@ -300,8 +301,11 @@ TEST_CASE("trainers: only adapters learn, and before their first step nothing ch
   UnetTrainer trainer = pair.trainer(R"({"lora": {"rank": 2}})", false);
   CHECK(pair.step(trainer, tensors) == Approx(loss).epsilon(1e-6));
   const auto saved = [&] {
-    return pair.host.call(
-        [&](const sdk::Context& context, sdk::Outputs& out) { trainer.save(context, MEDGEN_TRAIN_WEIGHTS, out); });
+    Tensors weights;
+    pair.host.call([&](const sdk::Context& context, sdk::Outputs&) {
+      weights = saved_by([&](const sdk::StateSink& to) { trainer.save(context, MEDGEN_TRAIN_WEIGHTS, to); });
+    });
+    return weights;
   };
   const Tensors start = saved();
   for (const auto& [name, value] : start) CHECK_THAT(name, Contains(".lora_A") || Contains(".lora_B"));

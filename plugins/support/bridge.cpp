@@ -2,6 +2,7 @@
 #include "plugins/support/bridge.h"
 
 #include "plugins/support/error.h"
+#include "plugins/support/nn/large_memory.h"
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/from_blob.h>
@@ -77,6 +78,26 @@ at::Tensor output(sdk::Outputs& out, std::string_view name, at::IntArrayRef shap
 
 void emit(sdk::Outputs& out, std::string_view name, const at::Tensor& tensor) {
   nn::to_host(tensor, output(out, name, tensor.sizes()));
+}
+
+medgen_tensor_t float_view(const at::Tensor& tensor) {
+  medgen_tensor_t view{};
+  view.data = tensor.data_ptr();
+  view.device = {tensor.is_cuda() ? MEDGEN_DEVICE_CUDA : MEDGEN_DEVICE_CPU, tensor.is_cuda() ? tensor.get_device() : 0};
+  view.ndim = static_cast<std::int32_t>(tensor.dim());
+  view.dtype = sdk::kFloat32;
+  view.shape = const_cast<std::int64_t*>(tensor.sizes().data());
+  view.strides = const_cast<std::int64_t*>(tensor.strides().data());
+  return view;
+}
+
+void put(const sdk::StateSink& sink, std::string_view name, const at::Tensor& tensor) {
+  at::Tensor here = tensor;
+  if (!tensor.is_cpu() || !tensor.is_contiguous()) {
+    here = nn::large_array(tensor.sizes(), at::kFloat);  // outside the heap, where hundreds would leave gaps
+    nn::to_host(tensor, here);
+  }
+  sink.put(name, float_view(here));
 }
 
 nn::StreamOptions stream_options(std::uint64_t memory_budget, std::uint64_t other_bytes, at::Device device) {

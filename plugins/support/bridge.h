@@ -6,6 +6,7 @@
 #include "plugins/support/nn/stream.h"
 
 #include <ATen/core/Tensor.h>
+#include <medgen/sdk/draft/train.hpp>
 #include <medgen/sdk/sdk.hpp>
 #include <nlohmann/json_fwd.hpp>
 
@@ -31,6 +32,12 @@ at::Tensor output(sdk::Outputs& out, std::string_view name, at::IntArrayRef shap
 
 /// Copies a torch tensor into an output of the call, float32, row-major.
 void emit(sdk::Outputs& out, std::string_view name, const at::Tensor& tensor);
+
+/// A dense float32 tensor as the host sees it, where it lies; borrows the tensor.
+medgen_tensor_t float_view(const at::Tensor& tensor);
+
+/// Lends a torch tensor to a sink, row-major on the CPU.
+void put(const sdk::StateSink& sink, std::string_view name, const at::Tensor& tensor);
 
 /// Weights of the host, lent as torch tensors that share their memory.
 nn::WeightSource weight_source(const sdk::Weights& weights);

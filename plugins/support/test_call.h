@@ -3,7 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
-#include <medgen/abi/draft/train.h>
+#include <ATen/ops/from_blob.h>
+#include <medgen/sdk/draft/train.hpp>
 #include <medgen/sdk/sdk.hpp>
 
 #include <cstring>
@@ -53,6 +54,45 @@ class Given {
   std::vector<medgen_tensor_t> views_;
   std::vector<medgen_bind_t> items_;
   medgen_binds_t binds_{};
+};
+
+/// Copies of what `save(sink)` puts.
+template <typename Save>
+Tensors saved_by(const Save& save) {
+  Tensors saved;
+  medgen_state_sink_t sink{sizeof sink, 0, reinterpret_cast<medgen_hobj_t*>(&saved), nullptr};
+  sink.put = [](medgen_hobj_t* host, medgen_str_t name, const medgen_tensor_t* tensor) noexcept {
+    const auto axes = static_cast<std::size_t>(tensor->ndim);
+    const at::Tensor lent = at::from_blob(tensor->data, at::IntArrayRef(tensor->shape, axes),
+                                          at::IntArrayRef(tensor->strides, axes), at::kFloat);
+    (*reinterpret_cast<Tensors*>(host))[std::string(sdk::from_abi(name))] = lent.clone();
+    return medgen_status_t{MEDGEN_OK};
+  };
+  save(sdk::StateSink(sink));
+  return saved;
+}
+
+/// A source of tensors that a trainer loads; keeps them alive.
+class Restored {
+ public:
+  explicit Restored(Tensors tensors) : tensors_(std::move(tensors)) {}
+
+  Restored(const Restored&) = delete;
+  Restored& operator=(const Restored&) = delete;
+
+  sdk::StateSource source() const { return sdk::StateSource(source_); }
+
+ private:
+  static medgen_status_t get(medgen_hobj_t* host, medgen_str_t name, medgen_tensor_t* out) noexcept {
+    const auto& tensors = reinterpret_cast<Restored*>(host)->tensors_;
+    const auto found = tensors.find(std::string(sdk::from_abi(name)));
+    if (found == tensors.end()) return MEDGEN_E_NOT_FOUND;
+    *out = view_of(found->second, sdk::kFloat32);
+    return MEDGEN_OK;
+  }
+
+  Tensors tensors_;
+  medgen_state_source_t source_{sizeof source_, 0, reinterpret_cast<medgen_hobj_t*>(this), &get};
 };
 
 /// One host at a time. `noise` is what it gives for fill_noise, zeros while it is empty.

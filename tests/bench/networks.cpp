@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times MAISI's full-size networks and, in the same run, the bare convolutions and products they are made of: the
 // arithmetic limit of this machine. One line of JSON for each run; weights are random, which changes no time.
-//   bench_networks decode|encode|unet|control|generate|train-vae|train-unet SIZE fp32|bf16 [REPEATS [THREADS]]
+//   bench_networks decode|encode|unet|control|generate|train-vae[-lean]|train-unet[-lean] SIZE fp32|bf16 [REPEATS
+//                  [THREADS]]
 // control is one step of the U-Net under its ControlNet, after the first of a run; generate is 30 of them and the
-// decoding of a latent of SIZE^3; the last two are a step of training with Adam on one image or latent of SIZE^3.
+// decoding of a latent of SIZE^3; the last are a step of training with Adam on one image or latent of SIZE^3; a lean
+// one computes activations again and keeps moments on disk.
 #include "plugins/maisi/networks/autoencoder_kl_maisi.h"
 #include "plugins/maisi/networks/controlnet_maisi.h"
 #include "plugins/maisi/networks/diffusion_model_unet.h"
@@ -205,10 +207,8 @@ std::function<at::Tensor(const at::Tensor&, const maisi::ControlNetResiduals&)> 
 }
 
 /// A step of training: prediction, L1, gradients, Adam.
-std::function<void()> training_of(nn::Module& network, at::ScalarType precision,
+std::function<void()> training_of(nn::Module& network, const support::TrainingOptions& options,
                                   const std::function<at::Tensor()>& loss) {
-  support::TrainingOptions options;
-  options.compute = precision;
   const auto trained = std::make_shared<support::TrainedModules>(
       std::vector<support::TrainedModules::Member>{{"", &network}}, options, 1);
   return [trained, loss] {
@@ -218,20 +218,19 @@ std::function<void()> training_of(nn::Module& network, at::ScalarType precision,
   };
 }
 
-std::function<void()> training_of_unet(std::int64_t size, at::ScalarType precision) {
+std::function<void()> training_of_unet(std::int64_t size, const support::TrainingOptions& options) {
   const auto network =
       std::make_shared<maisi::DiffusionModelUNetMaisi>(maisi::DiffusionModelUNetMaisiConfig::from_json(kUnet));
   const maisi::UnetInputs in = unet_inputs(size);
   const at::Tensor target = at::randn_like(in.x);
-  return training_of(*network, precision,
-                     [network, in, target] { return (network->forward(in) - target).abs().mean(); });
+  return training_of(*network, options, [network, in, target] { return (network->forward(in) - target).abs().mean(); });
 }
 
-std::function<void()> training_of_vae(std::int64_t size, at::ScalarType precision) {
+std::function<void()> training_of_vae(std::int64_t size, const support::TrainingOptions& options) {
   const auto network =
       std::make_shared<maisi::AutoencoderKlMaisi>(maisi::AutoencoderKlMaisiConfig::from_json(kAutoencoder));
   const at::Tensor x = at::randn({1, 1, size, size, size});
-  return training_of(*network, precision, [network, x] {
+  return training_of(*network, options, [network, x] {
     const auto posterior = network->encode(x);
     const at::Tensor variance = posterior.sigma.square();
     const at::Tensor kl = 0.5 * (posterior.mean.square() + variance - (variance + 1e-10).log() - 1).sum();
@@ -280,10 +279,19 @@ std::function<void()> work_of_generation(std::int64_t size, at::ScalarType preci
   };
 }
 
+/// Whether it is about memory more than about time.
+bool is_lean(std::string_view what) {
+  return what.ends_with("-lean");
+}
+
 /// What is timed; keeps its network alive.
 std::function<void()> work_of(const std::string& what, std::int64_t size, at::ScalarType precision) {
-  if (what == "train-unet") return training_of_unet(size, precision);
-  if (what == "train-vae") return training_of_vae(size, precision);
+  if (what.starts_with("train-")) {
+    support::TrainingOptions options;
+    options.compute = precision;
+    options.checkpoint_activations = options.state_on_disk = is_lean(what);
+    return what.starts_with("train-unet") ? training_of_unet(size, options) : training_of_vae(size, options);
+  }
   if (what == "generate") return work_of_generation(size, precision);
   const at::Tensor z = at::randn({1, 4, size, size, size});
   if (what == "control") return [predict = work_of_control(size, precision), z] { predict(z); };
@@ -299,8 +307,8 @@ std::function<void()> work_of(const std::string& what, std::int64_t size, at::Sc
 int main(int argc, char** argv) {
   if (argc < 4) {
     std::fputs(
-        "usage: bench_networks decode|encode|unet|control|generate|train-vae|train-unet SIZE fp32|bf16 [REPEATS "
-        "[THREADS]]\n",
+        "usage: bench_networks decode|encode|unet|control|generate|train-vae[-lean]|train-unet[-lean] SIZE "
+        "fp32|bf16 [REPEATS [THREADS]]\n",
         stderr);
     return 2;
   }
@@ -310,8 +318,9 @@ int main(int argc, char** argv) {
   if (argc > 5) at::set_num_threads(std::stoi(argv[5]));
   // As a run of medgen treats what is freed, and a training besides.
   return_freed_memory();
-  std::optional<FreedMemoryKept> kept;
-  if (what.starts_with("train")) kept.emplace();
+  std::optional<TrainingHeap> heap;
+  using Room = TrainingHeap::Room;
+  if (what.starts_with("train")) heap.emplace(is_lean(what) ? Room::Scarce : Room::Plenty);
   const at::NoGradGuard no_grad;
   const auto work = work_of(what, size, precision == "bf16" ? at::kBFloat16 : at::kFloat);
   const double time = median(repeats, work);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Memory that `medgen plan` predicts for a training and what the training takes, two iterations on random numbers:
+"""Memory that `medgen plan` predicts for a training and what the training takes with a budget of a twentieth more, two
+iterations on random numbers:
 
     tests/bench/training_plan.py --medgen build/release/bin/medgen --network vae --size 64 --precision bf16
 
@@ -52,7 +53,8 @@ def compare(options, folder, checkpoint):
     file.write_text(json.dumps(document))
     plan = subprocess.run([options.medgen, "plan", file, "--json"], capture_output=True, text=True, check=True)
     predicted = json.loads(plan.stdout)["steps"][0]["memory_bytes"] or 0
-    measured = predicted if options.plan else peak_of([options.medgen, "run", file, "--progress", "none"])
+    budget = f"runtime.memory={predicted * 21 // 20 >> 20}MiB"
+    measured = predicted if options.plan else peak_of([options.medgen, "run", file, "--progress", "none", "--set", budget])
     return {"network": options.network, "size": options.size, "batch": options.batch, "precision": options.precision,
             "checkpoint_activations": checkpoint, "predicted_MiB": predicted >> 20, "measured_MiB": measured >> 20,
             "difference": round(predicted / measured - 1, 3)}

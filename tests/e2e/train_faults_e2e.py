@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trainings that things happen to: killed at random moments, a full disk, bad data, too little memory. MEDGEN_KILLS is
 how often the first is killed, MEDGEN_SEEDS how many trainings run on one and on two threads."""
+import copy
 import json
 import os
 import random
@@ -393,6 +394,21 @@ class Memory(Faults):
         document["runtime"]["memory"] = "700MiB"
         self.fails(document, 6, "steps.vae needs about", "steps.vae.accumulate=4000", "runtime.memory=")
         self.assertFalse((self.folder / "out").exists())
+
+    def test_moments_on_disk_take_less(self):
+        part = {"component": "maisi.autoencoder",
+                "config": {"spatial_dims": 3, "num_channels": [256, 512], "num_res_blocks": 2, "attention_levels": [False, False],
+                           "latent_channels": 2, "norm_num_groups": 2}}
+        document = copy.deepcopy(self.short(options={}))
+        document["steps"]["vae"]["train"]["components"]["compressor"] = part
+        in_memory = self.planned(document)
+        document["steps"]["vae"]["options"] = {"optimizer_state": "disk"}
+        on_disk = self.planned(document)
+        self.assertGreater(on_disk["disk_bytes"], in_memory["disk_bytes"])
+        self.assertLess(on_disk["memory_bytes"], 0.8 * in_memory["memory_bytes"])
+        document["steps"]["vae"]["options"] = {}
+        document["runtime"]["memory"] = f"{(on_disk['memory_bytes'] >> 20) + 32}MiB"
+        self.fails(document, 6, "steps.vae needs about", '"optimizer_state": "disk" in the options of steps.vae')
 
     def test_cases_that_cannot_stay_in_memory(self):
         edge = 600

@@ -3,6 +3,7 @@
 """Autoencoders trained with adversarial and perceptual losses, of label maps, and one step of it by `medgen probe`."""
 import json
 import math
+import os
 import random
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import nifti
 import tensors
@@ -80,8 +82,19 @@ class VaeTraining(Case):
         process.send_signal(signal.SIGKILL)
         process.wait(60)
         self.assertFalse((self.folder / "killed" / "compressor.safetensors").exists())
-        self.run_pipeline(self.document("killed"), name="killed.json")
+        # Going on with moments on disk, which lie in the folder of the program: that of the system may be in memory.
+        with mock.patch.dict(os.environ, TMPDIR=str(Path(tool.MEDGEN).parent)):
+            self.run_pipeline(self.document("killed", options={**GAN, "optimizer_state": "disk"}), name="killed.json")
         self.assertEqual(self.weights("killed"), self.weights("whole"))
+
+    @unittest.skipUnless(Path("/dev/shm").is_dir(), "no folder in memory")
+    def test_moments_on_a_disk_that_is_none_are_refused(self):
+        pipeline = self.write_pipeline(self.document("out", options={**GAN, "optimizer_state": "disk"}))
+        with mock.patch.dict(os.environ, TMPDIR="/dev/shm"):
+            result = tool.run("run", pipeline)
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("'/dev/shm' is a file system in memory; set TMPDIR", result.stderr)
+        self.assertFalse((self.folder / "out" / "compressor.safetensors").exists())
 
     def test_the_package_holds_the_autoencoder_alone(self):
         self.run_pipeline(self.document("out", iterations=1))

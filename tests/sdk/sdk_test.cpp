@@ -4,6 +4,7 @@
 #include <medgen/sdk/draft/train.hpp>
 #include <medgen/sdk/sdk.hpp>
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <new>
@@ -68,9 +69,15 @@ struct Full {
 
     void apply(const sdk::Context&, double learning_rate) { rate = learning_rate; }
 
-    void save(const sdk::Context&, std::uint32_t, sdk::Outputs&) {}
+    void save(const sdk::Context&, std::uint32_t, const sdk::StateSink& to) const {
+      float value = static_cast<float>(rate);
+      std::int64_t one = 1;
+      to.put("rate", {&value, {MEDGEN_DEVICE_CPU, 0}, 1, sdk::kFloat32, &one, &one, 0});
+    }
 
-    void load(const sdk::Context&, std::uint32_t, const sdk::Binds&) {}
+    void load(const sdk::Context&, std::uint32_t, const sdk::StateSource& from) {
+      rate = static_cast<const float*>(from.get("rate").address())[0];
+    }
   };
 
   explicit Full(const sdk::Create& create) {
@@ -330,5 +337,39 @@ TEST_CASE("sdk: a trainer is made from the object or its peer", "[unit][sdk]") {
   const medgen_binds_t none{sizeof none, 0, nullptr, {nullptr, 0}};
   const medgen_outputs_t out{};
   CHECK(t.table.step(&t.call, trainer, &none, &out) == MEDGEN_E_NOT_FOUND);
+  t.table.end(trainer);
+}
+
+TEST_CASE("sdk: a trainer's state passes tensor by tensor, and the host's errors come back", "[unit][sdk]") {
+  const Training t;
+  medgen_obj_t* trainer = nullptr;
+  REQUIRE(t.table.begin(&t.call, t.object, sdk::to_abi("{}"), 1, 0, &t.peer, &trainer) == MEDGEN_OK);
+  REQUIRE(t.table.apply(&t.call, trainer, 0.25) == MEDGEN_OK);
+  float kept = 0;
+  medgen_state_sink_t sink{sizeof sink, 0, reinterpret_cast<medgen_hobj_t*>(&kept), nullptr};
+  sink.put = [](medgen_hobj_t* host, medgen_str_t name, const medgen_tensor_t* tensor) noexcept {
+    CHECK(sdk::from_abi(name) == "rate");
+    *reinterpret_cast<float*>(host) = *static_cast<const float*>(tensor->data);
+    return medgen_status_t{MEDGEN_OK};
+  };
+  CHECK(t.table.save(&t.call, trainer, MEDGEN_TRAIN_WEIGHTS, &sink) == MEDGEN_OK);
+  CHECK(kept == 0.25F);
+  sink.put = [](medgen_hobj_t*, medgen_str_t, const medgen_tensor_t*) noexcept { return medgen_status_t{MEDGEN_E_IO}; };
+  CHECK(t.table.save(&t.call, trainer, MEDGEN_TRAIN_WEIGHTS, &sink) == MEDGEN_E_IO);
+
+  std::array<float, 1> stored = {0.5F};
+  medgen_state_source_t source{sizeof source, 0, reinterpret_cast<medgen_hobj_t*>(stored.data()), nullptr};
+  source.get = [](medgen_hobj_t* host, medgen_str_t, medgen_tensor_t* out) noexcept {
+    static std::int64_t one = 1;
+    *out = {reinterpret_cast<float*>(host), {MEDGEN_DEVICE_CPU, 0}, 1, sdk::kFloat32, &one, &one, 0};
+    return medgen_status_t{MEDGEN_OK};
+  };
+  CHECK(t.table.load(&t.call, trainer, MEDGEN_TRAIN_WEIGHTS, &source) == MEDGEN_OK);
+  CHECK(sdk::detail::object<Full::Trainer>(trainer).rate == 0.5);
+  source.get = [](medgen_hobj_t*, medgen_str_t, medgen_tensor_t*) noexcept {
+    return medgen_status_t{MEDGEN_E_NOT_FOUND};
+  };
+  CHECK(t.table.load(&t.call, trainer, MEDGEN_TRAIN_WEIGHTS, &source) == MEDGEN_E_NOT_FOUND);
+  CHECK_THAT(t.host.error, Catch::Matchers::Contains("'rate' is missing"));
   t.table.end(trainer);
 }

@@ -4,18 +4,14 @@
 #include "plugins/support/nn/device.h"
 #include "plugins/support/nn/large_memory.h"
 #include "plugins/support/nn/planes.h"
+#include "plugins/support/nn/scratch_file.h"
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <c10/util/Exception.h>
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <unistd.h>
 #include <algorithm>
-#include <cerrno>
-#include <cstdlib>
-#include <cstring>
 
 namespace medgen::nn {
 namespace {
@@ -23,28 +19,6 @@ namespace {
 /// (planes, rows, columns, channels) in memory as (1, channels, planes, rows, columns).
 at::Tensor as_feature_map(const at::Tensor& planes) {
   return planes.permute({3, 0, 1, 2}).unsqueeze(0);
-}
-
-/// A file without a name, gone when it is closed or the process dies.
-int open_scratch(const std::filesystem::path& folder) {
-  std::string name = (folder / "medgen-XXXXXX").string();
-  const int file = ::mkostemp(name.data(), O_CLOEXEC);
-  TORCH_CHECK(file >= 0, "no scratch file can be made in '", folder.string(), "': ", std::strerror(errno));
-  ::unlink(name.c_str());
-  return file;
-}
-
-template <typename Transfer>
-void transfer_all(const Transfer& transfer, char* data, std::int64_t bytes, std::int64_t offset, const char* what) {
-  while (bytes > 0) {
-    const ssize_t moved = transfer(data, static_cast<std::size_t>(bytes), offset);
-    if (moved < 0 && errno == EINTR) continue;
-    TORCH_CHECK(moved > 0, "the scratch file of a feature map cannot be ", what, ": ",
-                moved < 0 ? std::strerror(errno) : "it ends early");
-    data += moved;
-    bytes -= moved;
-    offset += moved;
-  }
 }
 
 }  // namespace
@@ -97,7 +71,6 @@ class FeatureMap::Storage {
     for (const Place place : places_) {
       if (place != Place::Nowhere) memory_->give_back(plane_bytes_, place);
     }
-    if (file_ >= 0) ::close(file_);
   }
 
   std::int64_t from() const { return from_; }
@@ -188,7 +161,7 @@ class FeatureMap::Storage {
 
   void open(Place place) {
     if (place == Place::Memory && !values_.defined()) values_ = large_array(shape_, dtype_);
-    if (place == Place::File && file_ < 0) file_ = open_scratch(memory_->scratch());
+    if (place == Place::File && !file_) file_ = std::make_unique<ScratchFile>(memory_->scratch());
   }
 
   at::Tensor in_memory(std::int64_t from, std::int64_t to) const { return values_.narrow(0, from - from_, to - from); }
@@ -196,17 +169,11 @@ class FeatureMap::Storage {
   std::int64_t offset(std::int64_t plane) const { return (plane - from_) * plane_bytes_; }
 
   void read_file(std::int64_t from, const at::Tensor& planes) const {
-    const auto read = [this](char* data, std::size_t bytes, std::int64_t at) {
-      return ::pread(file_, data, bytes, at);
-    };
-    transfer_all(read, static_cast<char*>(planes.data_ptr()), planes.size(0) * plane_bytes_, offset(from), "read");
+    file_->read(offset(from), planes.data_ptr(), planes.size(0) * plane_bytes_);
   }
 
   void write_file(std::int64_t from, const at::Tensor& planes) {
-    const auto write = [this](char* data, std::size_t bytes, std::int64_t at) {
-      return ::pwrite(file_, data, bytes, at);
-    };
-    transfer_all(write, static_cast<char*>(planes.data_ptr()), planes.size(0) * plane_bytes_, offset(from), "written");
+    file_->write(offset(from), planes.data_ptr(), planes.size(0) * plane_bytes_);
   }
 
   /// Pages can only go as a whole: with those of the planes around that hold nothing in memory either.
@@ -221,9 +188,7 @@ class FeatureMap::Storage {
   }
 
   /// On a file system that cannot do it, the planes stay until the map is gone.
-  void drop_file(std::int64_t from, std::int64_t to) {
-    ::fallocate(file_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset(from), (to - from) * plane_bytes_);
-  }
+  void drop_file(std::int64_t from, std::int64_t to) { file_->discard(offset(from), (to - from) * plane_bytes_); }
 
   std::int64_t from_, to_, plane_bytes_;
   std::shared_ptr<MapMemory> memory_;
@@ -233,7 +198,7 @@ class FeatureMap::Storage {
   std::mutex mutex_;  // of changes to places_, which a thread makes while others read other planes
   std::vector<Place> places_;
   at::Tensor values_;
-  int file_ = -1;
+  std::unique_ptr<ScratchFile> file_;
 };
 
 FeatureMap::FeatureMap(std::shared_ptr<MapMemory> memory, std::int64_t channels, std::array<std::int64_t, 3> size,

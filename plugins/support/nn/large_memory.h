@@ -15,6 +15,9 @@ inline constexpr std::uintptr_t kLargePage = 2 << 20;
 /// @throws c10::OutOfMemoryError
 at::Tensor large_array(at::IntArrayRef shape, at::ScalarType dtype);
 
+/// The same with strides, which leave no gaps.
+at::Tensor large_array(at::IntArrayRef shape, at::IntArrayRef strides, at::ScalarType dtype);
+
 /// Memory of this thread for so many numbers, kept from call to call; the next call gives the same.
 float* kept_memory(std::int64_t numbers);
 

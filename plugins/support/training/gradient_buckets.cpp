@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/support/training/gradient_buckets.h"
 
+#include "plugins/support/bridge.h"
 #include "plugins/support/error.h"
 
 #include <ATen/core/grad_mode.h>
@@ -151,15 +152,7 @@ void GradientBuckets::send(Bucket& bucket) {
     if (slots_[slot].parameter.grad().defined()) fill(slots_[slot]);
   }
   bucket.sent = true;
-  medgen_tensor_t view{};
-  view.data = bucket.memory.data_ptr();
-  view.device = {bucket.memory.is_cuda() ? MEDGEN_DEVICE_CUDA : MEDGEN_DEVICE_CPU,
-                 bucket.memory.is_cuda() ? bucket.memory.get_device() : 0};
-  view.ndim = 1;
-  view.dtype = sdk::kFloat32;
-  view.shape = const_cast<std::int64_t*>(bucket.memory.sizes().data());
-  view.strides = const_cast<std::int64_t*>(bucket.memory.strides().data());
-  exchange_->begin_sum(view);
+  exchange_->begin_sum(float_view(bucket.memory));
 }
 
 void GradientBuckets::hand_out() {

@@ -10,13 +10,13 @@
 
 #include <ATen/ops/addcdiv.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/zeros_like.h>
 #include <ATen/TensorOperators.h>
 #include <torch/csrc/autograd/variable.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <numeric>
 #include <vector>
 
@@ -44,6 +44,7 @@ TrainingOptions TrainingOptions::read(std::string_view options_json, at::ScalarT
   options.device = device;
   if (json.contains("precision")) options.compute = precision(json["precision"].get<std::string>());
   options.checkpoint_activations = json.value("checkpoint_activations", options.checkpoint_activations);
+  options.state_on_disk = json.value("optimizer_state", "memory") == "disk";
   return options;
 }
 
@@ -59,6 +60,7 @@ void initialize(const TrainedModules::Member& member, at::Device device, std::ui
 
 TrainedModules::TrainedModules(std::vector<Member> members, const TrainingOptions& options, std::uint64_t seed)
     : options_(options), scale_(options.compute == at::kHalf), members_(std::move(members)) {
+  if (options.state_on_disk) file_ = std::make_shared<KeptFile>(std::filesystem::temp_directory_path());
   for (const Member& member : members_) {
     const auto parameters = member.module->parameters();
     const bool has_weights = !parameters.empty() && parameters.front().parameter->value.defined();
@@ -85,9 +87,12 @@ void TrainedModules::add(std::string name, at::Tensor value) {
   require(value.scalar_type() == at::kFloat, "{}: training wants float32 weights, this component holds {}", name,
           c10::toString(value.scalar_type()));
   value.requires_grad_(true);
-  const at::Tensor plain = value.detach();
-  trained_.push_back({std::move(name), value, at::zeros_like(plain), at::zeros_like(plain),
-                      options_.ema > 0 ? plain.clone() : at::Tensor()});
+  Trained trained{std::move(name), value, {value, file_}, {value, file_}, {}};
+  if (options_.ema > 0) {
+    trained.average = {value, file_};
+    trained.average.put(value.detach());
+  }
+  trained_.push_back(std::move(trained));
 }
 
 void TrainedModules::swap_averages() {
@@ -95,8 +100,8 @@ void TrainedModules::swap_averages() {
     if (!each.average.defined()) continue;
     at::Tensor value = each.value.detach();
     const at::Tensor kept = value.clone();
-    value.copy_(each.average);
-    each.average.copy_(kept);
+    value.copy_(each.average.get());
+    each.average.put(kept);
   }
 }
 
@@ -193,17 +198,25 @@ double TrainedModules::apply(double learning_rate) {
   step.correction1 -= std::pow(options_.beta1, static_cast<double>(steps_));
   step.correction2 -= std::pow(options_.beta2, static_cast<double>(steps_));
   for (Trained& each : trained_) {
-    const at::Tensor gradient = each.value.grad();
-    if (!gradient.defined()) continue;
-    if (kernel_reads(gradient) && kernel_reads(each.value) && gradient.strides() == each.value.strides()) {
-      update_by_kernel(each, gradient, step);
-    } else {
-      update_by_operators(each, gradient, step);
-    }
+    if (!each.value.grad().defined()) continue;
+    update(each, step);
     // The next backward pass leaves its gradient here as it is, instead of adding it to zeros.
     each.value.mutable_grad().reset();
   }
   return norm;
+}
+
+void TrainedModules::update(Trained& each, const Step& step) const {
+  const at::Tensor& gradient = each.value.grad();
+  Moments moments{each.m.get(), each.v.get(), each.average.get()};
+  if (kernel_reads(gradient) && kernel_reads(each.value) && gradient.strides() == each.value.strides()) {
+    update_by_kernel(each.value, moments, gradient, step);
+  } else {
+    update_by_operators(each.value, moments, gradient, step);
+  }
+  each.m.put(moments.m);
+  each.v.put(moments.v);
+  if (each.average.defined()) each.average.put(moments.average);
 }
 
 void TrainedModules::require_sound_gradients() const {
@@ -217,81 +230,86 @@ void TrainedModules::leave_out_step() {
   gathered_ = 0;
 }
 
-void TrainedModules::update_by_kernel(Trained& each, const at::Tensor& gradient, const Step& step) const {
+void TrainedModules::update_by_kernel(const at::Tensor& weight, Moments& moments, const at::Tensor& gradient,
+                                      const Step& step) const {
   const auto narrow = [](double value) { return static_cast<float>(value); };
-  const kernels::AdamStep kernel{.scale = narrow(step.scale),
-                                 .keep1 = narrow(options_.beta1),
-                                 .take1 = narrow(1.0 - options_.beta1),
-                                 .keep2 = narrow(options_.beta2),
-                                 .take2 = narrow(1.0 - options_.beta2),
-                                 .eps = narrow(options_.eps),
-                                 .shrink = narrow(1.0 - step.rate * options_.weight_decay),
-                                 .rate = narrow(step.rate / step.correction1),
-                                 .root = narrow(1.0 / std::sqrt(step.correction2)),
-                                 .follow = narrow(1.0 - options_.ema),
-                                 .count = gradient.numel(),
-                                 .gradient = gradient.const_data_ptr<float>(),
-                                 .value = each.value.detach().mutable_data_ptr<float>(),
-                                 .m = each.m.mutable_data_ptr<float>(),
-                                 .v = each.v.mutable_data_ptr<float>(),
-                                 .average = each.average.defined() ? each.average.mutable_data_ptr<float>() : nullptr};
+  const kernels::AdamStep kernel{
+      .scale = narrow(step.scale),
+      .keep1 = narrow(options_.beta1),
+      .take1 = narrow(1.0 - options_.beta1),
+      .keep2 = narrow(options_.beta2),
+      .take2 = narrow(1.0 - options_.beta2),
+      .eps = narrow(options_.eps),
+      .shrink = narrow(1.0 - step.rate * options_.weight_decay),
+      .rate = narrow(step.rate / step.correction1),
+      .root = narrow(1.0 / std::sqrt(step.correction2)),
+      .follow = narrow(1.0 - options_.ema),
+      .count = gradient.numel(),
+      .gradient = gradient.const_data_ptr<float>(),
+      .value = weight.detach().mutable_data_ptr<float>(),
+      .m = moments.m.mutable_data_ptr<float>(),
+      .v = moments.v.mutable_data_ptr<float>(),
+      .average = moments.average.defined() ? moments.average.mutable_data_ptr<float>() : nullptr};
   kernels::launch(nn::on_torch_threads(), kernel);
   // Written behind LibTorch's back: packed copies of weights go by the version.
-  torch::autograd::impl::bump_version(each.value);
+  torch::autograd::impl::bump_version(weight);
 }
 
-void TrainedModules::update_by_operators(Trained& each, at::Tensor gradient, const Step& step) const {
+void TrainedModules::update_by_operators(const at::Tensor& weight, Moments& moments, at::Tensor gradient,
+                                         const Step& step) const {
   if (step.scale != 1.0) gradient = gradient.mul(step.scale);
-  at::Tensor value = each.value.detach();
+  at::Tensor value = weight.detach();
   if (options_.weight_decay > 0) value.mul_(1.0 - step.rate * options_.weight_decay);
-  each.m.lerp_(gradient, 1.0 - options_.beta1);
-  each.v.mul_(options_.beta2).addcmul_(gradient, gradient, 1.0 - options_.beta2);
-  const at::Tensor denominator = (each.v / step.correction2).sqrt_().add_(options_.eps);
-  value.addcdiv_(each.m, denominator, -step.rate / step.correction1);
-  if (each.average.defined()) each.average.lerp_(value, 1.0 - options_.ema);
+  moments.m.lerp_(gradient, 1.0 - options_.beta1);
+  moments.v.mul_(options_.beta2).addcmul_(gradient, gradient, 1.0 - options_.beta2);
+  const at::Tensor denominator = (moments.v / step.correction2).sqrt_().add_(options_.eps);
+  value.addcdiv_(moments.m, denominator, -step.rate / step.correction1);
+  if (moments.average.defined()) moments.average.lerp_(value, 1.0 - options_.ema);
 }
 
-void TrainedModules::save(std::uint32_t what, sdk::Outputs& out, const std::string& prefix) const {
-  if ((what & MEDGEN_TRAIN_GRADIENTS) != 0) save_gradients(out, prefix);
+void TrainedModules::save(std::uint32_t what, const sdk::StateSink& to, const std::string& prefix) const {
+  if ((what & MEDGEN_TRAIN_GRADIENTS) != 0) save_gradients(to, prefix);
   for (const Trained& each : trained_) {
-    if ((what & MEDGEN_TRAIN_WEIGHTS) != 0) emit(out, prefix + "weights/" + each.name, each.value.detach());
-    if ((what & MEDGEN_TRAIN_EMA) != 0 && each.average.defined()) emit(out, prefix + "ema/" + each.name, each.average);
+    if ((what & MEDGEN_TRAIN_WEIGHTS) != 0) put(to, prefix + "weights/" + each.name, each.value.detach());
+    if ((what & MEDGEN_TRAIN_EMA) != 0 && each.average.defined())
+      put(to, prefix + "ema/" + each.name, each.average.get());
     if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0) {
-      emit(out, prefix + "optimizer/" + each.name + "/m", each.m);
-      emit(out, prefix + "optimizer/" + each.name + "/v", each.v);
+      put(to, prefix + "optimizer/" + each.name + "/m", each.m.get());
+      put(to, prefix + "optimizer/" + each.name + "/v", each.v.get());
     }
   }
   if ((what & MEDGEN_TRAIN_OPTIMIZER) == 0) return;
-  emit(out, prefix + "optimizer/step", at::full({1}, static_cast<double>(steps_), at::kFloat));
-  if (scale_.active()) emit(out, prefix + "optimizer/loss_scale", scale_.state());
+  put(to, prefix + "optimizer/step", at::full({1}, static_cast<double>(steps_), at::kFloat));
+  if (scale_.active()) put(to, prefix + "optimizer/loss_scale", scale_.state());
 }
 
-void TrainedModules::save_gradients(sdk::Outputs& out, const std::string& prefix) const {
+void TrainedModules::save_gradients(const sdk::StateSink& to, const std::string& prefix) const {
   const double factor = static_cast<double>(std::max<std::int64_t>(gathered_, 1)) * scale_.factor();
   for (const Trained& each : trained_) {
     const at::Tensor& gradient = each.value.grad();
-    if (gradient.defined()) emit(out, prefix + "gradients/" + each.name, gradient.div(factor));
+    if (gradient.defined()) put(to, prefix + "gradients/" + each.name, gradient.div(factor));
   }
 }
 
-void TrainedModules::load(std::uint32_t what, const sdk::Binds& in, const std::string& prefix) {
+void TrainedModules::load(std::uint32_t what, const sdk::StateSource& from, const std::string& prefix) {
   const at::NoGradGuard no_grad;
-  const auto restore = [&](const std::string& name, at::Tensor target) {
-    const at::Tensor source = to_torch(in.tensor(prefix + name));
-    require(source.sizes() == target.sizes(), "checkpoint: {} has the wrong shape", prefix + name);
-    target.copy_(source);
+  const auto found = [&](const std::string& name, const at::Tensor& like) {
+    const at::Tensor source = to_torch(from.get(prefix + name));
+    require(source.sizes() == like.sizes(), "checkpoint: {} has the wrong shape", prefix + name);
+    return source;
   };
   for (Trained& each : trained_) {
-    if ((what & MEDGEN_TRAIN_WEIGHTS) != 0) restore("weights/" + each.name, each.value.detach());
-    if ((what & MEDGEN_TRAIN_EMA) != 0 && each.average.defined()) restore("ema/" + each.name, each.average);
+    at::Tensor value = each.value.detach();
+    if ((what & MEDGEN_TRAIN_WEIGHTS) != 0) value.copy_(found("weights/" + each.name, value));
+    if ((what & MEDGEN_TRAIN_EMA) != 0 && each.average.defined()) each.average.put(found("ema/" + each.name, value));
     if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0) {
-      restore("optimizer/" + each.name + "/m", each.m);
-      restore("optimizer/" + each.name + "/v", each.v);
+      each.m.put(found("optimizer/" + each.name + "/m", value));
+      each.v.put(found("optimizer/" + each.name + "/v", value));
     }
   }
   if ((what & MEDGEN_TRAIN_OPTIMIZER) == 0) return;
-  steps_ = static_cast<std::int64_t>(to_torch(in.tensor(prefix + "optimizer/step")).item<float>());
-  if (scale_.active()) scale_.restore(to_torch(in.tensor(prefix + "optimizer/loss_scale")));
+  steps_ = static_cast<std::int64_t>(to_torch(from.get(prefix + "optimizer/step")).item<float>());
+  if (scale_.active()) scale_.restore(to_torch(from.get(prefix + "optimizer/loss_scale")));
 }
 
 }  // namespace medgen::support

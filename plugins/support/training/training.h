@@ -3,6 +3,7 @@
 
 #include "plugins/support/nn/module.h"
 #include "plugins/support/training/gradient_buckets.h"
+#include "plugins/support/training/kept_tensor.h"
 #include "plugins/support/training/loss_scale.h"
 
 #include <medgen/abi/draft/train.h>
@@ -31,6 +32,8 @@ struct TrainingOptions {
   at::ScalarType compute = at::kFloat;
   at::Device device = at::kCPU;         ///< where networks without weights are made
   bool checkpoint_activations = false;  ///< nn/checkpoint.h
+  /// Moments and averages lie in a file of the folder for temporary files between two steps.
+  bool state_on_disk = false;
 
   /// From the options object; keys of the trainer's own losses are left alone.
   /// @param compute  precision of activations when the options say none
@@ -89,13 +92,19 @@ class TrainedModules {
 
   /// MEDGEN_TRAIN_* -> "weights/<name>", "ema/<name>", "optimizer/<name>/m", ".../v", "optimizer/step",
   /// "gradients/<name>" (the mean of those gathered), each after `prefix`.
-  void save(std::uint32_t what, sdk::Outputs& out, const std::string& prefix = "") const;
-  void load(std::uint32_t what, const sdk::Binds& in, const std::string& prefix = "");
+  void save(std::uint32_t what, const sdk::StateSink& to, const std::string& prefix = "") const;
+  void load(std::uint32_t what, const sdk::StateSource& from, const std::string& prefix = "");
 
  private:
   struct Trained {
     std::string name;
-    at::Tensor value, m, v, average;
+    at::Tensor value;
+    KeptTensor m, v, average;
+  };
+
+  /// What a step changes beside a weight.
+  struct Moments {
+    at::Tensor m, v, average;
   };
 
   /// Factors of one optimiser step, the same for all tensors.
@@ -104,21 +113,23 @@ class TrainedModules {
   };
 
   void collect(const Member& member);
-  void save_gradients(sdk::Outputs& out, const std::string& prefix) const;
+  void save_gradients(const sdk::StateSink& to, const std::string& prefix) const;
   /// After gradients that are not finite. @throws sdk::Error when no scale of the loss is to blame.
   void leave_out_step();
   void add(std::string name, at::Tensor value);
   /// Every weight changes places with its average.
   void swap_averages();
+  void update(Trained& each, const Step& step) const;
   /// In one pass over memory, where the tensors are on the CPU and lie alike.
-  void update_by_kernel(Trained& each, const at::Tensor& gradient, const Step& step) const;
-  void update_by_operators(Trained& each, at::Tensor gradient, const Step& step) const;
+  void update_by_kernel(const at::Tensor& weight, Moments& moments, const at::Tensor& gradient, const Step& step) const;
+  void update_by_operators(const at::Tensor& weight, Moments& moments, at::Tensor gradient, const Step& step) const;
   /// Of the mean of the gradients gathered so far.
   double gradient_norm() const;
 
   TrainingOptions options_;
   LossScale scale_;
   std::vector<Member> members_;
+  std::shared_ptr<KeptFile> file_;  ///< null: moments and averages are in memory
   std::vector<Trained> trained_;
   bool evaluating_ = false;
   std::unique_ptr<GradientBuckets> buckets_;  ///< where there is somebody to exchange with

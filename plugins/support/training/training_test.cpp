@@ -20,13 +20,23 @@ namespace medgen::support {
 namespace {
 
 using Catch::Matchers::Contains;
-using testing::Given;
+using testing::Restored;
+using testing::saved_by;
 using testing::Tensors;
 using testing::TestHost;
 
 constexpr std::uint32_t kAll = MEDGEN_TRAIN_WEIGHTS | MEDGEN_TRAIN_EMA | MEDGEN_TRAIN_OPTIMIZER;
 
 /// One vector of weights; the loss is their product with given slopes, so that the slopes are the gradient.
+/// The working folder for temporary files: that of the system may lie in memory.
+struct DiskFolder {
+  DiskFolder() { ::setenv("TMPDIR", std::filesystem::current_path().c_str(), 1); }
+
+  ~DiskFolder() { before.empty() ? ::unsetenv("TMPDIR") : ::setenv("TMPDIR", before.c_str(), 1); }
+
+  std::string before = std::getenv("TMPDIR") != nullptr ? std::getenv("TMPDIR") : "";
+};
+
 struct Line : nn::Module {
   explicit Line(std::int64_t count = 3) : weight(add_parameter("weight", {count}, nn::Init::ones())) {}
 
@@ -50,7 +60,7 @@ struct Fixture {
   at::Tensor weight() const { return line.weight.detach().clone(); }
 
   Tensors saved(std::uint32_t what) {
-    return TestHost().call([&](const sdk::Context&, sdk::Outputs& out) { modules.save(what, out); });
+    return saved_by([&](const sdk::StateSink& to) { modules.save(what, to); });
   }
 };
 
@@ -133,8 +143,7 @@ TEST_CASE("training: steps over many weights are Adam's, for any number of threa
       modules.backward(line.loss(slopes.select(0, i)));
       modules.apply(0.01);
     }
-    return std::pair(line.weight.detach().clone(),
-                     TestHost().call([&](const sdk::Context&, sdk::Outputs& out) { modules.save(kAll, out); }));
+    return std::pair(line.weight.detach().clone(), saved_by([&](const sdk::StateSink& to) { modules.save(kAll, to); }));
   };
   const int before = at::get_num_threads();
   const auto [weight, saved] = trained(1);
@@ -155,6 +164,44 @@ TEST_CASE("training: steps over many weights are Adam's, for any number of threa
   CHECK(saved.at("ema/weight").to(at::kDouble).allclose(average, 1e-5, 1e-6));
 }
 
+TEST_CASE("training: moments and averages on disk give the same weights, to the bit", "[unit]") {
+  const DiskFolder folder;
+  Fixture in_memory({.ema = 0.9, .clip_norm = 1}), on_disk({.ema = 0.9, .clip_norm = 1, .state_on_disk = true});
+  for (Fixture* each : {&in_memory, &on_disk}) {
+    for (const float slope : {1.0F, -3.0F, 0.5F}) {
+      each->modules.backward(each->line.loss(numbers({slope, 2, -slope})));
+      each->modules.apply(0.1);
+    }
+    const TrainedModules::Evaluation evaluation(each->modules);
+  }
+  const Tensors want = in_memory.saved(kAll);
+  const Tensors got = on_disk.saved(kAll);
+  REQUIRE(got.size() == want.size());
+  for (const auto& [name, tensor] : want) CHECK(got.at(name).equal(tensor));
+}
+
+TEST_CASE("training: a folder in memory is no disk", "[unit]") {
+  if (!std::filesystem::is_directory("/dev/shm")) return;
+  CHECK_THROWS_WITH(KeptFile("/dev/shm"), Contains("'/dev/shm' is a file system in memory; set TMPDIR"));
+  CHECK_THROWS_WITH(KeptFile("/nonexistent"), Contains("no scratch file can be made in '/nonexistent'"));
+}
+
+TEST_CASE("training: a kept tensor lies in a file with the weight's order of axes", "[unit]") {
+  at::manual_seed(7);
+  const auto file = std::make_shared<KeptFile>(std::filesystem::current_path());
+  const at::Tensor weight = at::randn({3, 4, 5}).permute({2, 0, 1});
+  KeptTensor first(weight, file), second(weight, file);
+  CHECK(first.get().equal(at::zeros({5, 3, 4})));
+  const at::Tensor changed = first.get().fill_(3), other = at::randn({5, 3, 4});
+  CHECK(changed.strides() == weight.strides());
+  first.put(changed);
+  second.put(other);
+  CHECK(first.get().equal(changed));
+  CHECK(second.get().equal(other));
+  CHECK_FALSE(KeptTensor().defined());
+  CHECK_FALSE(KeptTensor().get().defined());
+}
+
 TEST_CASE("training: a trainer goes on from what another one saved", "[unit]") {
   const TrainingOptions options{.weight_decay = 0.01, .ema = 0.9};
   const auto step = [](Fixture& f, float slope) {
@@ -163,10 +210,12 @@ TEST_CASE("training: a trainer goes on from what another one saved", "[unit]") {
   };
   Fixture whole(options);
   step(whole, 1);
-  const Given checkpoint(whole.saved(kAll));
+  const Restored checkpoint(whole.saved(kAll));
   step(whole, 5);
-  Fixture resumed(options);
-  resumed.modules.load(kAll, checkpoint.binds());
+  const bool on_disk = GENERATE(false, true);
+  const DiskFolder folder;
+  Fixture resumed({.weight_decay = 0.01, .ema = 0.9, .state_on_disk = on_disk});
+  resumed.modules.load(kAll, checkpoint.source());
   step(resumed, 5);
   const Tensors want = whole.saved(kAll);
   const Tensors got = resumed.saved(kAll);
@@ -181,11 +230,11 @@ TEST_CASE("training: a checkpoint that lacks a tensor or has another shape is re
       GENERATE("weights/weight", "ema/weight", "optimizer/weight/m", "optimizer/weight/v", "optimizer/step");
   Tensors less = whole;
   less.erase(name);
-  CHECK_THROWS_WITH(f.modules.load(kAll, Given(less).binds()), Contains("'" + name + "' is missing"));
+  CHECK_THROWS_WITH(f.modules.load(kAll, Restored(less).source()), Contains("'" + name + "' is missing"));
   if (name == "optimizer/step") return;
   Tensors other = whole;
   other[name] = at::full({1}, 2.0);
-  CHECK_THROWS_WITH(f.modules.load(kAll, Given(other).binds()), Contains(name + " has the wrong shape"));
+  CHECK_THROWS_WITH(f.modules.load(kAll, Restored(other).source()), Contains(name + " has the wrong shape"));
 }
 
 TEST_CASE("training: gradients that are not finite stop it and change nothing", "[unit]") {

@@ -15,11 +15,30 @@ MEDGEN_EXTERN_C_BEGIN
 /* What `save` and `load` move; bits. Tensor names are "weights/<name>", "ema/<name>", "optimizer/<name>/<slot>". What
  * training needs beside the model, such as a discriminator, is part of the optimiser's state. GRADIENTS, of `save`
  * alone: the mean of those gathered since the last `apply`, "gradients/<name>"; of such a helper under its own name
- * before that, "discriminator/gradients/<name>". */
+ * before that, "discriminator/gradients/<name>". One tensor passes after the other, so that neither side holds a copy
+ * of the state. */
 #define MEDGEN_TRAIN_WEIGHTS 1u
 #define MEDGEN_TRAIN_EMA 2u
 #define MEDGEN_TRAIN_OPTIMIZER 4u
 #define MEDGEN_TRAIN_GRADIENTS 8u
+
+/* Where `save` puts tensors: on the CPU, with any strides, borrowed until `put` returns. Each name once. An error that
+ * `put` returns ends `save`, which returns the same. [serial] */
+typedef struct medgen_state_sink {
+  uint32_t struct_size;
+  uint32_t reserved0;
+  medgen_hobj_t* host;
+  medgen_status_t (*put)(medgen_hobj_t* host, medgen_str_t name, const medgen_tensor_t* tensor) MEDGEN_NOEXCEPT;
+} medgen_state_sink_t;
+
+/* Where `load` gets them: row-major on the CPU, read-only, lent until the next `get` or the end of `load`.
+ * MEDGEN_E_NOT_FOUND for a name that is not there. [serial] */
+typedef struct medgen_state_source {
+  uint32_t struct_size;
+  uint32_t reserved0;
+  medgen_hobj_t* host;
+  medgen_status_t (*get)(medgen_hobj_t* host, medgen_str_t name, medgen_tensor_t* out) MEDGEN_NOEXCEPT;
+} medgen_state_source_t;
 
 /* Another component of the same plugin that takes part in the graph (a ControlNet in front of its U-Net). */
 typedef struct medgen_train_peer {
@@ -45,10 +64,11 @@ typedef struct medgen_train {
                           const medgen_outputs_t* out) MEDGEN_NOEXCEPT;
   /* One optimiser step with the gradients gathered so far, then the EMA; gradients are cleared. */
   medgen_status_t (*apply)(const medgen_context_t* ctx, medgen_obj_t* trainer, double learning_rate) MEDGEN_NOEXCEPT;
+  /* Changes nothing: called again without a step in between, it puts the same tensors in the same order. */
   medgen_status_t (*save)(const medgen_context_t* ctx, medgen_obj_t* trainer, uint32_t what,
-                          const medgen_outputs_t* out) MEDGEN_NOEXCEPT;
+                          const medgen_state_sink_t* to) MEDGEN_NOEXCEPT;
   medgen_status_t (*load)(const medgen_context_t* ctx, medgen_obj_t* trainer, uint32_t what,
-                          const medgen_binds_t* in) MEDGEN_NOEXCEPT;
+                          const medgen_state_source_t* from) MEDGEN_NOEXCEPT;
   void (*end)(medgen_obj_t* trainer) MEDGEN_NOEXCEPT;
   /* The scalars of `step` for one batch, with the averaged weights where there are any, without gradients and without
    * what is random in training alone; nothing of the trainer changes. May be NULL: then there is no validation. */

@@ -12,8 +12,8 @@
 //
 //   void step(const Context&, const Binds& batch, Outputs& out);           // gradients add up; writes "loss"
 //   void apply(const Context&, double learning_rate);                      // one optimiser step, then the EMA
-//   void save(const Context&, std::uint32_t what, Outputs& out);           // MEDGEN_TRAIN_*
-//   void load(const Context&, std::uint32_t what, const Binds& in);
+//   void save(const Context&, std::uint32_t what, const StateSink& to);    // MEDGEN_TRAIN_*
+//   void load(const Context&, std::uint32_t what, const StateSource& from);
 //   void evaluate(const Context&, const Binds& batch, Outputs& out);       // optional: what step would write
 #pragma once
 
@@ -36,6 +36,38 @@ struct TrainPeer {
   T& as() const {
     return detail::object<T>(object);
   }
+};
+
+/// Where a trainer's `save` puts its tensors, one after the other. Borrowed for the call.
+class StateSink {
+ public:
+  explicit StateSink(const medgen_state_sink_t& sink) : sink_(&sink) {}
+
+  /// @param tensor  on the CPU, float32 as a rule; its memory is the caller's again afterwards
+  void put(std::string_view name, const medgen_tensor_t& tensor) const {
+    require_ok(sink_->put(sink_->host, to_abi(name), &tensor), name);
+  }
+
+ private:
+  const medgen_state_sink_t* sink_;
+};
+
+/// Where a trainer's `load` finds them. Borrowed for the call.
+class StateSource {
+ public:
+  explicit StateSource(const medgen_state_source_t& source) : source_(&source) {}
+
+  /// Lent until the next `get`. @throws Error when there is no tensor of this name
+  TensorView get(std::string_view name) const {
+    medgen_tensor_t tensor{};
+    const medgen_status_t status = source_->get(source_->host, to_abi(name), &tensor);
+    if (status == MEDGEN_E_NOT_FOUND) throw Error(status, text("'", name, "' is missing"));
+    require_ok(status, name);
+    return TensorView(tensor, std::string(name));
+  }
+
+ private:
+  const medgen_state_source_t* source_;
 };
 
 /// The exchange of gradients between the processes that train together, for one call of `step`. Borrowed for the call.
@@ -114,16 +146,13 @@ struct TrainTable {
   }
 
   static medgen_status_t save(const medgen_context_t* context, medgen_obj_t* trainer, std::uint32_t what,
-                              const medgen_outputs_t* out) noexcept {
-    return guard<T>([&] {
-      Outputs outputs(*out);
-      object<Trainer>(trainer).save(Context(*context), what, outputs);
-    });
+                              const medgen_state_sink_t* to) noexcept {
+    return guard<T>([&] { object<Trainer>(trainer).save(Context(*context), what, StateSink(*to)); });
   }
 
   static medgen_status_t load(const medgen_context_t* context, medgen_obj_t* trainer, std::uint32_t what,
-                              const medgen_binds_t* in) noexcept {
-    return guard<T>([&] { object<Trainer>(trainer).load(Context(*context), what, Binds(*in)); });
+                              const medgen_state_source_t* from) noexcept {
+    return guard<T>([&] { object<Trainer>(trainer).load(Context(*context), what, StateSource(*from)); });
   }
 
   static void end(medgen_obj_t* trainer) noexcept { delete &object<Trainer>(trainer); }
