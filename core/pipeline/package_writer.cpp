@@ -41,11 +41,24 @@ void copy_package(const std::filesystem::path& from, const std::filesystem::path
 
 }  // namespace
 
+PackageNames PackageNames::read(const ConfigNode& step) {
+  return {step.get<std::string>("name", ""), step.get<std::string>("license", ""), step.get<std::string>("credit", "")};
+}
+
+void PackageNames::apply(Json& description) const {
+  if (!name.empty()) description["name"] = name;
+  if (!license.empty()) description["license"] = license;
+  if (credit.empty()) return;
+  const std::string before = description.value("credit", "");
+  description["credit"] = before.empty() || before == credit ? credit : before + "; " + credit;
+}
+
 void write_model_package(const ModelPackage& package, const std::filesystem::path& folder,
                          const std::map<std::string, TensorMap>& weights, double latent_scale, const std::string& event,
-                         const Json& provenance) {
+                         const Json& provenance, const PackageNames& names) {
   make_folder(folder);
   Json description = package.json();
+  names.apply(description);
   description["medgen_model"] = 1;
   if (!description.contains("name")) description["name"] = folder.filename().string();
   description["latent"]["scale"] = latent_scale;
@@ -72,10 +85,10 @@ void write_model_package(const ModelPackage& package, const std::filesystem::pat
 }
 
 void write_adapter_package(const ModelPackage& base, const std::filesystem::path& folder, const Adapter& adapter,
-                           const Json& provenance) {
+                           const Json& provenance, const PackageNames& names) {
   make_folder(folder);
   write_adapter(folder / kAdapterFile, adapter);
-  const Json description = {
+  Json description = {
       {"medgen_adapter", 1},
       {"role", adapter.facts.role},
       {"rank", adapter.facts.rank},
@@ -83,6 +96,7 @@ void write_adapter_package(const ModelPackage& base, const std::filesystem::path
       {"sha256", sha256_file(folder / kAdapterFile)},
       {"base", {{"name", base.name()}, {"license", base.license()}, {"sha256", adapter.facts.base_sha256}}},
       {"provenance", provenance}};
+  names.apply(description);
   write_file(folder / "adapter.json", dump_pretty(description));
 }
 

@@ -165,8 +165,9 @@ Plan Pipeline::plan(Host& host, const Job& job) const {
 namespace {
 
 /// A training that may hold on to what it frees takes up to a quarter more than what was planned.
-TrainingHeap::Room room_beside(const Plan& plan) {
-  return plan.memory + plan.memory / 3 <= plan.allowed ? TrainingHeap::Room::Plenty : TrainingHeap::Room::Scarce;
+TrainingHeap::Room room_beside(const StepPlan& step, std::uint64_t allowed) {
+  const bool known = step.memory > 0 && step.unknown.empty();
+  return known && step.memory + step.memory / 3 <= allowed ? TrainingHeap::Room::Plenty : TrainingHeap::Room::Scarce;
 }
 
 }  // namespace
@@ -183,12 +184,12 @@ std::vector<std::filesystem::path> Pipeline::run(Host& host, const RunObserver& 
   job.group->barrier();  // all have looked at the folders before anybody writes to them
   StepGraph graph(impl_->document, worker, job);
   std::vector<std::filesystem::path> folders;
-  for (const std::string& name : steps()) {
+  for (const StepPlan& step : plan.steps) {
     observer.check_cancelled();
-    const TraceRange range(observer.trace, "step " + name, "step");
+    const TraceRange range(observer.trace, "step " + step.step, "step");
     std::optional<TrainingHeap> heap;
-    if (verb_of(impl_->document.at("steps").at(name)) == "train") heap.emplace(room_beside(plan));
-    if (const auto folder = graph.run(name, observer)) folders.push_back(*folder);
+    if (step.verb == "train") heap.emplace(room_beside(step, plan.allowed));
+    if (const auto folder = graph.run(step.step, observer)) folders.push_back(*folder);
     job.group->barrier();  // the next step may read what this one wrote
   }
   return folders;

@@ -43,11 +43,13 @@ Demand demand_of(const std::string& step, const Ask& ask) {
   }
 }
 
-/// Warns in the steps that write where it may not fit. @throws RuntimeError
-void check_disk(Plan& plan) {
+/// Warns in the steps that write where it may not fit. @param processes  that have temporary files on this machine.
+/// @throws RuntimeError
+void check_disk(Plan& plan, std::uint64_t processes) {
   std::map<std::string, DiskUse> uses;  // by folder
   DiskUse& temporary = uses[temporary_folder().string()];
-  for (const StepPlan& step : plan.steps) temporary.most = temporary.least = std::max(temporary.most, step.scratch);
+  for (const StepPlan& step : plan.steps)
+    temporary.most = temporary.least = std::max(temporary.most, processes * step.scratch);
   for (const StepPlan& step : plan.steps) {
     if (step.output == 0) continue;
     DiskUse& use = uses[step.folder];
@@ -181,7 +183,7 @@ Plan Planner::plan() {
   plan.device_memory = prediction.device_memory;
   if (!fits(prediction, plan.allowed, device_counts(host_))) refuse(prediction, options, plan);
   fill(prediction, plan);
-  check_disk(plan);
+  check_disk(plan, processes());
   return plan;
 }
 

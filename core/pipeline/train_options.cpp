@@ -39,15 +39,16 @@ WatchOptions watch_of(const ConfigNode& step) {
   return {watch.get<double>("explode"), watch.get<double>("flat")};
 }
 
-/// Whatever decides the weights: not where things are, how often it is looked at, or what is done with the result; nor
-/// what the data's fingerprint tells.
+/// Whatever decides the weights, but for their rounding: not where things are, how often it is looked at, or what is
+/// done with the result; nor what the data's fingerprint tells.
 Json deciding(const ConfigNode& step) {
   Json options = step.json();
-  for (const char* key :
-       {"to", "data", "train", "loader", "checkpoint_every", "log_every", "minutes", "weights_type", "cache", "split",
-        "validation", "samples", "skip_bad", "keep", "watch", "resample_mm", "labels", "body", "case_conditions"})
+  for (const char* key : {"to",          "data",         "train", "loader",         "checkpoint_every", "log_every",
+                          "minutes",     "weights_type", "cache", "split",          "validation",       "samples",
+                          "skip_bad",    "keep",         "watch", "name",           "license",          "credit",
+                          "resample_mm", "labels",       "body",  "case_conditions"})
     options.erase(key);
-  options["options"].erase("optimizer_state");
+  for (const char* key : {"optimizer_state", "checkpoint_activations"}) options["options"].erase(key);
   if (options.contains("perceptual")) options["perceptual"].erase("weights");  // what they hold is in the identity
   if (options.contains("validate")) options["validate"].erase("patience");
   return options;

@@ -95,6 +95,9 @@ constexpr const char* kSchema = R"json({
                      "description": "for a denoiser: 1/std of the latents of the data, or a number; a denoiser that has weights keeps its own"},
     "checkpoint_every": {"type": "integer", "minimum": 0, "default": 500},
     "log_every": {"type": "integer", "minimum": 0, "default": 10},
+    "name": {"type": "string", "minLength": 1, "description": "of the package; else the model's"},
+    "license": {"type": "string", "minLength": 1, "description": "of what was learnt, an SPDX expression or a name; else the model's"},
+    "credit": {"type": "string", "minLength": 1, "description": "whom to name for the data that were learnt from, beside the model's own"},
     "weights_type": {"enum": ["fp32", "fp16", "bf16"], "default": "fp32", "description": "how the package stores what was learnt"},
     "to": {"type": "string", "minLength": 1, "description": "folder of the model package; also holds checkpoint and log while training goes on"}
   }

@@ -91,6 +91,7 @@ class TrainRun {
                     step_.seed);
     options_ = trainer.options();
     data_.emplace(step_.data, package_.contract(), patches, data_options(), observer_);
+    if (role_ == "denoiser") tell(data_->scale_warning());
     batches_.emplace(*data_, parts_, batch_options());
     batches_->check_case_conditions(observer_);
     latent_scale_ = role_ == "denoiser" ? scale() : package_.latent_scale();
@@ -297,7 +298,7 @@ class TrainRun {
     if (step_.node.at("options").contains("lora")) return write_adapter(trainer, result);
     const DType type = weights_type(step_.node.get<std::string>("weights_type"));
     write_model_package(package_, resolve_path(step_.node.at("to")), learnt(trainer, type), latent_scale_, step_.name,
-                        training_record(step_, *data_, conditions_, options_, result));
+                        training_record(step_, *data_, conditions_, options_, result), PackageNames::read(step_.node));
   }
 
   /// The adapters alone: the weights that they were trained on stay where they are, and are named by their hash.
@@ -310,7 +311,8 @@ class TrainRun {
                      lora.get<double>("alpha", static_cast<double>(rank)), rank};
     adapter.tensors = learnt(trainer).at(role_);
     write_adapter_package(package_, resolve_path(step_.node.at("to")), adapter,
-                          training_record(step_, *data_, conditions_, options_, result));
+                          training_record(step_, *data_, conditions_, options_, result),
+                          PackageNames::read(step_.node));
   }
 
   const TrainStep& step_;

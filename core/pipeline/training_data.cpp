@@ -86,6 +86,7 @@ void TrainingData::read(const std::vector<Case>& cases, const std::vector<std::s
       const auto loaded = store_.add(entry);
       numbers.push_back(store_.size() - 1);
       spacings_.push_back(loaded->image.spacing_mm());
+      sizes_.push_back(loaded->image.size());
       for (const std::string& warning : loaded->warnings)
         observer.say(LogLevel::Warning, fmt::format("{}: {}", entry.name, warning));
     } catch (const DataError& error) {
@@ -130,6 +131,21 @@ void TrainingData::warn_of_spacings(const RunObserver& observer) const {
                     (*least)[axis], (*most)[axis], "xyz"[axis]));
     return;
   }
+}
+
+std::optional<std::string> TrainingData::scale_warning() const {
+  std::size_t outside = 0;
+  std::string first;
+  for (std::size_t number = 0; number < store_.size(); ++number) {
+    const Size3 size = crop_size(patches_.crop, sizes_[number]);
+    const auto problem = contract_.recommended.problem({size, Affine<Ras>::from_spacing(spacings_[number])});
+    if (problem && ++outside == 1) first = fmt::format("{}: {}", name(number), *problem);
+  }
+  if (outside == 0) return std::nullopt;
+  return fmt::format(
+      "the patches of {} of {} cases ({}) are outside what is recommended for this model: it learns a scale that it is "
+      "not used at; \"resample_mm\" and \"crop\" decide what a patch shows",
+      outside, store_.size(), first);
 }
 
 std::vector<std::string> TrainingData::names() const {

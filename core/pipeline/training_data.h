@@ -75,6 +75,9 @@ class TrainingData {
   /// Names, grids and voxels of all cases: what a checkpoint belongs to.
   const std::string& fingerprint() const { return fingerprint_; }
 
+  /// Why images of the patches' size are not what the model is best at; nothing where they are, or it does not say.
+  std::optional<std::string> scale_warning() const;
+
   /// What one case holds.
   const std::string& identity(std::size_t number) const { return store_.identity(number); }
 
@@ -123,6 +126,7 @@ class TrainingData {
   std::vector<std::string> test_;
   std::vector<Skipped> skipped_;
   std::vector<Vec3> spacings_;
+  std::vector<Size3> sizes_;
   std::string fingerprint_;
 };
 

@@ -38,6 +38,12 @@ Json keys_of(const TrainStep& step, const CaseConditions& conditions) {
   return keys;
 }
 
+/// What the held-out cases said of the weights that are kept; null where they were not asked.
+const Scalars* validation_of(const LoopResult& result) {
+  if (result.state.best && result.state.best->iteration == result.kept) return &result.state.best->scalars;
+  return result.state.validated == result.kept && result.kept > 0 ? &result.state.scalars : nullptr;
+}
+
 }  // namespace
 
 Json training_record(const TrainStep& step, const TrainingData& data, const CaseConditions& conditions,
@@ -50,6 +56,7 @@ Json training_record(const TrainStep& step, const TrainingData& data, const Case
   record["done"] = {{"iterations", result.state.iteration}, {"kept", result.kept}};
   if (result.state.best)
     record["best"] = {{"iteration", result.state.best->iteration}, {"validation_loss", result.state.best->loss}};
+  if (const Scalars* const scalars = validation_of(result)) record["validation"] = *scalars;
   if (!data.validation().empty() || !data.test().empty()) record["held_out"] = held_out(data);
   for (const TrainingData::Skipped& each : data.skipped())
     record["skipped"].push_back({{"case", each.name}, {"reason", without_folder(each.reason, step.data)}});

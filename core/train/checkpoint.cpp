@@ -29,8 +29,10 @@ T number(const std::filesystem::path& path, const std::string& text) {
 std::string watched(const LoopState& state) {
   Json json = {{"mean", state.watch.mean}, {"lowest", state.watch.lowest}, {"seen", state.watch.seen},
                {"flat", state.watch.flat}, {"stale", state.stale},         {"validated", state.validated},
-               {"sampled", state.sampled}};
-  if (state.best) json["best"] = {{"loss", state.best->loss}, {"iteration", state.best->iteration}};
+               {"sampled", state.sampled}, {"scalars", state.scalars}};
+  if (state.best) {
+    json["best"] = {{"loss", state.best->loss}, {"iteration", state.best->iteration}, {"scalars", state.best->scalars}};
+  }
   return dump_compact(json);
 }
 
@@ -42,7 +44,10 @@ void read_watched(const std::filesystem::path& path, const std::string& text, Lo
     state.stale = json.at("stale");
     state.validated = json.at("validated");
     state.sampled = json.at("sampled");
-    if (json.contains("best")) state.best = {json["best"].at("loss"), json["best"].at("iteration")};
+    state.scalars = json.value("scalars", Scalars());
+    if (!json.contains("best")) return;
+    const Json& best = json["best"];
+    state.best = BestLoss{best.at("loss"), best.at("iteration"), best.value("scalars", Scalars())};
   } catch (const nlohmann::json::exception& error) {
     throw DataError("'{}' is damaged ({}); delete it to start anew", path.string(), error.what());
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "core/train/log_writer.h"
 #include "core/train/trainer.h"
 #include "core/train/watch.h"
 
@@ -15,6 +16,7 @@ namespace medgen {
 struct BestLoss {
   double loss = 0;
   std::uint64_t iteration = 0;
+  Scalars scalars = {};  ///< of that validation, the loss among them
 };
 
 /// Where a training stands, beside what its learner holds.
@@ -25,6 +27,7 @@ struct LoopState {
   std::optional<BestLoss> best;
   std::uint64_t stale = 0;      ///< validations since the best
   std::uint64_t validated = 0;  ///< the last iteration after which there was a validation
+  Scalars scalars;              ///< of the last validation
   std::uint64_t sampled = 0;    ///< the same of samples
 };
 

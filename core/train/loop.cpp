@@ -203,13 +203,14 @@ class Loop {
   }
 
   void validate() {
-    const Scalars scalars = hooks_.validate();
+    const Scalars scalars = validated();
     const double loss = scalars.at("loss");
     if (!std::isfinite(loss)) stop(fmt::format("the loss on the held-out cases is {}", loss));
     const bool better = !state_.best || loss < state_.best->loss;
     state_.validated = state_.iteration;
     state_.stale = better ? 0 : state_.stale + 1;
-    if (better) state_.best = BestLoss{loss, state_.iteration};
+    state_.scalars = scalars;
+    if (better) state_.best = BestLoss{loss, state_.iteration, scalars};
     if (better && group_.first()) save_checkpoint(best_, learner_, current(), options_.fingerprint);
     unsaved_ = true;
     Scalars named;
@@ -220,6 +221,18 @@ class Loop {
       observer_.say(LogLevel::Info,
                     fmt::format("steps.{}: {} validations without a lower loss than {:.4g} (iteration {}): it ends",
                                 options_.step, state_.stale, state_.best->loss, state_.best->iteration));
+    }
+  }
+
+  /// What fails in between may leave the learner with something else than its weights.
+  Scalars validated() {
+    try {
+      return hooks_.validate();
+    } catch (const Cancelled&) {
+      throw;
+    } catch (...) {
+      sound_ = false;
+      throw;
     }
   }
 

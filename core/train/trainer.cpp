@@ -18,6 +18,10 @@ namespace {
 const medgen_train_t& train_table(const Component& component) {
   const auto* table = static_cast<const medgen_train_t*>(component.extension(MEDGEN_TRAIN_1));
   if (table == nullptr) throw ConfigError("{} cannot be trained: it offers no {}", component.id(), MEDGEN_TRAIN_1);
+  if (table->struct_size >= offsetof(medgen_train_t, options_schema_json) && table->draft != MEDGEN_TRAIN_DRAFT) {
+    throw PluginError("{}: its {} is of draft {}, this medgen knows draft {}: build the plugin anew", component.id(),
+                      MEDGEN_TRAIN_1, table->draft, MEDGEN_TRAIN_DRAFT);
+  }
   const bool complete = table->struct_size >= offsetof(medgen_train_t, evaluate) && table->begin != nullptr &&
                         table->step != nullptr && table->apply != nullptr && table->save != nullptr &&
                         table->load != nullptr && table->end != nullptr;
@@ -85,7 +89,7 @@ class StateSink : public Callbacks {
     auto& sink = *reinterpret_cast<StateSink*>(host);
     return sink.guarded([&] {
       if (name.ptr == nullptr || tensor == nullptr || tensor->ndim < 0 || tensor->ndim > kMostAxes ||
-          (tensor->ndim > 0 && (tensor->shape == nullptr || tensor->strides == nullptr)))
+          tensor->data == nullptr || (tensor->ndim > 0 && (tensor->shape == nullptr || tensor->strides == nullptr)))
         throw PluginError("a tensor of the training's state, '{}', makes no sense", message_text(name));
       // Lent: nobody's to delete.
       const std::shared_ptr<const void> owner(std::shared_ptr<const void>(), tensor);

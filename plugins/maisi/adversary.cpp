@@ -54,7 +54,7 @@ at::Tensor Adversary::learn(const sdk::Context& context, const at::Tensor& real,
   return loss;
 }
 
-void Adversary::save(std::uint32_t what, const sdk::StateSink& to) const {
+void Adversary::save(std::uint32_t what, const sdk::StateSink& to) {
   if ((what & MEDGEN_TRAIN_OPTIMIZER) != 0) modules_.save(MEDGEN_TRAIN_WEIGHTS | MEDGEN_TRAIN_OPTIMIZER, to, kPrefix);
   if ((what & MEDGEN_TRAIN_GRADIENTS) != 0) modules_.save(MEDGEN_TRAIN_GRADIENTS, to, "discriminator/");
 }

@@ -28,7 +28,7 @@ class Adversary {
   void apply(double learning_rate) { modules_.apply(learning_rate); }
 
   /// All of it is state of the training, not of the model: kept and restored with the optimiser.
-  void save(std::uint32_t what, const sdk::StateSink& to) const;
+  void save(std::uint32_t what, const sdk::StateSink& to);
   void load(std::uint32_t what, const sdk::StateSource& from);
 
   PatchDiscriminator& network() { return *network_; }

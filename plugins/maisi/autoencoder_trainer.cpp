@@ -7,6 +7,7 @@
 #include "plugins/support/error.h"
 #include "plugins/support/training/step.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/TensorOperators.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -58,6 +59,7 @@ AutoencoderTrainer::AutoencoderTrainer(Autoencoder& component, const sdk::Contex
 
 void AutoencoderTrainer::check(const Autoencoder& component, std::string_view options_json,
                                std::span<const sdk::TrainPeer> peers) {
+  support::TrainingOptions::check(options_json);
   const Options options = Options::read(options_json);
   const AutoencoderKlMaisiConfig& config = component.config();
   if (component.labels()) {
@@ -98,10 +100,15 @@ AutoencoderTrainer::Made AutoencoderTrainer::autoencode(const sdk::Context& cont
 }
 
 void AutoencoderTrainer::step(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out) {
-  component_->labels() ? step_of_labels(context, batch, out) : step_of_images(context, batch, out);
+  modules_.set_evaluating(false);
+  losses(context, batch, out);
 }
 
-void AutoencoderTrainer::step_of_images(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out) {
+void AutoencoderTrainer::losses(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out) {
+  component_->labels() ? losses_of_labels(context, batch, out) : losses_of_images(context, batch, out);
+}
+
+void AutoencoderTrainer::losses_of_images(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out) {
   const at::Tensor x = support::float_input(batch, "x", component_->device());
   const Made made = autoencode(context, batch, x);
   require(made.image.sizes() == x.sizes(),
@@ -129,7 +136,7 @@ void AutoencoderTrainer::step_of_images(const sdk::Context& context, const sdk::
   if (judges()) emit_scalar(out, "discriminator", adversary_->learn(context, x, made.image));
 }
 
-void AutoencoderTrainer::step_of_labels(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out) {
+void AutoencoderTrainer::losses_of_labels(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out) {
   const LabelCoding& labels = *component_->labels();
   const at::Tensor map = support::float_input(batch, "x", component_->device());
   const at::Tensor classes = labels.classes(map);
@@ -143,8 +150,9 @@ void AutoencoderTrainer::step_of_labels(const sdk::Context& context, const sdk::
 }
 
 void AutoencoderTrainer::evaluate(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out) {
-  const support::TrainedModules::Evaluation evaluation(modules_);
-  step(context, batch, out);
+  modules_.set_evaluating(true);
+  const at::NoGradGuard no_grad;
+  losses(context, batch, out);
 }
 
 void AutoencoderTrainer::apply(const sdk::Context&, double learning_rate) {

@@ -54,8 +54,9 @@ class AutoencoderTrainer {
 
   void read_peers(std::span<const sdk::TrainPeer> peers);
   Made autoencode(const sdk::Context& context, const sdk::Binds& batch, const at::Tensor& x);
-  void step_of_images(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out);
-  void step_of_labels(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out);
+  void losses(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out);
+  void losses_of_images(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out);
+  void losses_of_labels(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out);
 
   bool judges() const { return adversary_ && modules_.steps() >= options_.adversarial_start; }
 

@@ -8,6 +8,7 @@
 #include "plugins/support/error.h"
 #include "plugins/support/training/step.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/TensorOperators.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -87,6 +88,7 @@ UnetTrainer::UnetTrainer(UnetComponent& component, const sdk::Context& context, 
 
 void UnetTrainer::check(UnetComponent& component, std::string_view options_json,
                         std::span<const sdk::TrainPeer> peers) {
+  support::TrainingOptions::check(options_json);
   const UnetLosses losses = UnetLosses::read(options_json);
   const UnetConfig& config = component.network().config();
   support::require(losses.contrast.weight == 0 || controlnet_of(peers) != nullptr,
@@ -154,7 +156,7 @@ at::Tensor UnetTrainer::contrast(const sdk::Binds& batch, const UnetInputs& inpu
   return total;
 }
 
-void UnetTrainer::step(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out) {
+void UnetTrainer::losses(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out) {
   if (adapters_) adapters_->merge();
   UnetInputs inputs = component_->inputs(batch);
   drop_modalities(context, inputs.class_labels);
@@ -176,9 +178,15 @@ void UnetTrainer::step(const sdk::Context& context, const sdk::Binds& batch, sdk
   emit_scalar(out, "loss", loss);
 }
 
+void UnetTrainer::step(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out) {
+  modules_.set_evaluating(false);
+  losses(context, batch, out);
+}
+
 void UnetTrainer::evaluate(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out) {
-  const support::TrainedModules::Evaluation evaluation(modules_);
-  step(context, batch, out);
+  modules_.set_evaluating(true);
+  const at::NoGradGuard no_grad;
+  losses(context, batch, out);
 }
 
 void UnetTrainer::apply(const sdk::Context&, double learning_rate) {

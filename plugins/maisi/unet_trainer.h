@@ -51,6 +51,7 @@ class UnetTrainer {
   UnetTrainer(UnetComponent& component, const sdk::Context& context, const Options& options,
               std::span<const sdk::TrainPeer> peers);
 
+  void losses(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out);
   at::Tensor predict(const UnetInputs& inputs, const std::optional<ControlNetInputs>& control) const;
   void drop_modalities(const sdk::Context& context, at::Tensor& class_labels) const;
   at::Tensor contrast(const sdk::Binds& batch, const UnetInputs& inputs, ControlNetInputs control,

@@ -333,6 +333,35 @@ class Split(Faults):
         self.assertEqual("f_t1" in parts[1], "f_t2" in parts[1])
         self.assertEqual(vae["cases"] + len(parts[0]) + len(parts[1]), 9)
 
+    def test_the_package_tells_what_held_out_cases_said_of_its_weights(self):
+        for keep in ("last", "best"):
+            with self.subTest(keep=keep):
+                document = self.short(to=f"out/{keep}", validation=0.25, iterations=6, validate={"every": 2}, keep=keep)
+                self.run_pipeline(document)
+                record = self.record(keep, "vae")
+                log = [json.loads(line) for line in
+                       (self.folder / "out" / keep / "training" / "vae" / "log.jsonl").read_text().splitlines()]
+                said = [line for line in log
+                        if line["iteration"] == record["done"]["kept"] and "validation_loss" in line][-1]
+                self.assertEqual(record["validation"],
+                                 {name[len("validation_"):]: value for name, value in said.items()
+                                  if name.startswith("validation_")})
+
+    def test_licence_and_credit_of_what_was_learnt(self):
+        document = self.document("out", iterations=1, credit="U", license="CC0-1.0", name="theirs")
+        document["steps"]["vae"].update(credit="V", iterations=1)
+        self.run_pipeline(document)
+        vae, unet = (json.loads((self.folder / "out" / to / "model.json").read_text()) for to in ("vae", "model"))
+        self.assertEqual((vae["credit"], vae.get("license")), ("V", None))
+        self.assertEqual((unet["credit"], unet["license"], unet["name"]), ("V; U", "CC0-1.0", "theirs"))
+
+    def test_patches_of_another_scale_than_is_recommended(self):
+        document = copy.deepcopy(self.document("out", iterations=1))
+        document["steps"]["vae"]["train"]["data"]["recommended"] = {"fov_mm": {"minimum": [100, 0, 0]}}
+        result = self.run_pipeline(document)
+        self.assertIn("steps.unet: the patches of 9 of 9 cases (a: ", result.stderr)
+        self.assertNotIn("steps.vae: the patches", result.stderr)
+
     def test_a_later_step_with_a_split_of_its_own(self):
         document = self.document("out")
         document["steps"]["vae"]["validation"] = 0.2

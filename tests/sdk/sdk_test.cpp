@@ -322,6 +322,7 @@ struct Training {
 TEST_CASE("sdk: what a training would refuse is asked of the object and its peers", "[unit][sdk]") {
   const Training t;
   REQUIRE(MEDGEN_HAS_FN(medgen_train_t, &t.table, check));
+  CHECK(t.table.draft == MEDGEN_TRAIN_DRAFT);
   CHECK(t.table.check(&t.call, t.object, sdk::to_abi("{}"), 1, 0, &t.peer) == MEDGEN_OK);
   CHECK(t.table.check(&t.call, t.object, sdk::to_abi("alone"), 0, 0, nullptr) == MEDGEN_OK);
   CHECK(t.table.check(&t.call, t.object, sdk::to_abi("alone"), 1, 0, &t.peer) == MEDGEN_E_INVALID);

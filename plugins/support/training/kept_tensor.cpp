@@ -50,7 +50,9 @@ void KeptTensor::put(const at::Tensor& value) {
     return;
   }
   at::Tensor here = value;
-  if (!value.is_cpu() || value.strides() != weight_.strides()) here = host_like(weight_).copy_(value);
+  const bool alike =
+      value.is_cpu() && value.scalar_type() == weight_.scalar_type() && value.strides() == weight_.strides();
+  if (!alike) here = host_like(weight_).copy_(value);
   file_->file.write(offset_, here.const_data_ptr(), static_cast<std::int64_t>(here.nbytes()));
 }
 

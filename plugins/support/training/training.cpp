@@ -8,6 +8,7 @@
 #include "plugins/support/nn/planes.h"
 #include "plugins/support/training/step.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/addcdiv.h>
 #include <ATen/ops/full.h>
 #include <ATen/TensorOperators.h>
@@ -46,6 +47,11 @@ TrainingOptions TrainingOptions::read(std::string_view options_json, at::ScalarT
   options.checkpoint_activations = json.value("checkpoint_activations", options.checkpoint_activations);
   options.state_on_disk = json.value("optimizer_state", "memory") == "disk";
   return options;
+}
+
+void TrainingOptions::check(std::string_view options_json) {
+  if (!read(options_json, at::kFloat, at::kCPU).state_on_disk) return;
+  const KeptFile tried(std::filesystem::temp_directory_path());
 }
 
 namespace {
@@ -96,6 +102,7 @@ void TrainedModules::add(std::string name, at::Tensor value) {
 }
 
 void TrainedModules::swap_averages() {
+  const at::NoGradGuard no_grad;
   for (Trained& each : trained_) {
     if (!each.average.defined()) continue;
     at::Tensor value = each.value.detach();
@@ -105,16 +112,11 @@ void TrainedModules::swap_averages() {
   }
 }
 
-TrainedModules::Evaluation::Evaluation(TrainedModules& modules) : modules_(&modules) {
-  modules_->swap_averages();
-  for (const Member& member : modules_->members_) member.module->train(false);
-  modules_->evaluating_ = true;
-}
-
-TrainedModules::Evaluation::~Evaluation() {
-  modules_->evaluating_ = false;
-  for (const Member& member : modules_->members_) member.module->train(member.trained);
-  modules_->swap_averages();
+void TrainedModules::set_evaluating(bool on) {
+  if (on == evaluating_) return;
+  swap_averages();
+  for (const Member& member : members_) member.module->train(!on && member.trained);
+  evaluating_ = on;
 }
 
 void TrainedModules::backward(const at::Tensor& loss) {
@@ -181,6 +183,7 @@ double TrainedModules::gradient_norm() const {
 
 double TrainedModules::apply(double learning_rate) {
   require(gathered_ > 0, "there are no gradients to apply: no step came before");
+  set_evaluating(false);
   const at::NoGradGuard no_grad;
   const double norm = gradient_norm();
   if (!std::isfinite(norm)) {
@@ -267,7 +270,8 @@ void TrainedModules::update_by_operators(const at::Tensor& weight, Moments& mome
   if (moments.average.defined()) moments.average.lerp_(value, 1.0 - options_.ema);
 }
 
-void TrainedModules::save(std::uint32_t what, const sdk::StateSink& to, const std::string& prefix) const {
+void TrainedModules::save(std::uint32_t what, const sdk::StateSink& to, const std::string& prefix) {
+  set_evaluating(false);
   if ((what & MEDGEN_TRAIN_GRADIENTS) != 0) save_gradients(to, prefix);
   for (const Trained& each : trained_) {
     if ((what & MEDGEN_TRAIN_WEIGHTS) != 0) put(to, prefix + "weights/" + each.name, each.value.detach());
@@ -292,6 +296,7 @@ void TrainedModules::save_gradients(const sdk::StateSink& to, const std::string&
 }
 
 void TrainedModules::load(std::uint32_t what, const sdk::StateSource& from, const std::string& prefix) {
+  set_evaluating(false);
   const at::NoGradGuard no_grad;
   const auto found = [&](const std::string& name, const at::Tensor& like) {
     const at::Tensor source = to_torch(from.get(prefix + name));

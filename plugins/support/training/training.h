@@ -9,8 +9,6 @@
 #include <medgen/abi/draft/train.h>
 #include <medgen/sdk/sdk.hpp>
 
-#include <ATen/core/grad_mode.h>
-
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -39,6 +37,9 @@ struct TrainingOptions {
   /// @param compute  precision of activations when the options say none
   /// @param device   that of the component
   static TrainingOptions read(std::string_view options_json, at::ScalarType compute, at::Device device);
+
+  /// Whether this machine has what they want. @throws sdk::Error where moments cannot lie on disk
+  static void check(std::string_view options_json);
 };
 
 /// The modules that train together, with Adam and an average of the weights. Names are "<role>/<published name>", or
@@ -73,26 +74,17 @@ class TrainedModules {
   /// What `apply` would throw for gradients that are not finite, for trainers with several of these.
   void require_sound_gradients() const;
 
-  /// For as long as it lives: weights are their averages, modules are as in use, nothing is recorded for gradients and
-  /// `backward` does nothing, so that a trainer's `step` is its `evaluate`.
-  class Evaluation {
-   public:
-    explicit Evaluation(TrainedModules& modules);
-    ~Evaluation();
-    Evaluation(const Evaluation&) = delete;
-    Evaluation& operator=(const Evaluation&) = delete;
-
-   private:
-    TrainedModules* modules_;
-    at::NoGradGuard no_grad_;
-  };
+  /// Whether weights are their averages and modules as in use, and `backward` does nothing: then what a trainer's
+  /// `step` does is its `evaluate`. It stays so from call to call, for the averages change places with the weights;
+  /// `apply`, `save` and `load` end it.
+  void set_evaluating(bool on);
 
   /// Steps of the optimiser so far, those before a checkpoint too.
   std::int64_t steps() const { return steps_; }
 
   /// MEDGEN_TRAIN_* -> "weights/<name>", "ema/<name>", "optimizer/<name>/m", ".../v", "optimizer/step",
   /// "gradients/<name>" (the mean of those gathered), each after `prefix`.
-  void save(std::uint32_t what, const sdk::StateSink& to, const std::string& prefix = "") const;
+  void save(std::uint32_t what, const sdk::StateSink& to, const std::string& prefix = "");
   void load(std::uint32_t what, const sdk::StateSource& from, const std::string& prefix = "");
 
  private:

@@ -48,9 +48,12 @@ typedef struct medgen_train_peer {
   uint32_t reserved0;
 } medgen_train_peer_t;
 
+/* Of the table below; a host refuses others. */
+#define MEDGEN_TRAIN_DRAFT 2u
+
 typedef struct medgen_train {
   uint32_t struct_size;
-  uint32_t reserved0;
+  uint32_t draft; /* MEDGEN_TRAIN_DRAFT */
   /* JSON Schema of what `begin` accepts in options_json. */
   medgen_str_t options_schema_json;
   /* Makes the object trainable: optimiser, EMA, loss. Weights the object was created without are initialised from

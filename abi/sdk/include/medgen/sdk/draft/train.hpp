@@ -160,6 +160,7 @@ struct TrainTable {
   static constexpr medgen_train_t make() {
     medgen_train_t table{};
     table.struct_size = sizeof table;
+    table.draft = MEDGEN_TRAIN_DRAFT;
     table.options_schema_json = constant(T::train_options_schema);
     table.begin = &begin;
     table.step = &compute<Trainer, &Trainer::step>;
