@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // medgen doctor
 
+#include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/threads.h"
 #include "core/cli/command.h"
 #include "core/cli/console.h"
 #include "core/cli/machine.h"
+#include "core/config/parse.h"
 #include "core/inspect/failure.h"
 #include "core/pipeline/imported_file.h"
 #include "core/pipeline/model.h"
@@ -13,6 +15,7 @@
 #include "core/plugin/cuda_driver.h"
 #include "core/plugin/host.h"
 #include "core/run/resources.h"
+#include "core/weights/adapter.h"
 #include "core/weights/safetensors.h"
 
 #include <medgen/abi/version.h>
@@ -102,23 +105,42 @@ CheckFinding self_test_finding(const fs::path& package, const Registry& registry
                       result.passed() ? "what" : "something else than", result.difference, result.tolerance)};
 }
 
+/// What `finding` finds, or the problem that it ends with. @return whether it found something
+template <typename Find>
+bool look(Findings& findings, const char* subject, const Find& finding) {
+  try {
+    findings.push_back(finding());
+    return true;
+  } catch (...) {
+    findings.push_back({subject, Health::Problem, current_failure().message});
+    return false;
+  }
+}
+
+/// A folder with an adapter in place of a model: its file is what adapter.json says, and sound.
+void look_at_adapter(const fs::path& folder, Findings& findings) {
+  const fs::path file = folder / kAdapterFile;
+  look(findings, "adapter", [&]() -> CheckFinding {
+    const Adapter adapter = read_adapter(file);
+    for (const auto& [name, tensor] : adapter.tensors) require_finite(file, name, tensor, "adapter");
+    const ConfigNode said = read_config(folder / kAdapterDescription);
+    if (said.get<std::string>("sha256", "") != sha256_file(file))
+      throw DataError("'{}' is not the file that adapter.json describes", file.string());
+    const std::string base = said.contains("base") ? said.at("base").get<std::string>("name", "") : "";
+    return {"adapter", Health::Ok,
+            fmt::format("{}, rank {}, for weights of '{}' with sha256 {}", adapter.facts.role, adapter.facts.rank, base,
+                        adapter.facts.base_sha256)};
+  });
+}
+
 void look_at_package(const fs::path& folder, const Registry& registry, Findings& findings) {
-  const auto look = [&](const char* subject, const auto& finding) {
-    try {
-      findings.push_back(finding());
-      return true;
-    } catch (...) {
-      findings.push_back({subject, Health::Problem, current_failure().message});
-      return false;
-    }
-  };
   std::optional<ModelPackage> package;
-  const bool usable = look("package", [&]() -> CheckFinding {
+  const bool usable = look(findings, "package", [&]() -> CheckFinding {
     package = ModelPackage::load(folder, registry);
     return {"package", Health::Ok, fmt::format("{}, {} components", package->name(), package->all().size())};
   });
   if (!usable) return;
-  look("weights", [&]() -> CheckFinding {
+  look(findings, "weights", [&]() -> CheckFinding {
     package->verify_weights();
     Host host(registry);
     require_weights(host, *package, "");
@@ -133,7 +155,7 @@ void look_at_package(const fs::path& folder, const Registry& registry, Findings&
   const bool licensed = !package->license().empty();
   findings.push_back({"licence", licensed ? Health::Ok : Health::Note,
                       licensed ? package->license() : "none is recorded; outputs cannot carry one"});
-  look("self-test", [&] { return self_test_finding(folder, registry); });
+  look(findings, "self-test", [&] { return self_test_finding(folder, registry); });
 }
 
 void print_findings(const Findings& findings, bool healthy, const Invocation& call) {
@@ -159,7 +181,11 @@ void doctor(const std::string& package, Invocation& call) {
   look_at_temporary_folder(findings);
   const Registry registry = call.registry();
   look_at_plugins(registry, findings);
-  if (!package.empty()) look_at_package(package, registry, findings);
+  if (!package.empty() && fs::exists(fs::path(package) / kAdapterDescription)) {
+    look_at_adapter(package, findings);
+  } else if (!package.empty()) {
+    look_at_package(package, registry, findings);
+  }
   const bool healthy =
       std::none_of(findings.begin(), findings.end(), [](const CheckFinding& f) { return f.health == Health::Problem; });
   print_findings(findings, healthy, call);
@@ -168,7 +194,9 @@ void doctor(const std::string& package, Invocation& call) {
 
 void configure_doctor(CLI::App& app, Invocation& call) {
   const auto package = std::make_shared<std::string>();
-  app.add_option("PACKAGE", *package, "A model package to look at too: weights, licence, self-test")->type_name("DIR");
+  app.add_option("PACKAGE", *package,
+                 "A model package to look at too: weights, licence, self-test; or the folder of an adapter")
+      ->type_name("DIR");
   add_plugin_dir_option(app, call);
   add_json_option(app, call);
   app.callback([package, &call] { doctor(*package, call); });

@@ -18,6 +18,8 @@ namespace medgen {
 
 /// Name of the adapter in the folder that a training writes.
 inline constexpr const char* kAdapterFile = "adapter.safetensors";
+/// What is said of it, beside it.
+inline constexpr const char* kAdapterDescription = "adapter.json";
 
 /// A low-rank adapter that is merged into the weights of a component.
 struct AdapterSpec {

@@ -97,7 +97,7 @@ void write_adapter_package(const ModelPackage& base, const std::filesystem::path
       {"base", {{"name", base.name()}, {"license", base.license()}, {"sha256", adapter.facts.base_sha256}}},
       {"provenance", provenance}};
   names.apply(description);
-  write_file(folder / "adapter.json", dump_pretty(description));
+  write_file(folder / kAdapterDescription, dump_pretty(description));
 }
 
 }  // namespace medgen

@@ -78,6 +78,9 @@ class Adapters(tool.Case):
         report = self.bring("--json")
         self.assertEqual(report.returncode, 0, report.stderr)
         self.assertIn(f"rank {RANK} for {len(self.layers)} layers", json.loads(report.stdout)["report"])
+        looked = tool.run("doctor", self.folder / "adapter", "--json")
+        self.assertEqual(looked.returncode, 0, looked.stdout)
+        self.assertIn(f"denoiser, rank {RANK}, for weights of", json.loads(looked.stdout)["checks"][-1]["text"])
         merged = dict(self.weights)
         for layer in self.layers:
             shape, values = self.weights[layer + ".weight"]
@@ -99,6 +102,15 @@ class Adapters(tool.Case):
         result = self.bring("--alpha", 5, config=False)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(json.loads((self.folder / "adapter" / "adapter.json").read_text())["alpha"], 5)
+
+    def test_an_adapter_that_was_changed_is_found(self):
+        self.assertEqual(self.bring().returncode, 0)
+        description = self.folder / "adapter" / "adapter.json"
+        told = json.loads(description.read_text())
+        description.write_text(json.dumps({**told, "sha256": "0" * 64}))
+        looked = tool.run("doctor", self.folder / "adapter")
+        self.assertEqual(looked.returncode, 1, looked.stdout)
+        self.assertIn("is not the file that adapter.json describes", looked.stdout)
 
     def test_layers_and_shapes_that_the_model_does_not_have(self):
         name = f"base_model.model.{self.layers[0]}.lora_B.weight"
