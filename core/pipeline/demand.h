@@ -18,6 +18,7 @@ struct Demand {
   std::uint64_t working = 0;                          ///< most beyond `held` while a sample is made, volumes included
   std::uint64_t device_held = 0, device_working = 0;  ///< the same of the GPU
   std::uint64_t scratch = 0;                          ///< in the folder for temporary files
+  std::uint64_t written = 0;                          ///< in the step's folder, beside samples
   double flops = 0;
   double seconds = 0;                   ///< for all samples
   bool timed = true;                    ///< whether `seconds` has everything

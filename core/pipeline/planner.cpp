@@ -77,14 +77,15 @@ void check_disk(Plan& plan, std::uint64_t processes) {
 std::string disk_warning(const DiskUse& use, std::uint64_t free, const std::string& folder) {
   if (use.least > free) {
     throw RuntimeError(
-        "the run writes at least {} to the disk of '{}' (temporary files, and outputs however well they compress), "
+        "the run writes at least {} to the disk of '{}' (temporary files, checkpoints, and outputs however well they "
+        "compress), "
         "where {} are free; nothing was computed. What would fit: fewer or smaller samples, another disk (\"to\", or "
         "TMPDIR for temporary files), or more memory, so that less lies in temporary files",
         size_text(use.least), folder, size_text(free));
   }
   if (use.most <= free) return "";
   return fmt::format(
-      "up to {} are written to the disk of '{}' (temporary files, and outputs before compression), "
+      "up to {} are written to the disk of '{}' (temporary files, checkpoints, and outputs before compression), "
       "where {} are free; whether it fits depends on how well they compress",
       size_text(use.most), folder, size_text(free));
 }
@@ -193,6 +194,10 @@ void Planner::fill(const MemoryPrediction& prediction, Plan& plan) const {
   for (StepPlan& step : plan.steps) {
     const auto found = std::find_if(prediction.steps.begin(), prediction.steps.end(),
                                     [&](const MemoryPrediction::Step& each) { return each.name == step.step; });
+    if (found != prediction.steps.end()) {
+      step.output += found->demand.written;
+      step.output_least += found->demand.written;
+    }
     plan.disk += step.output;
     if (found == prediction.steps.end()) {
       if (step.verb != "write" && step.verb != "import") plan.seconds.reset();

@@ -105,6 +105,7 @@ StepPlan StepGraph::plan(const std::string& name) {
     check_train_step(train, host_);
     for (const std::string& warning : train_warnings(node))
       plan.warnings.push_back(fmt::format("steps.{}: {}", name, warning));
+    plan.folder = folder;
     plan.text = fmt::format("train into '{}'", folder);
   } else if (plan.verb == "import") {
     check_import(node, host_);

@@ -122,6 +122,7 @@ class Training {
         step_peak_ += cost->peak_bytes;
         copied_ += cost->copied_bytes;
         demand_.scratch += cost->scratch_bytes;
+        if (trained) state_ += cost->weights_bytes + cost->scratch_bytes;
         if (trained) demand_.precision = cost->precision;
         return;
       }
@@ -148,8 +149,20 @@ class Training {
     return 0;
   }
 
+  /// The package, and checkpoints: a new one appears complete beside the old one, the best state stays.
+  std::uint64_t written() const {
+    const std::filesystem::path folder = training_folder(step_);
+    std::uint64_t checkpoints = 1;
+    for (const auto& [name, is_made] :
+         {std::pair{"checkpoint.safetensors", step_.node.get<std::uint64_t>("checkpoint_every") > 0},
+          {"best.safetensors", SplitOptions::read(step_.split, step_.seed).fractions.validation > 0}})
+      checkpoints += is_made && !std::filesystem::exists(folder / name) ? 1 : 0;
+    return checkpoints * state_ + copied_;
+  }
+
   Demand total() {
     demand_.timed = false;
+    demand_.written = written();
     const std::uint64_t computing = held_ + std::max(step_peak_, making_);
     std::uint64_t files = 0;
     for (const ComponentSpec& spec : package_.all()) {
@@ -184,6 +197,7 @@ class Training {
   std::uint64_t step_peak_ = 0;   ///< of a step, beside them
   std::uint64_t making_ = 0;      ///< of a batch, before it
   std::uint64_t copied_ = 0;      ///< of the weights, to write them
+  std::uint64_t state_ = 0;       ///< of a checkpoint
   Demand demand_;
 };
 
