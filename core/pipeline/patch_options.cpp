@@ -2,6 +2,7 @@
 #include "core/pipeline/patch_options.h"
 
 #include "core/base/error.h"
+#include "core/pipeline/grid_limits.h"
 
 namespace medgen {
 namespace {
@@ -38,6 +39,12 @@ PatchOptions PatchOptions::read(const ConfigNode& step, const LabelTable& labels
   }
   if (step.contains("augment")) options.augment = AugmentOptions::read(step.at("augment"), labels);
   return options;
+}
+
+void check_crop(const ConfigNode& step, const PatchOptions& patches, std::int64_t multiple_of) {
+  if (!step.contains("crop")) return;
+  if (const auto problem = multiple_problem(patches.crop.size, multiple_of))
+    step.at("crop").fail("{}, as the networks need", *problem);
 }
 
 }  // namespace medgen

@@ -28,4 +28,7 @@ struct PatchOptions {
   bool lie_still() const { return !random && !augment; }
 };
 
+/// Whether the networks of a train step can take its "crop". @throws ConfigError at it
+void check_crop(const ConfigNode& step, const PatchOptions& patches, std::int64_t multiple_of);
+
 }  // namespace medgen

@@ -90,6 +90,17 @@ void StepGraph::check_replacing(const std::string& name) {
   refuse_to_replace(*source(referenced(step(name).at("write"))), options, continued);
 }
 
+/// Before it is trained: the package takes it along. @throws ConfigError
+void StepGraph::check_mask_generator(const TrainStep& train) {
+  const ModelPackage package = ModelPackage::load(train.model, host_.registry());
+  if (!package.mask_generator()) return;
+  const auto folder = std::filesystem::weakly_canonical(resolve_path(*package.mask_generator()));
+  for (const auto& [name, step] : document_.at("steps").members()) {
+    if (step.contains("to") && std::filesystem::weakly_canonical(resolve_path(step.at("to"))) == folder) return;
+  }
+  mask_maker(package, host_.registry());
+}
+
 StepPlan StepGraph::plan(const std::string& name) {
   const ConfigNode node = step(name);
   StepPlan plan;
@@ -103,6 +114,7 @@ StepPlan StepGraph::plan(const std::string& name) {
     const TrainStep train = train_step(name);
     check_training_data(train);
     check_train_step(train, host_);
+    check_mask_generator(train);
     for (const std::string& warning : train_warnings(node))
       plan.warnings.push_back(fmt::format("steps.{}: {}", name, warning));
     plan.folder = folder;

@@ -52,6 +52,7 @@ class StepGraph {
   void check_model(const ModelPackage& model, std::string_view role);
   void check_replacing(const std::string& name);
   void plan_samples(const ConfigNode& node, StepPlan& plan);
+  void check_mask_generator(const TrainStep& train);
   std::shared_ptr<SampleSource> make_source(const std::string& name);
   /// Files, or the samples of another step.
   std::shared_ptr<SampleSource> inputs(const ConfigNode& node, FileSource::Kind kind);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What of a train step can be checked without computing.
 #include "core/component/conditioner.h"
+#include "core/config/paths.h"
 #include "core/pipeline/case_conditions.h"
 #include "core/pipeline/case_modalities.h"
 #include "core/pipeline/conditions.h"
@@ -39,6 +40,23 @@ std::vector<Case> cases_to_read(const TrainStep& step, const FoundCases& found) 
     }
   }
   return read;
+}
+
+/// The package of another training, or one that was brought here, is not replaced.
+void check_target(const TrainStep& step, const ModelPackage& package) {
+  const std::filesystem::path to = resolve_path(step.node.at("to"));
+  std::error_code error;
+  if (!package.folder().empty() && std::filesystem::equivalent(package.folder(), to, error)) {
+    step.node.at("to").fail(
+        "is the folder of the model that the training starts from, which would be lost; choose "
+        "another one");
+  }
+  if (std::filesystem::exists(to / "model.json") && !std::filesystem::exists(training_folder(step))) {
+    step.node.at("to").fail(
+        "holds a model package already, and not one of this training ('{}' is not there); choose "
+        "another folder, or delete it",
+        training_folder(step).string());
+  }
 }
 
 std::vector<std::string> names_of(const std::vector<Case>& cases) {
@@ -104,6 +122,8 @@ void check_trainer(const ConfigNode& step, const ModelPackage& package, Host& ho
 
 void check_train_step(const TrainStep& step, Host& host) {
   const ModelPackage package = ModelPackage::load(step.model, host.registry());
+  check_target(step, package);
+  if (step.model_is_made) package.verify_weights();
   for (const ComponentSpec& spec : package.all()) info_of(spec, host.registry());
   check_conditions(step.node, package, host.registry());
   check_train_keys(step.node, step.preparation, package, host.registry());

@@ -40,6 +40,7 @@ class Training {
  private:
   /// The patch that the networks see, in voxels.
   Shape patch(std::int64_t multiple_of) const {
+    check_crop(step_.node, patches_, multiple_of);
     const Size3 size = crop_size(patches_.crop, cases_.largest);
     Shape patch;
     for (const std::int64_t axis : size) {

@@ -58,6 +58,12 @@ HostOptions master_options(const Host& host) {
   return options;
 }
 
+/// Without what is said of the model and of how it came to be.
+Json described_alone(Json model) {
+  for (const char* key : {"name", "title", "license", "credit", "summary", "provenance"}) model.erase(key);
+  return model;
+}
+
 class TrainRun {
  public:
   TrainRun(const TrainStep& step, Host& host, const RunObserver& observer)
@@ -85,7 +91,7 @@ class TrainRun {
     }
     open_parts();
     patches.multiple_of = granularity();
-    check_crop(patches);
+    check_crop(step_.node, patches, patches.multiple_of);
     // Before the data: what its trainer refuses is told before hours of reading.
     Trainer trainer(learner_, peers_, step_.node.at("options").with_value(trainer_options(step_.node, host_)),
                     step_.seed);
@@ -118,12 +124,6 @@ class TrainRun {
   std::int64_t granularity() const {
     return role_ == "compressor" ? volume_multiple(learner_.get(), nullptr)
                                  : volume_multiple(parts_.compressor.get(), learner_.get());
-  }
-
-  void check_crop(const PatchOptions& patches) const {
-    if (!step_.node.contains("crop")) return;
-    if (const auto problem = multiple_problem(patches.crop.size, patches.multiple_of))
-      step_.node.at("crop").fail("{}, as the networks need", *problem);
   }
 
   std::shared_ptr<CaseCache> open_cache() {
@@ -235,7 +235,7 @@ class TrainRun {
   Json identity() const {
     Json identity = {{"seed", step_.seed},
                      {"data", data_->fingerprint()},
-                     {"model", content_hash(package_.json())},
+                     {"model", content_hash(described_alone(package_.json()))},
                      {"precision", {precision_name(host_), trainer_options(step_.node, host_)["precision"]}}};
     if (const auto features = perceptual_network(step_)) identity["perceptual"] = sha256_file(features->weights);
     if (conditions_.has_table()) identity["case_conditions"] = conditions_.fingerprint(data_->names());

@@ -38,7 +38,11 @@ class Loop {
         watch_(options.watch) {}
 
   LoopResult run() {
-    fs::create_directories(options_.folder);
+    std::error_code error;
+    fs::create_directories(options_.folder, error);
+    if (error)
+      throw RuntimeError("steps.{}: cannot make the folder '{}': {}", options_.step, options_.folder.string(),
+                         error.message());
     std::optional<FolderLock> lock;
     if (group_.first()) lock.emplace(options_.folder);
     resume();
@@ -49,7 +53,8 @@ class Loop {
       train();
     } catch (const Cancelled&) {
       rescue();
-      throw Cancelled("training was cancelled after iteration {}; run the pipeline again to go on", state_.iteration);
+      throw Cancelled("steps.{}: the training was cancelled after iteration {}; run the pipeline again to go on",
+                      options_.step, state_.iteration);
     } catch (...) {
       if (!group_.alone()) rescue();
       throw;

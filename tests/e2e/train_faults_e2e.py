@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Trainings that things happen to: killed at random moments, a full disk, bad data, too little memory. MEDGEN_KILLS is
+"""Trainings that things happen to: killed at random moments, a full disk, bad data. MEDGEN_KILLS is
 how often the first is killed, MEDGEN_SEEDS how many trainings run on one and on two threads."""
 import copy
 import json
 import os
 import random
 import resource
-import struct
 import subprocess
 import sys
 import time
@@ -395,66 +394,10 @@ class Split(Faults):
         self.assertIn("validation_loss", page)
 
 
-class Memory(Faults):
+class Threads(Faults):
     def setUp(self):
         super().setUp()
         self.add_cases("d", "e", "f")
-
-    def planned(self, document, *arguments):
-        result = tool.run("plan", self.write_pipeline(document), "--json", *arguments)
-        self.assertEqual(result.returncode, 0, result.stderr)
-        return json.loads(result.stdout)
-
-    def test_it_is_planned(self):
-        plan = self.planned(self.document("out"))
-        self.assertTrue(plan["complete"])
-        self.assertTrue(all(step["memory_bytes"] > 0 and not step["unknown"] for step in plan["steps"]))
-        many = {"batch": 4000}
-        full, bf16, again = (self.planned(self.short(**many, options=options))["memory_bytes"] for options in
-                             ({}, {"precision": "bf16"}, {"checkpoint_activations": True}))
-        self.assertLess(bf16, full)
-        self.assertLess(again, full)
-        self.assertLess(self.planned(self.short(batch=8))["memory_bytes"], 0.5 * full)
-        self.assertFalse((self.folder / "out").exists())
-
-    def test_what_cannot_fit_is_refused_before_the_data_is_read(self):
-        (self.folder / "data" / "images" / "b.nii").write_bytes(b"nothing")
-        document = self.short(batch=4000)
-        document["runtime"]["memory"] = "700MiB"
-        self.fails(document, 6, "steps.vae needs about", "steps.vae.accumulate=4000", "runtime.memory=")
-        self.assertFalse((self.folder / "out").exists())
-
-    def test_moments_on_disk_take_less(self):
-        part = {"component": "maisi.autoencoder",
-                "config": {"spatial_dims": 3, "num_channels": [256, 512], "num_res_blocks": 2, "attention_levels": [False, False],
-                           "latent_channels": 2, "norm_num_groups": 2}}
-        document = copy.deepcopy(self.short(options={}))
-        document["steps"]["vae"]["train"]["components"]["compressor"] = part
-        in_memory = self.planned(document)
-        document["steps"]["vae"]["options"] = {"optimizer_state": "disk"}
-        on_disk = self.planned(document)
-        one, other = in_memory["steps"][0], on_disk["steps"][0]
-        parameters = other["scratch_bytes"] // 8
-        self.assertEqual(on_disk["disk_bytes"], in_memory["disk_bytes"] + 8 * parameters)
-        # Two checkpoints, of weights and two moments, and the weights once more.
-        self.assertEqual((one["output_bytes"], other["output_bytes"]), (28 * parameters, 28 * parameters))
-        self.assertLess(on_disk["memory_bytes"], 0.8 * in_memory["memory_bytes"])
-        document["steps"]["vae"]["options"] = {}
-        document["runtime"]["memory"] = f"{(on_disk['memory_bytes'] >> 20) + 32}MiB"
-        self.fails(document, 6, "steps.vae needs about", '"optimizer_state": "disk" in the options of steps.vae')
-
-    def test_cases_that_cannot_stay_in_memory(self):
-        edge = 600
-        for name in "abcdef":  # headers of large volumes; a plan reads no more
-            with open(self.folder / "data" / "images" / f"{name}.nii", "r+b") as file:
-                file.seek(42)
-                file.write(struct.pack("<3h", edge, edge, edge))
-                file.truncate(352 + 4 * edge ** 3)
-        document = self.short(crop=[4, 4, 4], loader={"memory": "64GiB"})
-        document["runtime"]["memory"] = "2GiB"
-        self.fails(document, 6, "steps.vae needs about", "steps.vae.loader.memory=0")
-        document["steps"]["vae"]["loader"]["memory"] = 0
-        self.planned(document)
 
     def test_on_more_threads_losses_differ_by_rounding_alone(self):
         for seed in range(1, SEEDS + 1):

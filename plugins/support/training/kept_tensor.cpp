@@ -19,6 +19,14 @@ at::Tensor host_like(const at::Tensor& weight) {
 
 }  // namespace
 
+std::filesystem::path disk_folder() {
+  std::error_code error;
+  auto folder = std::filesystem::temp_directory_path(error);
+  require(!error,
+          "\"optimizer_state\": \"disk\" wants a folder for temporary files, and there is none; set TMPDIR to one");
+  return folder;
+}
+
 KeptFile::KeptFile(std::filesystem::path folder) : file(std::move(folder)) {
   require(
       !file.lies_in_memory(),

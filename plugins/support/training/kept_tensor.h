@@ -11,6 +11,9 @@
 
 namespace medgen::support {
 
+/// The folder for temporary files. @throws sdk::Error when there is none
+std::filesystem::path disk_folder();
+
 /// The file in which kept tensors lie one after the other.
 struct KeptFile {
   /// @throws sdk::Error when the folder lies in memory itself

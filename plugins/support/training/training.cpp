@@ -17,7 +17,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <numeric>
 #include <vector>
 
@@ -51,7 +50,7 @@ TrainingOptions TrainingOptions::read(std::string_view options_json, at::ScalarT
 
 void TrainingOptions::check(std::string_view options_json) {
   if (!read(options_json, at::kFloat, at::kCPU).state_on_disk) return;
-  const KeptFile tried(std::filesystem::temp_directory_path());
+  const KeptFile tried(disk_folder());
 }
 
 namespace {
@@ -66,7 +65,7 @@ void initialize(const TrainedModules::Member& member, at::Device device, std::ui
 
 TrainedModules::TrainedModules(std::vector<Member> members, const TrainingOptions& options, std::uint64_t seed)
     : options_(options), scale_(options.compute == at::kHalf), members_(std::move(members)) {
-  if (options.state_on_disk) file_ = std::make_shared<KeptFile>(std::filesystem::temp_directory_path());
+  if (options.state_on_disk) file_ = std::make_shared<KeptFile>(disk_folder());
   for (const Member& member : members_) {
     const auto parameters = member.module->parameters();
     const bool has_weights = !parameters.empty() && parameters.front().parameter->value.defined();
