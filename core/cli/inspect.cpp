@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // medgen inspect
 
+#include "core/base/file.h"
 #include "core/cli/command.h"
 #include "core/cli/console.h"
 #include "core/cli/signals.h"
@@ -36,6 +37,7 @@ void inspect(const InspectArguments& arguments, Invocation& call) {
   FoundCases found = find_cases(arguments.data);
   Reporter reporter(call.progress_style(), call.log_level());
   CaseSheet sheet(found.dataset.cases.size());
+  if (!arguments.drawing.empty()) AtomicFile{arguments.drawing};  // can it be written? Before all is read.
   CaseViewer draw;
   if (!arguments.drawing.empty())
     draw = [&sheet](std::size_t number, const Volume& image, const std::optional<Volume>& label) {

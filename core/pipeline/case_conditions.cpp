@@ -26,7 +26,12 @@ Json value_of(const std::string& cell) {
 CaseConditions CaseConditions::read(const ConfigNode& step) {
   CaseConditions conditions;
   if (step.contains("conditions")) conditions.common_ = dump_compact(step.at("conditions").json());
-  if (step.contains("case_conditions")) conditions.read_table(resolve_path(step.at("case_conditions")));
+  if (!step.contains("case_conditions")) return conditions;
+  const ConfigNode table = step.at("case_conditions");
+  const std::filesystem::path path = resolve_path(table);
+  if (!std::filesystem::exists(path))
+    table.fail("names no file: '{}' does not exist", std::filesystem::absolute(path).lexically_normal().string());
+  conditions.read_table(path);
   return conditions;
 }
 

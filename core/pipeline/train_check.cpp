@@ -59,6 +59,15 @@ void check_target(const TrainStep& step, const ModelPackage& package) {
   }
 }
 
+/// @throws DataError at the step's data
+void check_label_names(const TrainStep& step, const FoundCases& found, const DataContract& contract) {
+  try {
+    LabelNames(found.dataset, contract.labels, step.preparation.labels(contract));
+  } catch (const DataError& error) {
+    throw DataError("{}: {}", step.node.at("data").where(), error.what());
+  }
+}
+
 std::vector<std::string> names_of(const std::vector<Case>& cases) {
   std::vector<std::string> names;
   for (const Case& each : cases) names.push_back(each.name);
@@ -136,7 +145,7 @@ void check_train_step(const TrainStep& step, Host& host) {
     step.node.at("data").fail("names no folder: '{}' does not exist",
                               std::filesystem::absolute(step.data).lexically_normal().string());
   const FoundCases found = found_cases(step);
-  LabelNames(found.dataset, package.contract().labels, step.preparation.labels(package.contract()));
+  check_label_names(step, found, package.contract());
   const std::vector<Case> cases = cases_to_read(step, found);
   CaseModalities::read(step.node, package.contract().labels).check(names_of(cases));
   check_label_maps(step, cases, what_needs_labels(step, package, host.registry()));

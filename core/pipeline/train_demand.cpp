@@ -82,12 +82,18 @@ class Training {
     if (step_.node.contains("loss_weights")) conditions_ += bytes_of(latent) / static_cast<std::uint64_t>(channels);
     batch_ += kOfLatents * bytes_of(latent) + conditions_;
     data_ += kept_latents((compressor ? 2 : 1) * bytes_of(latent) + conditions_);  // mean, deviation
-    learn(learner, {{"x", latent}, {"target", latent}}, true);
+    ShapeMap inputs = made_;
+    inputs["x"] = inputs["target"] = latent;
+    learn(learner, inputs, true);
   }
 
   void add_conditioner(const ComponentSpec& spec, const Shape& image, const Shape& latent) {
     const auto conditioner = std::dynamic_pointer_cast<Conditioner>(create_component(planner_, spec));
-    if (conditioner->has_encode()) conditions_ += pass_by(*conditioner, "encode", {{"mask", batch_of(1, image)}});
+    if (conditioner->has_encode()) {
+      const ShapeMap made = pass_by(*conditioner, "encode", {{"mask", batch_of(1, image)}});
+      for (const auto& [name, shape] : made) conditions_ += bytes_of(shape);
+      made_.insert(made.begin(), made.end());
+    }
     if (!conditioner->has_step()) return;
     const auto with = step_.node.get<std::vector<std::string>>("with");
     learn(*conditioner, {{"x", latent}}, std::find(with.begin(), with.end(), spec.role) != with.end());
@@ -114,7 +120,7 @@ class Training {
     return std::min(encoded_bytes(step_, planner_), cases * (batch / static_cast<std::uint64_t>(rows_)));
   }
 
-  /// A network of the graph that gradients pass through.
+  /// A network of the graph that gradients pass through. @throws ConfigError when it cannot take its inputs
   void learn(const Component& component, const ShapeMap& inputs, bool trained) {
     const auto accumulate = step_.node.get<std::uint64_t>("accumulate");
     try {
@@ -127,27 +133,29 @@ class Training {
         if (trained) demand_.precision = cost->precision;
         return;
       }
+    } catch (const InvalidError& error) {
+      step_.node.at("train").fail("has parts that do not fit one another: {}", error.what());
     } catch (const Error& error) {
       demand_.complaints.emplace_back(error.what());
     }
     demand_.unknown.insert(component.id());
   }
 
-  /// A call that makes the batch, before the step. @return bytes of its outputs
-  std::uint64_t pass_by(const Component& component, std::string_view function, const ShapeMap& inputs) {
+  /// A call that makes the batch, before the step. @return the shapes of its outputs
+  ShapeMap pass_by(const Component& component, std::string_view function, const ShapeMap& inputs) {
     try {
       if (const auto cost = component.estimate(function, inputs)) {
         held_ += cost->weights_bytes + cost->kept_bytes;
         std::uint64_t outputs = 0;
         for (const auto& [name, shape] : cost->outputs) outputs += bytes_of(shape);
         making_ = std::max(making_, cost->peak_bytes + outputs + bytes_of(inputs.begin()->second));
-        return outputs;
+        return cost->outputs;
       }
     } catch (const Error& error) {
       demand_.complaints.emplace_back(error.what());
     }
     demand_.unknown.insert(component.id());
-    return 0;
+    return {};
   }
 
   /// The package, and checkpoints: a new one appears complete beside the old one, the best state stays.
@@ -193,6 +201,7 @@ class Training {
   std::int64_t rows_ = 1;
   std::uint64_t data_ = 0;        ///< cases, patches and latents
   std::uint64_t conditions_ = 0;  ///< of a batch
+  ShapeMap made_;                 ///< by the conditioners, for a batch
   std::uint64_t batch_ = 0;       ///< what a step is given
   std::uint64_t held_ = 0;        ///< networks, from the first step to the last
   std::uint64_t step_peak_ = 0;   ///< of a step, beside them

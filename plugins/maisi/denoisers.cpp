@@ -12,6 +12,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+
 namespace medgen::maisi {
 namespace {
 
@@ -123,8 +125,33 @@ std::string UnetComponent::estimate(std::string_view request_json) const {
   return reply.dump();
 }
 
+namespace {
+
+/// The latent and what is joined to it are what the network takes. @throws sdk::Error
+void check_channels(const nlohmann::json& request, const UnetConfig& config, std::int64_t out_channels) {
+  const auto& inputs = request.at("inputs");
+  const auto x = requested_shape(request, "x");
+  std::int64_t channels = x[1];
+  std::string sum = sdk::text("a latent of ", x[1], " channels");
+  if (inputs.contains("concat")) {
+    const auto joined = requested_shape(request, "concat");
+    if (!std::equal(joined.begin() + 2, joined.end(), x.begin() + 2, x.end()))
+      throw sdk::invalid("what is joined to the latent (concat) has the shape ", inputs.at("concat").dump(),
+                         ", the latent ", inputs.at("x").dump());
+    channels += joined[1];
+    sum += sdk::text(" and ", joined[1], " that are joined to it (concat) make ", channels);
+  }
+  if (channels != config.in_channels)
+    throw sdk::invalid(sum, ", the denoiser takes ", config.in_channels, " (\"in_channels\")");
+  if (inputs.contains("target") && requested_shape(request, "target")[1] != out_channels)
+    throw sdk::invalid("the denoiser makes ", out_channels, " channels (\"out_channels\"), the latent has ", x[1]);
+}
+
+}  // namespace
+
 /// Adapters learn in place of the weights, of which merged ones are made; they themselves are small.
 std::string UnetComponent::estimate_training(const nlohmann::json& request) const {
+  check_channels(request, network_->config(), out_channels_);
   TrainingSetup setup = TrainingSetup::read(request, compute_);
   const nlohmann::json options = request.value("options", nlohmann::json::object());
   setup.learns = options.value("train_denoiser", true);

@@ -51,6 +51,17 @@ class Folders(Faults):
     def test_a_crop_that_a_later_step_cannot_take(self):
         self.planned(self.document("out", crop=[6, 8, 8]), "steps.unet.crop size", "not a multiple of 4")
 
+    def test_networks_that_do_not_fit(self):
+        for part, key, value, said in (
+                ("denoiser", "in_channels", 11, "2 channels and 8 that are joined to it (concat) make 10, the denoiser takes 11"),
+                ("compressor", "latent_channels", 3, "3 channels and 8 that are joined"),
+                ("labels", "unshuffle", 1, "what is joined to the latent (concat) has the shape")):
+            with self.subTest(part=part):
+                document = copy.deepcopy(self.document("out"))
+                components = document["steps"]["vae"]["train"]["components"]
+                (components.get(part) or components["conditioners"][part])["config"][key] = value
+                self.planned(document, "steps.unet.train has parts that do not fit one another", said)
+
     def test_a_mask_generator_that_is_not_there(self):
         document = copy.deepcopy(self.document("out"))
         document["steps"]["vae"]["train"]["mask_generator"] = "nowhere"
