@@ -78,8 +78,8 @@ std::string disk_warning(const DiskUse& use, std::uint64_t free, const std::stri
   if (use.least > free) {
     throw RuntimeError(
         "the run writes at least {} to the disk of '{}' (temporary files, checkpoints, and outputs however well they "
-        "compress), "
-        "where {} are free; nothing was computed. What would fit: fewer or smaller samples, another disk (\"to\", or "
+        "compress), where {} are free; nothing was computed. What would fit: fewer or smaller samples, another disk "
+        "(\"to\", or "
         "TMPDIR for temporary files), or more memory, so that less lies in temporary files",
         size_text(use.least), folder, size_text(free));
   }
@@ -194,12 +194,8 @@ void Planner::fill(const MemoryPrediction& prediction, Plan& plan) const {
   for (StepPlan& step : plan.steps) {
     const auto found = std::find_if(prediction.steps.begin(), prediction.steps.end(),
                                     [&](const MemoryPrediction::Step& each) { return each.name == step.step; });
-    if (found != prediction.steps.end()) {
-      step.output += found->demand.written;
-      step.output_least += found->demand.written;
-    }
-    plan.disk += step.output;
     if (found == prediction.steps.end()) {
+      plan.disk += step.output;
       if (step.verb != "write" && step.verb != "import") plan.seconds.reset();
       continue;
     }
@@ -208,6 +204,9 @@ void Planner::fill(const MemoryPrediction& prediction, Plan& plan) const {
     step.device_memory = found->device_memory;
     step.weights = demand.held + demand.device_held;
     step.scratch = demand.scratch;
+    step.output += demand.written;
+    step.output_least += demand.written;
+    plan.disk += step.output;
     step.precision = demand.precision;
     step.notes.assign(demand.notes.begin(), demand.notes.end());
     step.unknown.assign(demand.unknown.begin(), demand.unknown.end());

@@ -163,8 +163,8 @@ class Training {
     const std::filesystem::path folder = training_folder(step_);
     std::uint64_t checkpoints = 1;
     for (const auto& [name, is_made] :
-         {std::pair{"checkpoint.safetensors", step_.node.get<std::uint64_t>("checkpoint_every") > 0},
-          {"best.safetensors", SplitOptions::read(step_.split, step_.seed).fractions.validation > 0}})
+         {std::pair{kCheckpointFile, step_.node.get<std::uint64_t>("checkpoint_every") > 0},
+          {kBestFile, SplitOptions::read(step_.split, step_.seed).fractions.validation > 0}})
       checkpoints += is_made && !std::filesystem::exists(folder / name) ? 1 : 0;
     return checkpoints * state_ + copied_;
   }

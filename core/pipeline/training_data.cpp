@@ -5,6 +5,7 @@
 #include "core/base/file.h"
 
 #include <algorithm>
+#include <ranges>
 
 namespace medgen {
 namespace {
@@ -85,8 +86,7 @@ void TrainingData::read(const std::vector<Case>& cases, const std::vector<std::s
       if (const auto known = bad.find(entry.name); known != bad.end()) throw DataError("{}", known->second);
       const auto loaded = store_.add(entry);
       numbers.push_back(store_.size() - 1);
-      spacings_.push_back(loaded->image.spacing_mm());
-      sizes_.push_back(loaded->image.size());
+      grids_.push_back(loaded->image.geometry());
       for (const std::string& warning : loaded->warnings)
         observer.say(LogLevel::Warning, fmt::format("{}: {}", entry.name, warning));
     } catch (const DataError& error) {
@@ -121,14 +121,14 @@ void TrainingData::warn_of_spacings(const RunObserver& observer) const {
   const GridLimits::Range& limits = contract_.limits.spacing_mm;
   if (limits.minimum || limits.maximum) return;
   for (std::size_t axis = 0; axis < 3; ++axis) {
-    const auto [least, most] = std::minmax_element(spacings_.begin(), spacings_.end(),
-                                                   [&](const Vec3& a, const Vec3& b) { return a[axis] < b[axis]; });
-    if ((*most)[axis] <= kAlikeSpacings * (*least)[axis]) continue;
+    const auto side = [axis](const Geometry& grid) { return grid.affine.spacing_mm()[axis]; };
+    const auto [least, most] = std::ranges::minmax(grids_ | std::views::transform(side));
+    if (most <= kAlikeSpacings * least) continue;
     observer.say(
         LogLevel::Warning,
         fmt::format("voxels of the cases differ in size: {:.3g} to {:.3g} mm along {}, and the model's \"data\" "
                     "has no \"spacing_mm\" to keep them apart; give the step \"resample_mm\" unless that is meant",
-                    (*least)[axis], (*most)[axis], "xyz"[axis]));
+                    least, most, "xyz"[axis]));
     return;
   }
 }
@@ -137,8 +137,8 @@ std::optional<std::string> TrainingData::scale_warning() const {
   std::size_t outside = 0;
   std::string first;
   for (std::size_t number = 0; number < store_.size(); ++number) {
-    const Size3 size = crop_size(patches_.crop, sizes_[number]);
-    const auto problem = contract_.recommended.problem({size, Affine<Ras>::from_spacing(spacings_[number])});
+    const Geometry& grid = grids_[number];
+    const auto problem = contract_.recommended.problem({crop_size(patches_.crop, grid.size), grid.affine});
     if (problem && ++outside == 1) first = fmt::format("{}: {}", name(number), *problem);
   }
   if (outside == 0) return std::nullopt;

@@ -125,8 +125,7 @@ class TrainingData {
   std::optional<Rounds> rounds_;  ///< through `training_`
   std::vector<std::string> test_;
   std::vector<Skipped> skipped_;
-  std::vector<Vec3> spacings_;
-  std::vector<Size3> sizes_;
+  std::vector<Geometry> grids_;  ///< of all cases
   std::string fingerprint_;
 };
 

@@ -33,6 +33,10 @@ class PluginCall {
   /// status says, with the plugin's own text; what the progress callback threw.
   void run(const std::function<medgen_status_t()>& function);
 
+  /// For a function of ours that the plugin calls meanwhile: keeps the exception being handled, which `run` throws
+  /// again when the plugin has returned. @return what that function returns
+  medgen_status_t keep_callback_error() noexcept;
+
   /// What the plugin allocated, by name.
   TensorMap take_outputs();
 

@@ -197,6 +197,11 @@ void PluginCall::run(const std::function<medgen_status_t()>& function) {
   });
 }
 
+medgen_status_t PluginCall::keep_callback_error() noexcept {
+  frame_->keep_callback_error();
+  return MEDGEN_E_CANCELLED;
+}
+
 TensorMap PluginCall::take_outputs() {
   return frame_->take_outputs();
 }

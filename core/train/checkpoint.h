@@ -12,6 +12,12 @@
 
 namespace medgen {
 
+/// In the folder of a training: the last state, and that of the lowest loss on held-out cases. @{
+inline constexpr const char* kCheckpointFile = "checkpoint.safetensors";
+inline constexpr const char* kBestFile = "best.safetensors";
+
+/// @}
+
 /// The lowest loss on held-out cases, and where it was reached.
 struct BestLoss {
   double loss = 0;

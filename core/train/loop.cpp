@@ -32,8 +32,8 @@ class Loop {
         observer_(observer),
         hooks_(hooks),
         group_(*options.group),
-        checkpoint_(options.folder / "checkpoint.safetensors"),
-        best_(options.folder / "best.safetensors"),
+        checkpoint_(options.folder / kCheckpointFile),
+        best_(options.folder / kBestFile),
         good_(options.folder / "good.safetensors"),
         watch_(options.watch) {}
 

@@ -10,7 +10,6 @@
 #include <nlohmann/json.hpp>
 
 #include <cstddef>
-#include <exception>
 
 namespace medgen {
 namespace {
@@ -50,44 +49,20 @@ CallContext training_context(std::uint64_t seed) {
   return context;
 }
 
-/// Functions of ours that a plugin calls: what they throw waits until the plugin has returned.
-class Callbacks {
+/// Where a plugin's `save` puts its tensors.
+class StateSink {
  public:
-  template <typename Call>
-  void during(const Call& call) const {
-    try {
-      call();
-    } catch (const Error&) {
-      if (!error_) throw;
-    }
-    if (error_) std::rethrow_exception(error_);
-  }
+  StateSink(PluginCall& call, const TakeTensor& take) : call_(call), take_(take) {}
 
- protected:
-  template <typename Work>
-  medgen_status_t guarded(const Work& work) noexcept {
-    try {
-      return work();
-    } catch (...) {
-      error_ = std::current_exception();
-      return MEDGEN_E_CANCELLED;
-    }
-  }
-
- private:
-  std::exception_ptr error_;
-};
-
-class StateSink : public Callbacks {
- public:
-  explicit StateSink(const TakeTensor& take) : take_(take) {}
+  StateSink(const StateSink&) = delete;
+  StateSink& operator=(const StateSink&) = delete;
 
   const medgen_state_sink_t* abi() const { return &abi_; }
 
  private:
   static medgen_status_t put(medgen_hobj_t* host, medgen_str_t name, const medgen_tensor_t* tensor) noexcept {
-    auto& sink = *reinterpret_cast<StateSink*>(host);
-    return sink.guarded([&] {
+    const auto& sink = *reinterpret_cast<StateSink*>(host);
+    try {
       if (name.ptr == nullptr || tensor == nullptr || tensor->ndim < 0 || tensor->ndim > kMostAxes ||
           tensor->data == nullptr || (tensor->ndim > 0 && (tensor->shape == nullptr || tensor->strides == nullptr)))
         throw PluginError("a tensor of the training's state, '{}', makes no sense", message_text(name));
@@ -95,33 +70,43 @@ class StateSink : public Callbacks {
       const std::shared_ptr<const void> owner(std::shared_ptr<const void>(), tensor);
       sink.take_(std::string(raw_text(name)), Tensor::from_abi(*tensor, owner));
       return MEDGEN_OK;
-    });
+    } catch (...) {
+      return sink.call_.keep_callback_error();
+    }
   }
 
   static constexpr std::int32_t kMostAxes = 8;
 
+  PluginCall& call_;
   const TakeTensor& take_;
   medgen_state_sink_t abi_{sizeof abi_, 0, reinterpret_cast<medgen_hobj_t*>(this), &put};
 };
 
-class StateSource : public Callbacks {
+/// Where a plugin's `load` gets them.
+class StateSource {
  public:
-  explicit StateSource(const FindTensor& find) : find_(find) {}
+  StateSource(PluginCall& call, const FindTensor& find) : call_(call), find_(find) {}
+
+  StateSource(const StateSource&) = delete;
+  StateSource& operator=(const StateSource&) = delete;
 
   const medgen_state_source_t* abi() const { return &abi_; }
 
  private:
   static medgen_status_t get(medgen_hobj_t* host, medgen_str_t name, medgen_tensor_t* out) noexcept {
-    auto& source = *reinterpret_cast<StateSource*>(host);
-    return source.guarded([&] {
+    const auto& source = *reinterpret_cast<StateSource*>(host);
+    try {
       if (out == nullptr) return MEDGEN_E_INVALID;
       const Tensor* const found = source.find_(std::string(raw_text(name)));
       if (found == nullptr) return MEDGEN_E_NOT_FOUND;
       *out = found->abi();
       return MEDGEN_OK;
-    });
+    } catch (...) {
+      return source.call_.keep_callback_error();
+    }
   }
 
+  PluginCall& call_;
   const FindTensor& find_;
   medgen_state_source_t abi_{sizeof abi_, 0, reinterpret_cast<medgen_hobj_t*>(this), &get};
 };
@@ -196,21 +181,15 @@ void Trainer::apply(const CallContext& context, double learning_rate) {
 }
 
 void Trainer::save(std::uint32_t what, const TakeTensor& take) {
-  StateSink sink(take);
   PluginCall call(*component_, "train save", CallContext());
-  sink.during([&] { call.run([&] { return table_->save(call.context(), trainer_, what, sink.abi()); }); });
+  const StateSink sink(call, take);
+  call.run([&] { return table_->save(call.context(), trainer_, what, sink.abi()); });
 }
 
 void Trainer::load(std::uint32_t what, const FindTensor& find) {
-  StateSource source(find);
   PluginCall call(*component_, "train load", CallContext());
-  source.during([&] { call.run([&] { return table_->load(call.context(), trainer_, what, source.abi()); }); });
-}
-
-TensorMap saved_tensors(Learner& learner, std::uint32_t what) {
-  TensorMap copies;
-  learner.save(what, [&](const std::string& name, const Tensor& tensor) { copies[name] = tensor.clone(); });
-  return copies;
+  const StateSource source(call, find);
+  call.run([&] { return table_->load(call.context(), trainer_, what, source.abi()); });
 }
 
 }  // namespace medgen

@@ -43,9 +43,6 @@ class Learner {
   virtual void load(std::uint32_t what, const FindTensor& find) = 0;
 };
 
-/// Copies of what a learner saves.
-TensorMap saved_tensors(Learner& learner, std::uint32_t what);
-
 /// A component being trained: the medgen.train/1 extension as an object. One thread.
 class Trainer : public Learner {
  public:

@@ -7,7 +7,6 @@
 #include "plugins/support/error.h"
 #include "plugins/support/training/step.h"
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/TensorOperators.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -100,7 +99,7 @@ AutoencoderTrainer::Made AutoencoderTrainer::autoencode(const sdk::Context& cont
 }
 
 void AutoencoderTrainer::step(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out) {
-  modules_.set_evaluating(false);
+  modules_.learn();
   losses(context, batch, out);
 }
 
@@ -150,9 +149,7 @@ void AutoencoderTrainer::losses_of_labels(const sdk::Context& context, const sdk
 }
 
 void AutoencoderTrainer::evaluate(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out) {
-  modules_.set_evaluating(true);
-  const at::NoGradGuard no_grad;
-  losses(context, batch, out);
+  modules_.evaluate([&] { losses(context, batch, out); });
 }
 
 void AutoencoderTrainer::apply(const sdk::Context&, double learning_rate) {

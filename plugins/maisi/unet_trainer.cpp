@@ -8,7 +8,6 @@
 #include "plugins/support/error.h"
 #include "plugins/support/training/step.h"
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/TensorOperators.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -179,14 +178,12 @@ void UnetTrainer::losses(const sdk::Context& context, const sdk::Binds& batch, s
 }
 
 void UnetTrainer::step(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out) {
-  modules_.set_evaluating(false);
+  modules_.learn();
   losses(context, batch, out);
 }
 
 void UnetTrainer::evaluate(const sdk::Context& context, const sdk::Binds& batch, sdk::Outputs& out) {
-  modules_.set_evaluating(true);
-  const at::NoGradGuard no_grad;
-  losses(context, batch, out);
+  modules_.evaluate([&] { losses(context, batch, out); });
 }
 
 void UnetTrainer::apply(const sdk::Context&, double learning_rate) {

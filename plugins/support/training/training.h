@@ -9,6 +9,8 @@
 #include <medgen/abi/draft/train.h>
 #include <medgen/sdk/sdk.hpp>
 
+#include <ATen/core/grad_mode.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -74,10 +76,18 @@ class TrainedModules {
   /// What `apply` would throw for gradients that are not finite, for trainers with several of these.
   void require_sound_gradients() const;
 
-  /// Whether weights are their averages and modules as in use, and `backward` does nothing: then what a trainer's
-  /// `step` does is its `evaluate`. It stays so from call to call, for the averages change places with the weights;
-  /// `apply`, `save` and `load` end it.
-  void set_evaluating(bool on);
+  /// What a trainer's `step` does, as its `evaluate`: weights are their averages, modules are as in use, nothing is
+  /// recorded for gradients and `backward` does nothing. Averages and weights have changed places from then on, so that
+  /// they do so once for many calls; `learn`, `apply`, `save` and `load` end it.
+  template <typename Losses>
+  void evaluate(const Losses& losses) {
+    set_evaluating(true);
+    const at::NoGradGuard no_grad;
+    losses();
+  }
+
+  /// What a trainer's `step` begins with.
+  void learn() { set_evaluating(false); }
 
   /// Steps of the optimiser so far, those before a checkpoint too.
   std::int64_t steps() const { return steps_; }
@@ -104,6 +114,7 @@ class TrainedModules {
     double scale, rate, correction1, correction2;
   };
 
+  void set_evaluating(bool on);
   void collect(const Member& member);
   void save_gradients(const sdk::StateSink& to, const std::string& prefix) const;
   /// After gradients that are not finite. @throws sdk::Error when no scale of the loss is to blame.

@@ -77,10 +77,13 @@ TEST_CASE("training: an evaluation sees the averages and leaves everything as it
   for (Fixture* each : {&f, &untouched}) learn(*each);
   const at::Tensor before = f.weight();
   for (int i = 0; i < 2; ++i) {  // several batches
-    f.modules.set_evaluating(true);
-    CHECK((f.weight() - (before + numbers({0.05F, -0.05F, 0.05F}))).abs().max().item<float>() < 1e-6F);
-    CHECK_FALSE(f.line.training());
-    f.modules.backward(f.line.loss(numbers({9, 9, 9})));
+    f.modules.evaluate([&] {
+      CHECK((f.weight() - (before + numbers({0.05F, -0.05F, 0.05F}))).abs().max().item<float>() < 1e-6F);
+      CHECK_FALSE(f.line.training());
+      const at::Tensor loss = f.line.loss(numbers({9, 9, 9}));
+      CHECK_FALSE(loss.requires_grad());
+      f.modules.backward(loss);
+    });
   }
   CHECK(f.saved(MEDGEN_TRAIN_WEIGHTS).at("weights/weight").equal(before));
   CHECK(f.line.training());
@@ -171,7 +174,7 @@ TEST_CASE("training: moments and averages on disk give the same weights, to the 
       each->modules.backward(each->line.loss(numbers({slope, 2, -slope})));
       each->modules.apply(0.1);
     }
-    each->modules.set_evaluating(true);
+    each->modules.evaluate([] {});
   }
   const Tensors want = in_memory.saved(kAll);
   const Tensors got = on_disk.saved(kAll);
