@@ -46,7 +46,8 @@ std::string grids(const Summary& summary) {
                      axes_row("voxels", summary.size),
                      axes_row("spacing mm", summary.spacing_mm),
                      axes_row("field of view mm", summary.fov_mm)};
-  Rows kinds = {{"orientation", text_of(summary.orientations)}, {"image type", text_of(summary.types)}};
+  Rows kinds = {{"orientation", text_of(summary.orientations)}};
+  if (!summary.types.empty()) kinds.push_back({"image type", text_of(summary.types)});
   if (!summary.label_types.empty()) kinds.push_back({"label type", text_of(summary.label_types)});
   return '\n' + table(rows) + '\n' + table(kinds);
 }
@@ -106,8 +107,12 @@ std::string findings(const Survey& survey, Finding::Severity severity, const cha
 std::string suggested(const Survey& survey) {
   const Json json = suggestion(survey);
   if (json.empty()) return "";
-  const char* keys = json.contains("resample_mm") ? "\"crop\", \"resample_mm\"" : "\"crop\"";
-  return fmt::format("\nsuggested for a train step ({}) and the model's data contract (\"data\"):\n", keys) +
+  std::vector<std::string> keys;
+  for (const char* key : {"crop", "channel", "resample_mm"}) {
+    if (json.contains(key)) keys.push_back(fmt::format("\"{}\"", key));
+  }
+  return fmt::format("\nsuggested for a train step ({}) and the model's data contract (\"data\"):\n",
+                     fmt::join(keys, ", ")) +
          dump_pretty(json);
 }
 
@@ -116,7 +121,7 @@ std::string suggested(const Survey& survey) {
 std::string survey_text(const Survey& survey) {
   const Summary summary = summarize(survey);
   std::string text = headline(survey, summary);
-  if (!summary.types.empty()) text += grids(summary) + intensities(survey, summary);
+  if (!summary.orientations.empty()) text += grids(summary) + intensities(survey, summary);
   text += labels(summary);
   text += findings(survey, Finding::Severity::Error, "errors");
   text += findings(survey, Finding::Severity::Warning, "warnings");

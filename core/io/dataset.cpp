@@ -235,6 +235,14 @@ Dataset paired(const std::vector<fs::path>& images, const std::vector<fs::path>&
   return dataset;
 }
 
+/// Cases that are label maps and nothing else, for models that make them.
+Dataset maps_alone(const std::vector<fs::path>& labels, Problems& problems) {
+  Dataset dataset;
+  for (const auto& [name, label] : by_name(labels, "_label", problems)) dataset.cases.push_back({name, {}, label});
+  finish(dataset, problems);
+  return dataset;
+}
+
 std::string name_of_folder(const fs::path& folder) {
   return fs::absolute(folder / "").lexically_normal().parent_path().filename().string();
 }
@@ -242,7 +250,9 @@ std::string name_of_folder(const fs::path& folder) {
 Dataset read_plain(const fs::path& folder, Problems& problems) {
   const bool labelled = fs::is_directory(folder / "labels");
   const auto labels = labelled ? volume_files(folder / "labels") : std::vector<fs::path>();
-  Dataset dataset = paired(volume_files(folder / "images"), labels, labelled, problems);
+  Dataset dataset = fs::is_directory(folder / "images")
+                        ? paired(volume_files(folder / "images"), labels, labelled, problems)
+                        : maps_alone(labels, problems);
   dataset.name = name_of_folder(folder);
   return dataset;
 }
@@ -275,7 +285,7 @@ Dataset read_loose(const std::vector<fs::path>& files, Problems& problems) {
 /// What says of itself what it is.
 std::optional<Dataset> read_arranged(const fs::path& path, Problems& problems) {
   if (const auto description = description_of(path)) return described(*description, problems);
-  if (fs::is_directory(path / "images")) return read_plain(path, problems);
+  if (fs::is_directory(path / "images") || fs::is_directory(path / "labels")) return read_plain(path, problems);
   return std::nullopt;
 }
 
@@ -288,7 +298,8 @@ Dataset read_path(const fs::path& path, Problems& problems) {
 
 Dataset read_dataset(const fs::path& path, Problems& problems) {
   if (auto arranged = read_arranged(path, problems)) return *std::move(arranged);
-  throw DataError("{}: is no data set: it holds neither {} nor a folder images/", path.string(), kDescription);
+  throw DataError("{}: is no data set: it holds neither {} nor folders images/ or labels/", path.string(),
+                  kDescription);
 }
 
 /// For messages.

@@ -15,7 +15,7 @@ namespace medgen {
 
 struct Case {
   std::string name;
-  std::vector<std::filesystem::path> images;  ///< one file a channel, or one file with all of them
+  std::vector<std::filesystem::path> images;  ///< one file a channel, or one file with all of them; none: a map alone
   std::optional<std::filesystem::path> label;
 };
 
@@ -31,7 +31,8 @@ struct Dataset {
 /// A folder with dataset.json (or that file): the Decathlon's ("training": [{"image", "label"}], "labels": {"1":
 /// name}; images of one name in a folder each are named by that folder), or nnU-Net v2's ("channel_names", "labels":
 /// {name: 1}, imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz); of nnU-Net v1 the list is the Decathlon's and the files
-/// are nnU-Net's. Without dataset.json: images/ and labels/ with files of the same name. Names that begin with "._" or
+/// are nnU-Net's. Without dataset.json: images/ and labels/ with files of the same name, or one of them alone. Names
+/// that begin with "._" or
 /// "." are passed over.
 /// @throws DataError that lists every file that is missing or without its partner, with file:line:column for
 /// dataset.json.

@@ -180,6 +180,15 @@ TEST_CASE("dataset: plain folders pair files of the same name, and the odd ones 
                                                      Catch::Contains("labels/c.nii.gz has no image"));
 }
 
+TEST_CASE("dataset: a folder of label maps alone has cases without an image", "[unit][io]") {
+  const TestFolder folder;
+  touch(folder.path / "labels/a.nii.gz");
+  const Dataset dataset = open_dataset(folder.path);
+  REQUIRE(dataset.cases.size() == 1);
+  REQUIRE(dataset.cases[0].images.empty());
+  REQUIRE(dataset.cases[0].label == folder.path / "labels/a.nii.gz");
+}
+
 TEST_CASE("dataset: lists of files pair by name, whatever their folder", "[unit][io]") {
   const Dataset dataset =
       pair_files({"x/p_image.nii.gz", "x/q_image.nii.gz"}, {"y/q_label.nii.gz", "y/p_label.nii.gz"});

@@ -14,12 +14,13 @@
 namespace medgen {
 namespace {
 
-constexpr std::array<const char*, 3> kGridConditions = {"spacing_mm", "size", "samples"};
+constexpr std::array<const char*, 4> kHostConditions = {"spacing_mm", "size", "samples", kLabelVolumes};
 
-constexpr const char* kGridIsTold = "is not yours to give: medgen tells conditioners the grid of each sample";
+constexpr const char* kHostTells =
+    "is not yours to give: medgen tells conditioners the grid of each sample, and the data";
 
-bool is_grid_condition(const std::string& name) {
-  return std::find(kGridConditions.begin(), kGridConditions.end(), name) != kGridConditions.end();
+bool is_host_condition(const std::string& name) {
+  return std::find(kHostConditions.begin(), kHostConditions.end(), name) != kHostConditions.end();
 }
 
 /// "io.functions.encode" of a conditioner; nothing when it only works at every step.
@@ -39,7 +40,7 @@ std::optional<std::vector<std::string>> known_conditions(const ModelPackage& pac
     if (!encode->contains("params")) return std::nullopt;
     for (const auto& [name, about] : encode->at("params").items()) known.push_back(name);
   }
-  std::erase_if(known, is_grid_condition);
+  std::erase_if(known, is_host_condition);
   return known;
 }
 
@@ -50,11 +51,11 @@ std::string not_among(const std::string& name, const ModelPackage& package, cons
 
 }  // namespace
 
-void check_no_grid_conditions(const ConfigNode& step) {
+void check_no_host_conditions(const ConfigNode& step) {
   if (!step.contains("conditions")) return;
   const ConfigNode conditions = step.at("conditions");
-  for (const char* key : kGridConditions) {
-    if (conditions.contains(key)) conditions.at(key).fail("{}", kGridIsTold);
+  for (const char* key : kHostConditions) {
+    if (conditions.contains(key)) conditions.at(key).fail("{}", kHostTells);
   }
 }
 
@@ -75,10 +76,17 @@ void check_conditions(const ConfigNode& step, const ModelPackage& package, const
 
 std::optional<std::string> condition_problem(const std::string& name, const ModelPackage& package,
                                              const Registry& registry) {
-  if (is_grid_condition(name)) return kGridIsTold;
+  if (is_host_condition(name)) return kHostTells;
   const auto known = known_conditions(package, registry);
   if (!known || std::find(known->begin(), known->end(), name) != known->end()) return std::nullopt;
   return not_among(name, package, *known);
+}
+
+bool takes_condition(const std::string& name, const ModelPackage& package, const Registry& registry) {
+  return std::any_of(package.conditioners().begin(), package.conditioners().end(), [&](const ComponentSpec& spec) {
+    const Json encode = encode_io(spec, registry).value_or(Json::object());
+    return encode.value("params", Json::object()).contains(name);
+  });
 }
 
 std::optional<ModelPackage> mask_maker(const ConfigNode& step, const ModelPackage& package, const Registry& registry) {

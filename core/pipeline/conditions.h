@@ -11,9 +11,9 @@
 
 namespace medgen {
 
-/// Scalars that the host itself gives to conditioners, out of the grid of the sample: a user's own are refused.
+/// Scalars that the host itself gives to conditioners, of the grid and the data: a user's own are refused.
 /// @param step  a generate or train step, with or without "conditions". @throws ConfigError at the key.
-void check_no_grid_conditions(const ConfigNode& step);
+void check_no_host_conditions(const ConfigNode& step);
 
 /// Whether what a step gives is what the model's conditioners take, as their "io" in the manifest says: a misspelt
 /// condition, or one for another model, would otherwise be passed over in silence. Conditioners whose "io" does not
@@ -25,6 +25,9 @@ void check_conditions(const ConfigNode& step, const ModelPackage& package, const
 /// Why a user cannot give a condition of this name to the model, as the end of a message; nothing when it can be given.
 std::optional<std::string> condition_problem(const std::string& name, const ModelPackage& package,
                                              const Registry& registry);
+
+/// Whether a conditioner of the model lists this among the scalars of its "encode".
+bool takes_condition(const std::string& name, const ModelPackage& package, const Registry& registry);
 
 /// What makes label maps for a model, where it has it. @throws ConfigError at a "mask_generator" that cannot
 std::optional<ModelPackage> mask_maker(const ModelPackage& package, const Registry& registry);

@@ -83,10 +83,10 @@ TEST_CASE("a condition without a taker is refused", "[unit][pipeline]") {
 }
 
 TEST_CASE("what the host tells conditioners is not the user's to give", "[unit][pipeline]") {
-  CHECK_NOTHROW(check_no_grid_conditions(parse_config(R"({"spacing_mm": [1, 1, 1]})", "p.json")));
-  for (const char* key : {"spacing_mm", "size", "samples"}) {
+  CHECK_NOTHROW(check_no_host_conditions(parse_config(R"({"spacing_mm": [1, 1, 1]})", "p.json")));
+  for (const char* key : {"spacing_mm", "size", "samples", "label_volumes_ml"}) {
     const ConfigNode step = parse_config(fmt::format(R"({{"conditions": {{"{}": [1, 1, 1]}}}})", key), "p.json");
-    CHECK_THROWS_WITH(check_no_grid_conditions(step), Contains("p.json:1:") && Contains(key));
+    CHECK_THROWS_WITH(check_no_host_conditions(step), Contains("p.json:1:") && Contains(key));
   }
 }
 

@@ -148,6 +148,7 @@ DataContract DataContract::read(const ConfigNode& model) {
     }
   }
   contract.expected_labels = read_expected_labels(data, contract.labels);
+  contract.label_volumes_ml = LabelVolumes::read(data, contract.labels);
   contract.output = data.get<std::string>("output", "int16") == "int16" ? DType::I16 : DType::F32;
   if (contract.output == DType::I16) check_fits_int16(data);
   return contract;

@@ -3,6 +3,7 @@
 
 #include "core/config/node.h"
 #include "core/pipeline/grid_limits.h"
+#include "core/pipeline/label_volumes.h"
 #include "core/tensor/tensor.h"
 #include "core/volume/geometry.h"
 #include "core/volume/intensity.h"
@@ -56,6 +57,7 @@ struct DataContract {
   std::optional<Background> background;
   LabelTable labels;                       ///< empty: any id
   std::set<std::int64_t> expected_labels;  ///< every map the model was trained on has them
+  LabelVolumes label_volumes_ml;           ///< of the training's cases; empty: not known
   DType output = DType::I16;
 
   /// Whether the volumes that the model makes are label maps, not images.

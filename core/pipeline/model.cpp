@@ -285,6 +285,15 @@ ModelPackage ModelPackage::with_learnt(const std::map<std::string, TensorMap>& w
   return changed;
 }
 
+ModelPackage ModelPackage::with_label_volumes(const Json& volumes) const {
+  ModelPackage changed = *this;
+  Json description = *json_;
+  description["data"][kLabelVolumes] = volumes;
+  changed.contract_ = DataContract::read(ConfigNode::make(description, "model", folder_));
+  changed.json_ = std::make_shared<const Json>(std::move(description));
+  return changed;
+}
+
 ModelPackage ModelPackage::compressor_alone() const {
   ModelPackage changed = *this;
   for (auto& [role, spec] : changed.parts_) {

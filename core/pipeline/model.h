@@ -74,6 +74,8 @@ class ModelPackage {
   ModelPackage without_weights() const;
   /// The same with weights by role that a training has come to, and its scale.
   ModelPackage with_learnt(const std::map<std::string, TensorMap>& weights, double latent_scale) const;
+  /// The same with another "label_volumes_ml" in its data contract.
+  ModelPackage with_label_volumes(const Json& volumes) const;
   /// The same with nothing but its compressor, for steps that need no more.
   ModelPackage compressor_alone() const;
 

@@ -98,6 +98,9 @@ constexpr const char* kModelSchema = R"json({
                    "additionalProperties": {"type": "integer", "minimum": 0}},
         "expected_labels": {"type": "array", "items": {"type": "integer", "minimum": 1},
                             "description": "ids of every mask of the training; one that lacks them gives a warning"},
+        "label_volumes_ml": {"type": "object",
+                             "description": "of a label, in the training's cases that have it: volumes at even shares, smallest, ..., median, ..., largest; trainings measure them where conditioners ask for them (maisi.anatomy_sizes)",
+                             "additionalProperties": {"type": "array", "minItems": 2, "items": {"type": "number", "minimum": 0}}},
         "output": {"enum": ["int16", "float32"], "default": "int16"}
       }
     },

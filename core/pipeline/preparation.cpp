@@ -39,6 +39,7 @@ std::vector<ConfigNode> data_line(const ConfigNode& steps, const ConfigNode& ste
 
 Preparation::Preparation(const std::vector<ConfigNode>& line)
     : step_(line.front()),
+      channel_(first(line, "channel")),
       resample_mm_(first(line, "resample_mm")),
       labels_(first(line, "labels")),
       body_(first(line, "body")) {}
@@ -47,6 +48,10 @@ Preparation::Preparation(const std::vector<ConfigNode>& line)
 std::string Preparation::inherited(const ConfigNode& key) const {
   if (key.path().starts_with(step_.path() + '.')) return "";
   return fmt::format("; {} takes it over with its \"data\"", step_.path());
+}
+
+ChannelChoice Preparation::channel() const {
+  return channel_ ? ChannelChoice(*channel_, inherited(*channel_)) : ChannelChoice();
 }
 
 TargetSpacing Preparation::spacing() const {
@@ -95,6 +100,7 @@ void Preparation::check(const DataContract& contract) const {
 
 Json Preparation::json() const {
   Json keys = Json::object();
+  if (channel_) keys["channel"] = channel_->json();
   if (const TargetSpacing to = spacing(); !to.empty()) keys["resample_mm"] = to.json();
   if (labels_) keys["labels"] = labels_->json();
   if (body_) keys["body"] = body_->json();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/config/node.h"
+#include "core/pipeline/channel_choice.h"
 #include "core/pipeline/contract.h"
 #include "core/pipeline/label_names.h"
 #include "core/pipeline/target_spacing.h"
@@ -17,13 +18,14 @@ namespace medgen {
 /// A train step, the one whose data it takes ("data": "@step"), and so on: the last one's "data" is a folder.
 std::vector<ConfigNode> data_line(const ConfigNode& steps, const ConfigNode& step);
 
-/// What a training does to its cases before its model's data contract is applied: "resample_mm", "labels" and "body". A
-/// key that a step lacks is that of the step whose data it takes.
+/// What a training does to its cases before its model's data contract is applied: "channel",
+/// "resample_mm", "labels" and "body". A key that a step lacks is that of the step whose data it takes.
 class Preparation {
  public:
   /// @param line  of the step, as `data_line` gives it
   explicit Preparation(const std::vector<ConfigNode>& line);
 
+  ChannelChoice channel() const;
   TargetSpacing spacing() const;
   /// @throws ConfigError for a label that the model lacks.
   SaidLabels labels(const DataContract& contract) const;
@@ -40,7 +42,7 @@ class Preparation {
   std::string inherited(const ConfigNode& key) const;
 
   ConfigNode step_;
-  std::optional<ConfigNode> resample_mm_, labels_, body_;
+  std::optional<ConfigNode> channel_, resample_mm_, labels_, body_;
 };
 
 }  // namespace medgen

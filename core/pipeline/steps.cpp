@@ -163,7 +163,7 @@ void check_references(const ConfigNode& steps) {
       for (const ConfigNode& each : step.at("adapters").items())
         check_reference(each.is_object() ? each.at("adapter") : each, earlier, {"train"});
     }
-    if (verb == "generate" || verb == "train") check_no_grid_conditions(step);
+    if (verb == "generate" || verb == "train") check_no_host_conditions(step);
     if (verb == "generate" && step.contains("mask") == step.contains("size"))
       step.fail("{}", step.contains("mask")
                           ? "has \"mask\" and \"size\"; the grid is that of the mask, so leave \"size\" out"

@@ -74,6 +74,17 @@ std::vector<std::string> names_of(const std::vector<Case>& cases) {
   return names;
 }
 
+/// Whether every case has an image that is learnt from. @throws DataError at the step's data
+void check_images(const TrainStep& step, const FoundCases& found, const std::vector<Case>& cases) {
+  const auto channel = step.preparation.channel().number(found.dataset);
+  if (step.node.get<bool>("skip_bad")) return;
+  try {
+    for (const Case& each : cases) image_of(each, channel);
+  } catch (const DataError& error) {
+    throw DataError("{}: {}", step.node.at("data").where(), error.what());
+  }
+}
+
 /// Before an earlier step has trained for hours. @throws DataError
 void check_label_maps(const TrainStep& step, const std::vector<Case>& cases, const std::string& needs) {
   constexpr std::size_t kShown = 3;
@@ -147,6 +158,7 @@ void check_train_step(const TrainStep& step, Host& host) {
   const FoundCases found = found_cases(step);
   check_label_names(step, found, package.contract());
   const std::vector<Case> cases = cases_to_read(step, found);
+  if (!package.contract().makes_labels()) check_images(step, found, cases);
   CaseModalities::read(step.node, package.contract().labels).check(names_of(cases));
   check_label_maps(step, cases, what_needs_labels(step, package, host.registry()));
 }

@@ -43,11 +43,12 @@ WatchOptions watch_of(const ConfigNode& step) {
 /// done with the result; nor what the data's fingerprint tells.
 Json deciding(const ConfigNode& step) {
   Json options = step.json();
-  for (const char* key : {"to",          "data",         "train", "loader",         "checkpoint_every", "log_every",
-                          "minutes",     "weights_type", "cache", "split",          "validation",       "samples",
-                          "skip_bad",    "keep",         "watch", "name",           "license",          "credit",
-                          "resample_mm", "labels",       "body",  "case_conditions"})
-    options.erase(key);
+  const auto leave_out = [&options](std::initializer_list<const char*> keys) {
+    for (const char* key : keys) options.erase(key);
+  };
+  leave_out({"data", "train", "to", "cache", "loader", "checkpoint_every", "log_every", "samples", "minutes"});
+  leave_out({"name", "license", "credit", "weights_type", "keep", "watch"});
+  leave_out({"channel", "resample_mm", "labels", "body", "case_conditions", "skip_bad", "split", "validation"});
   for (const char* key : {"optimizer_state", "checkpoint_activations"}) options["options"].erase(key);
   if (options.contains("perceptual")) options["perceptual"].erase("weights");  // what they hold is in the identity
   if (options.contains("validate")) options["validate"].erase("patience");

@@ -23,6 +23,8 @@ constexpr const char* kSchema = R"json({
                      "config": {"type": "object", "default": {}},
                      "weights": {"type": "string", "minLength": 1, "description": "its file, .safetensors or a torch checkpoint"}}},
     "data": {"type": "string", "description": "folder: MSD, nnU-Net, or images/ + labels/; \"@step\" for that step's"},
+    "channel": {"oneOf": [{"type": "string", "minLength": 1}, {"type": "integer", "minimum": 0}],
+                "description": "which channel of cases that have several: its name in dataset.json, or its number from 0; \"data\": \"@step\" takes that step's"},
     "resample_mm": {"oneOf": [{"type": "number", "exclusiveMinimum": 0},
                               {"type": "array", "minItems": 3, "maxItems": 3,
                                "items": {"oneOf": [{"type": "null"}, {"type": "number", "exclusiveMinimum": 0}]}}],

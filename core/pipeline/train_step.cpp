@@ -98,6 +98,7 @@ class TrainRun {
     options_ = trainer.options();
     data_.emplace(step_.data, package_.contract(), patches, data_options(), observer_);
     if (role_ == "denoiser") tell(data_->scale_warning());
+    if (measures_labels()) package_ = package_.with_label_volumes(data_->label_volumes_ml());
     batches_.emplace(*data_, parts_, batch_options());
     batches_->check_case_conditions(observer_);
     latent_scale_ = role_ == "denoiser" ? scale() : package_.latent_scale();
@@ -140,12 +141,20 @@ class TrainRun {
                              : component_fact(*learner_, "out_channels", 0);
   }
 
+  /// Whether a conditioner asks for what the model does not know yet.
+  bool measures_labels() const {
+    return role_ == "denoiser" && package_.contract().label_volumes_ml.empty() &&
+           takes_condition(kLabelVolumes, package_, host_.registry());
+  }
+
   TrainingDataOptions data_options() const {
     TrainingDataOptions options;
     options.needs_labels = !what_needs_labels(step_, package_, host_.registry()).empty();
     options.labels = step_.preparation.labels(package_.contract());
     options.channels = image_channels();
+    options.channel = step_.preparation.channel();
     options.wants_whole_map = conditioner_with_input(package_, host_.registry(), kWholeMask) != nullptr;
+    options.measures_labels = measures_labels();
     options.split = SplitOptions::read(step_.split, step_.seed);
     options.modalities = modalities_;
     options.skip_bad = step_.node.get<bool>("skip_bad");
@@ -164,6 +173,8 @@ class TrainRun {
     options.share = share_;
     options.seed = step_.seed;
     options.conditions = conditions_;
+    if (takes_condition(kLabelVolumes, package_, host_.registry()))
+      options.label_volumes_ml = package_.contract().label_volumes_ml.by_id();
     options.loss_weights = loss_weights_;
     options.null_conditions = node.at("options").contains("contrast");  // the trainer compares label maps with them
     options.loader.threads = node.at("loader").get<unsigned>("threads");

@@ -184,6 +184,7 @@ TensorMap TrainingBatches::conditions_of(const TrainingData::Item& item, std::ui
   const std::string& name = data_.name(item.number);
   Json params = Json::parse(options_.conditions.of(name));
   params["spacing_mm"] = item.spacing_mm;
+  if (!options_.label_volumes_ml.is_null()) params[kLabelVolumes] = options_.label_volumes_ml;
   CallContext context;
   context.flags = flags;
   TensorMap known = {{"image", item.image}};

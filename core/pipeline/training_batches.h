@@ -34,6 +34,7 @@ struct BatchOptions {
   BatchShare share;  ///< the rows of every batch that this process makes
   std::uint64_t seed = 0;
   CaseConditions conditions;
+  Json label_volumes_ml;  ///< by label id, what conditioners that ask for it are told; null: none asks
   LossWeights loss_weights;
   bool null_conditions = false;      ///< also what they are in the null condition of guidance, as "null/<name>"
   PrefetchOptions loader;            ///< in patches

@@ -34,6 +34,10 @@ std::string text_of(std::int64_t channels) {
   return channels == 1 ? "" : fmt::format("\nchannels {}", channels);
 }
 
+std::string text_of(std::optional<std::size_t> channel) {
+  return channel ? fmt::format("\nchannel {}", *channel) : "";
+}
+
 std::string text_of(const CaseModalities::Modality* modality) {
   return modality == nullptr ? "" : "\nmodality " + dump_compact(modality->node.at("intensity").json());
 }
@@ -63,8 +67,17 @@ TrainingCase unpacked_case(const TensorMap& entry) {
 Volume read_with_channels(const std::filesystem::path& file, std::int64_t wanted, const std::string& name) {
   Volume volume = read_volume(file);
   if (wanted == 0 || volume.channels() == wanted) return volume;
-  throw DataError("{}: {} has {} channels, this training takes {}; give each case a file of those alone", name,
+  throw DataError("{}: {} has {} channels, this training takes {}; \"channel\" of the step says which one", name,
                   file.string(), volume.channels(), wanted);
+}
+
+/// One channel of several. @throws DataError where there are fewer
+Volume channel_of(const Volume& volume, std::size_t channel, const std::string& name) {
+  if (channel >= static_cast<std::size_t>(volume.channels()))
+    throw DataError("{}: \"channel\" is {}, but the image has {}, counted from 0", name, channel, volume.channels());
+  if (!volume.has_channels()) return volume;
+  const Tensor row = volume.voxels().rows(static_cast<std::int64_t>(channel), 1);
+  return volume.with_voxels(row.reshape(Shape(row.shape().begin() + 1, row.shape().end())));
 }
 
 /// A warning of what is too small for the voxels that a map was brought to.
@@ -84,17 +97,18 @@ std::size_t TrainingCase::bytes() const {
 
 TrainingCase CaseReader::read(const Case& entry) const {
   const bool maps = options_.contract.makes_labels();
-  if (!maps && entry.images.size() != 1)
-    throw DataError("{} has {} images, one a channel; a training takes one", entry.name, entry.images.size());
+  if (!maps) image_of(entry, options_.channel);
   if (!entry.label && (maps || options_.needs_labels || options_.index_labels))
     throw DataError("{} has no label map, which this training needs", entry.name);
   TrainingCase loaded = [&] {
     if (!options_.cache) return read_files(entry);
-    std::vector<std::filesystem::path> files = maps ? std::vector<std::filesystem::path>{} : entry.images;
+    std::vector<std::filesystem::path> files;
+    if (!maps) files.push_back(image_of(entry, options_.channel));
     if (entry.label) files.push_back(*entry.label);
-    const std::string key = cache_key(
-        files, "training case 1\n" + options_.spacing.text() + options_.contract_text + text_of(options_.body) +
-                   options_.labels.text() + text_of(options_.channels) + text_of(options_.modalities.of(entry.name)));
+    const std::string key =
+        cache_key(files, "training case 1\n" + options_.spacing.text() + options_.contract_text +
+                             text_of(options_.body) + options_.labels.text() + text_of(options_.channels) +
+                             text_of(options_.channel) + text_of(options_.modalities.of(entry.name)));
     return unpacked_case(options_.cache->get(key, [&] { return packed(read_files(entry)); }));
   }();
   if (const auto problem = multiple_problem(crop_size(options_.crop, loaded.image.size()), options_.multiple_of))
@@ -104,11 +118,16 @@ TrainingCase CaseReader::read(const Case& entry) const {
   return loaded;
 }
 
+Volume CaseReader::read_image(const Case& entry) const {
+  const bool within = options_.channel && entry.images.size() == 1;
+  if (!within) return read_with_channels(image_of(entry, options_.channel), options_.channels, entry.name);
+  return channel_of(read_volume(entry.images.front()), *options_.channel, entry.name);
+}
+
 TrainingCase CaseReader::read_files(const Case& entry) const {
   const DataContract& contract = options_.contract;
   if (contract.makes_labels()) return read_map(entry);
-  const Volume file =
-      reorient(read_with_channels(entry.images.front(), options_.channels, entry.name), contract.orientation);
+  const Volume file = reorient(read_image(entry), contract.orientation);
   if (const auto bad = count_non_finite(file.voxels()); bad > 0)
     throw DataError("{}: the image has {} voxels that are NaN or infinite", entry.name, bad);
   const Volume image = options_.spacing.image(file, entry.name);

@@ -5,6 +5,7 @@
 #include "core/data/case_cache.h"
 #include "core/io/dataset.h"
 #include "core/pipeline/case_modalities.h"
+#include "core/pipeline/channel_choice.h"
 #include "core/pipeline/contract.h"
 #include "core/pipeline/label_names.h"
 #include "core/pipeline/target_spacing.h"
@@ -31,10 +32,11 @@ struct TrainingCase {
 
 struct CaseOptions {
   DataContract contract;
-  std::string contract_text;  ///< all of it: part of the key in the cache
-  LabelNames labels;          ///< what those of the data are in the model
-  CaseModalities modalities;  ///< whose images are scaled by another rule than the contract's
-  std::int64_t channels = 0;  ///< that an image has to have; 0: any
+  std::string contract_text;           ///< all of it: part of the key in the cache
+  LabelNames labels;                   ///< what those of the data are in the model
+  CaseModalities modalities;           ///< whose images are scaled by another rule than the contract's
+  std::int64_t channels = 0;           ///< that an image has to have; 0: any
+  std::optional<std::size_t> channel;  ///< the one that is taken of an image's channels, or of a case's images
   bool needs_labels = false;
   bool index_labels = false;         ///< patches are cut round labels
   CropOptions crop;                  ///< the size of patches
@@ -53,6 +55,7 @@ class CaseReader {
   TrainingCase read(const Case& entry) const;
 
  private:
+  Volume read_image(const Case& entry) const;
   TrainingCase read_files(const Case& entry) const;
   TrainingCase read_map(const Case& entry) const;
   Volume read_label(const Case& entry, const Volume& image, TrainingCase& loaded) const;

@@ -30,6 +30,7 @@ CaseReader reader_for(const Dataset& dataset, const DataContract& contract, cons
   read.labels = LabelNames(dataset, contract.labels, options.labels);
   read.modalities = options.modalities;
   read.channels = options.channels;
+  read.channel = options.channel.number(dataset);
   read.needs_labels = options.needs_labels;
   read.index_labels = patches.needs_labels();
   read.crop = patches.crop;
@@ -60,8 +61,8 @@ TrainingData::TrainingData(const FoundCases& found, const std::filesystem::path&
     std::string& reason = bad[problem.name];
     reason += (reason.empty() ? "" : "; ") + problem.text;
   }
-  read(cases, split.train, bad, training_, observer);
-  read(cases, split.validation, bad, validation_, observer);
+  read(cases, split.train, bad, training_, options.measures_labels ? &label_volumes_ : nullptr, observer);
+  read(cases, split.validation, bad, validation_, nullptr, observer);
   leave_out_unread(cases, split, std::move(bad));
   refuse_or_skip(folder, options.skip_bad, observer);
   if (training_.empty()) throw DataError("'{}' holds no cases to train on", folder.string());
@@ -78,7 +79,7 @@ TrainingData::TrainingData(const FoundCases& found, const std::filesystem::path&
 }
 
 void TrainingData::read(const std::vector<Case>& cases, const std::vector<std::size_t>& part, const Bad& bad,
-                        std::vector<std::size_t>& numbers, const RunObserver& observer) {
+                        std::vector<std::size_t>& numbers, LabelVolumeMeter* meter, const RunObserver& observer) {
   for (std::size_t i = 0; i < part.size(); ++i) {
     observer.check_cancelled();
     const Case& entry = cases[part[i]];
@@ -87,6 +88,7 @@ void TrainingData::read(const std::vector<Case>& cases, const std::vector<std::s
       const auto loaded = store_.add(entry);
       numbers.push_back(store_.size() - 1);
       grids_.push_back(loaded->image.geometry());
+      if (meter != nullptr && loaded->label) meter->add(*loaded->label);
       for (const std::string& warning : loaded->warnings)
         observer.say(LogLevel::Warning, fmt::format("{}: {}", entry.name, warning));
     } catch (const DataError& error) {

@@ -23,7 +23,9 @@ struct TrainingDataOptions {
   bool needs_labels = false;
   SaidLabels labels;
   std::int64_t channels = 0;     ///< of images; 0: any
+  ChannelChoice channel;         ///< of those, or of a case's images
   bool wants_whole_map = false;  ///< Item::whole_mask
+  bool measures_labels = false;  ///< TrainingData::label_volumes_ml
   SplitOptions split;
   std::optional<BodyRule> body;
   CaseModalities modalities;
@@ -75,6 +77,9 @@ class TrainingData {
   /// Names, grids and voxels of all cases: what a checkpoint belongs to.
   const std::string& fingerprint() const { return fingerprint_; }
 
+  /// What the cases to learn from say of "label_volumes_ml", where that was wanted.
+  Json label_volumes_ml() const { return label_volumes_.measured(contract_.labels); }
+
   /// Why images of the patches' size are not what the model is best at; nothing where they are, or it does not say.
   std::optional<std::string> scale_warning() const;
 
@@ -107,7 +112,7 @@ class TrainingData {
                const PatchOptions& patches, const TrainingDataOptions& options, const RunObserver& observer);
 
   void read(const std::vector<Case>& cases, const std::vector<std::size_t>& part, const Bad& bad,
-            std::vector<std::size_t>& numbers, const RunObserver& observer);
+            std::vector<std::size_t>& numbers, LabelVolumeMeter* meter, const RunObserver& observer);
   void leave_out_unread(const std::vector<Case>& cases, const Split& split, Bad bad);
   void refuse_or_skip(const std::filesystem::path& folder, bool skip, const RunObserver& observer) const;
   void warn_of_spacings(const RunObserver& observer) const;
@@ -126,6 +131,7 @@ class TrainingData {
   std::vector<std::string> test_;
   std::vector<Skipped> skipped_;
   std::vector<Geometry> grids_;  ///< of all cases
+  LabelVolumeMeter label_volumes_;
   std::string fingerprint_;
 };
 

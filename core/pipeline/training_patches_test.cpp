@@ -114,6 +114,17 @@ TEST_CASE("training data: a patch brings the label map of its whole case where t
   CHECK(TrainingData(folder.path, contract(), options, wanted, {}).item(0).whole_mask.empty());
 }
 
+TEST_CASE("training data: labels are measured in whole cases to learn from", "[unit][pipeline]") {
+  const Folder folder;
+  for (const char* name : {"a", "b", "c", "d"}) folder.add(name, ramp(), spot(0));
+  PatchOptions options;
+  options.crop.size = {1, 1, 1};
+  TrainingDataOptions wanted = labelled();
+  CHECK(TrainingData(folder.path, contract(), options, wanted, {}).label_volumes_ml().empty());
+  wanted.measures_labels = true;
+  CHECK(TrainingData(folder.path, contract(), options, wanted, {}).label_volumes_ml()["thing"].back() == 0.001);
+}
+
 namespace {
 
 /// Cases a to f, d in two visits.

@@ -45,7 +45,6 @@ void CaseExaminer::refuse(fmt::format_string<Args...> format, Args&&... args) {
 CaseFacts CaseExaminer::read(const Case& one, std::size_t number, const CaseViewer& viewer) {
   facts_ = {};
   facts_.name = one.name;
-  if (one.images.size() > 1) refuse("has {} images, one a channel; a training takes one", one.images.size());
   std::optional<Volume> first;
   for (const auto& file : one.images) {
     std::optional<Volume> image = open(file);
@@ -79,9 +78,6 @@ std::optional<Volume> CaseExaminer::open(const std::filesystem::path& file) {
 
 void CaseExaminer::look_at_image(const Volume& image, const std::filesystem::path& file) {
   VolumeFacts facts = facts_of(image, file);
-  if (image.channels() > 1)
-    refuse("the image is 4D, with {} channels; a training takes one, unless its model is for as many",
-           image.channels());
   if (!facts_.images.empty()) compare_grids(facts_.images.front().geometry, facts, file.filename().string());
   for (std::int64_t channel = 0; channel < image.channels(); ++channel) {
     const std::string what = image.has_channels() ? fmt::format("channel {}", channel) : "the image";

@@ -11,12 +11,13 @@
 namespace medgen {
 namespace {
 
-/// The spread of a number over all images.
+/// The spread of a number over all cases.
 std::array<Spread, 3> along_axes(const Survey& survey, const std::function<Vec3(const Geometry&)>& measure) {
   std::array<std::vector<double>, 3> values;
   for (const CaseFacts& one : survey.cases) {
-    if (one.images.empty()) continue;
-    const Vec3 of_case = measure(in_ras(one.images.front().geometry));
+    const VolumeFacts* const grid = one.grid();
+    if (grid == nullptr) continue;
+    const Vec3 of_case = measure(in_ras(grid->geometry));
     for (std::size_t axis = 0; axis < 3; ++axis) values[axis].push_back(of_case[axis]);
   }
   return {spread_of(values[0]), spread_of(values[1]), spread_of(values[2])};
@@ -158,7 +159,7 @@ Summary summarize(const Survey& survey) {
   std::size_t channels = 0;
   for (const CaseFacts& one : survey.cases) {
     for (const VolumeFacts& image : one.images) ++summary.types[std::string(name_of(image.dtype))];
-    if (!one.images.empty()) ++summary.orientations[one.images.front().geometry.affine.orientation()];
+    if (const VolumeFacts* grid = one.grid()) ++summary.orientations[grid->geometry.affine.orientation()];
     channels = std::max(channels, one.intensities.size());
   }
   for (std::size_t c = 0; c < channels; ++c) summary.channels.push_back(summarize_channel(survey, c));

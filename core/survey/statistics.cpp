@@ -74,19 +74,6 @@ std::optional<IntensityFacts> intensity_facts(const Tensor& voxels) {
   });
 }
 
-std::map<std::int64_t, std::uint64_t> label_counts(const Tensor& labels) {
-  std::map<std::int64_t, std::uint64_t> counts;
-  with_element_type(labels.dtype(), [&]<typename T>(T) {
-    const auto voxels = labels.values<T>();
-    for (auto run = voxels.begin(); run != voxels.end();) {
-      const auto end = std::find_if(run, voxels.end(), [id = *run](T other) { return other != id; });
-      counts[static_cast<std::int64_t>(*run)] += static_cast<std::uint64_t>(end - run);
-      run = end;
-    }
-  });
-  return counts;
-}
-
 Spread spread_of(std::vector<double> values) {
   if (values.empty()) return {};
   std::sort(values.begin(), values.end());

@@ -5,7 +5,6 @@
 
 #include <array>
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <vector>
 
@@ -25,9 +24,6 @@ struct IntensityFacts {
 /// Linear between ranks, as numpy.percentile. Nothing when no voxel is finite. O(voxels); 16-bit integers are counted,
 /// other types take one copy of the voxels as float.
 std::optional<IntensityFacts> intensity_facts(const Tensor& voxels);
-
-/// Voxels of each id of a label map of integers. O(voxels), quick where neighbours are equal.
-std::map<std::int64_t, std::uint64_t> label_counts(const Tensor& labels);
 
 /// Smallest, middle and largest of a list.
 struct Spread {

@@ -151,6 +151,13 @@ void add_labels(Json& data, const Survey& survey) {
   if (!ids.common.empty()) data["expected_labels"] = ids.common;
 }
 
+/// The first one, which is what was measured, by name where it has one; null where there is no choice.
+Json channel_of(const Survey& survey) {
+  const auto several = [](const CaseFacts& one) { return one.usable && one.channels() > 1; };
+  if (std::none_of(survey.cases.begin(), survey.cases.end(), several)) return {};
+  return survey.channels.size() > 1 ? Json(survey.channels.front()) : Json(0);
+}
+
 }  // namespace
 
 Json suggestion(const Survey& survey) {
@@ -169,6 +176,7 @@ Json suggestion(const Survey& survey) {
   data["output"] = spread_of(measured.high).median < kFractions && modality != "ct" ? "float32" : "int16";
   Json step = {{"crop", crop_of(measured)}, {"crop_at", "random"}, {"data", std::move(data)}};
   if (resample) step["resample_mm"] = *resample;
+  if (const Json channel = channel_of(survey); !channel.is_null()) step["channel"] = channel;
   return step;
 }
 

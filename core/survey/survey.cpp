@@ -26,35 +26,44 @@ std::string few(const std::vector<std::string>& names) {
   return fmt::format("{}{}", fmt::join(names.begin(), end, ", "), more);
 }
 
+void tell_unused(const std::string& where, const std::vector<std::string>& files, std::vector<Finding>& findings) {
+  findings.push_back({Severity::Warning, "",
+                      fmt::format("{}: {} file{} that belong{} to no case: {} (volumes are {})", where, files.size(),
+                                  files.size() == 1 ? "" : "s", files.size() == 1 ? "s" : "", few(files),
+                                  supported_volume_formats())});
+}
+
 /// Files beside those of the cases that no case has: another format, a channel that nobody told of, a scan that is not
-/// in the list.
+/// in the list. Of many folders, as where every case has one, they are told together.
 void tell_unused_files(const std::vector<Case>& cases, std::vector<Finding>& findings) {
+  constexpr std::size_t kFolders = 3;
   std::map<fs::path, std::set<fs::path>> used;
   const auto use = [&](const fs::path& file) { used[file.parent_path()].insert(file); };
   for (const Case& one : cases) {
     for (const fs::path& image : one.images) use(image);
     if (one.label) use(*one.label);
   }
+  std::map<std::string, std::vector<std::string>> unused;
+  std::vector<std::string> all;
   for (const auto& [folder, files] : used) {
     std::error_code error;
     if (!fs::is_directory(folder, error)) continue;
-    std::vector<std::string> unused;
     const auto stranger = [&files = files](const fs::path& path) {
       return path.filename() != "dataset.json" && fs::is_regular_file(path) && !files.contains(path);
     };
-    for (const fs::path& file : files_in(folder, stranger)) unused.push_back(file.filename().string());
-    if (unused.empty()) continue;
-    findings.push_back({Severity::Warning, "",
-                        fmt::format("{}: {} file{} that belong{} to no case: {} (volumes are {})", folder.string(),
-                                    unused.size(), unused.size() == 1 ? "" : "s", unused.size() == 1 ? "s" : "",
-                                    few(unused), supported_volume_formats())});
+    for (const fs::path& file : files_in(folder, stranger)) {
+      unused[folder.string()].push_back(file.filename().string());
+      all.push_back((folder.filename() / file.filename()).string());
+    }
   }
+  if (unused.size() > kFolders) return tell_unused(fmt::format("{} folders", unused.size()), all, findings);
+  for (const auto& [folder, files] : unused) tell_unused(folder, files, findings);
 }
 
 void tell_mixed_orientations(const std::vector<CaseFacts>& cases, std::vector<Finding>& findings) {
   std::map<std::string, std::size_t> codes;
   for (const CaseFacts& one : cases) {
-    if (!one.images.empty()) ++codes[one.images.front().geometry.affine.orientation()];
+    if (const VolumeFacts* grid = one.grid()) ++codes[grid->geometry.affine.orientation()];
   }
   if (codes.size() < 2) return;
   std::vector<std::string> counts;
@@ -66,8 +75,9 @@ void tell_mixed_spacing(const std::vector<CaseFacts>& cases, std::vector<Finding
   constexpr double kSame = 1.02;
   std::array<std::vector<double>, 3> sides;
   for (const CaseFacts& one : cases) {
-    if (one.images.empty()) continue;
-    const Vec3 spacing = in_ras(one.images.front().geometry).affine.spacing_mm();
+    const VolumeFacts* const grid = one.grid();
+    if (grid == nullptr) continue;
+    const Vec3 spacing = in_ras(grid->geometry).affine.spacing_mm();
     for (std::size_t axis = 0; axis < 3; ++axis) sides[axis].push_back(spacing[axis]);
   }
   std::vector<std::string> mixed;
@@ -84,7 +94,33 @@ void tell_mixed_spacing(const std::vector<CaseFacts>& cases, std::vector<Finding
                    fmt::join(mixed, ", "))});
 }
 
-void tell_missing_labels(const Survey& survey, std::vector<Finding>& findings) {
+/// Cases unlike most others, and what a training has to be told of all.
+void tell_channels(Survey& survey) {
+  std::map<std::int64_t, std::size_t> counts;
+  for (const CaseFacts& one : survey.cases) {
+    if (!one.images.empty()) ++counts[one.channels()];
+  }
+  if (counts.empty()) return;
+  const auto fewer = [](const auto& a, const auto& b) { return a.second < b.second; };
+  const std::int64_t common = std::max_element(counts.begin(), counts.end(), fewer)->first;
+  for (CaseFacts& one : survey.cases) {
+    if (one.images.empty() || one.channels() == common) continue;
+    one.usable = false;
+    survey.findings.push_back(
+        {Severity::Error, one.name,
+         fmt::format("has {} image channels (files, or of a 4D image), most cases have {}", one.channels(), common)});
+  }
+  if (common == 1) return;
+  const bool named = survey.channels.size() == static_cast<std::size_t>(common);
+  survey.findings.push_back(
+      {Severity::Warning, "",
+       fmt::format("cases have {} image channels{}; \"channel\" of the train step says which one is learnt from",
+                   common, named ? fmt::format(" ({})", fmt::join(survey.channels, ", ")) : "")});
+}
+
+/// @param problems  what the search for cases has told already
+void tell_missing_labels(const Survey& survey, const std::vector<CaseProblem>& problems,
+                         std::vector<Finding>& findings) {
   std::set<std::int64_t> seen;
   std::size_t labelled = 0;
   for (const CaseFacts& one : survey.cases) {
@@ -92,8 +128,12 @@ void tell_missing_labels(const Survey& survey, std::vector<Finding>& findings) {
     labelled += one.label ? 1 : 0;
   }
   if (labelled == 0) return;
+  const auto is_told = [&told = problems](const CaseFacts& one) {
+    return std::any_of(told.begin(), told.end(), [&](const CaseProblem& problem) { return problem.name == one.name; });
+  };
   for (const CaseFacts& one : survey.cases) {
-    if (!one.label && one.usable) findings.push_back({Severity::Warning, one.name, "has no label map"});
+    if (!one.label && one.usable && !is_told(one))
+      findings.push_back({Severity::Warning, one.name, "has no label map"});
   }
   std::vector<std::string> absent;
   for (const auto& [id, name] : survey.table.names()) {
@@ -104,6 +144,17 @@ void tell_missing_labels(const Survey& survey, std::vector<Finding>& findings) {
 }
 
 }  // namespace
+
+std::int64_t CaseFacts::channels() const {
+  std::int64_t channels = 0;
+  for (const VolumeFacts& image : images) channels += image.channels;
+  return channels;
+}
+
+const VolumeFacts* CaseFacts::grid() const {
+  if (!images.empty()) return &images.front();
+  return label ? &*label : nullptr;
+}
 
 bool Survey::ok() const {
   const auto is_error = [](const Finding& finding) { return finding.severity == Severity::Error; };
@@ -134,9 +185,10 @@ Survey survey(FoundCases found, const LabelTable& table, const RunObserver& obse
     observer.report({{}, "reading", cases[i].name, i + 1, cases.size(), {}});
   }
   if (!survey.name.empty()) tell_unused_files(cases, survey.findings);  // single files stand for themselves
+  tell_channels(survey);
   tell_mixed_orientations(survey.cases, survey.findings);
   tell_mixed_spacing(survey.cases, survey.findings);
-  tell_missing_labels(survey, survey.findings);
+  tell_missing_labels(survey, found.problems, survey.findings);
   return survey;
 }
 

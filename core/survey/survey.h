@@ -37,6 +37,11 @@ struct CaseFacts {
   std::optional<VolumeFacts> label;
   std::map<std::int64_t, std::uint64_t> labels;  ///< voxels of each id
   bool usable = true;                            ///< no Finding of it is an error
+
+  /// Of its images, each a file or together in one.
+  std::int64_t channels() const;
+  /// What tells its grid: the first image, or the label map of a case without; null when nothing could be read.
+  const VolumeFacts* grid() const;
 };
 
 struct Survey {

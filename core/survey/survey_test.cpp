@@ -186,11 +186,56 @@ TEST_CASE("survey: what is missing or belongs to no case is told", "[unit][surve
   REQUIRE(refuses(result, "", "b.nii.gz has no label map"));
   REQUIRE(refuses(result, "", "c.nii.gz has no image"));
   REQUIRE(warns(result, "", "1 file that belongs to no case: d.nrrd"));
-  REQUIRE(warns(result, "b", "has no label map"));
+  REQUIRE_FALSE(warns(result, "b", "has no label map"));  // told already
   REQUIRE_FALSE(result.ok());
 }
 
-TEST_CASE("survey: mixed grids are warned of, and 4D images refused as a training does", "[unit][survey]") {
+TEST_CASE("survey: cases of several channels are usable, and a training has to be told which", "[unit][survey]") {
+  const Plain data;
+  Tensor pair(DType::I16, {2, 40, 30, 20});
+  std::iota(pair.values<std::int16_t>().begin(), pair.values<std::int16_t>().end(), std::int16_t{0});
+  for (const char* name : {"a", "b"}) data.add(name, Volume(pair, kOneMm), halves<std::uint8_t>(1));
+  const Survey result = data.look();
+  REQUIRE(result.ok());
+  REQUIRE(result.usable() == 2);
+  REQUIRE(warns(result, "", "cases have 2 image channels; \"channel\""));
+  REQUIRE(suggestion(result)["channel"] == 0);
+}
+
+TEST_CASE("survey: label maps alone are cases", "[unit][survey]") {
+  const TestFolder folder;
+  fs::create_directories(folder.path / "labels");
+  write_volume(folder.path / "labels" / "a.nii.gz", halves<std::uint8_t>(1));
+  const Survey result = survey(find_cases({folder.path}), {}, {});
+  REQUIRE(result.ok());
+  REQUIRE(summarize(result).size[0].median == 20);
+}
+
+TEST_CASE("survey: files of no case in a folder of every case are told together", "[unit][survey]") {
+  const TestFolder folder;
+  std::string list;
+  for (const char* name : {"p1", "p2", "p3", "p4"}) {
+    fs::create_directories(folder.path / name);
+    write_volume(folder.path / name / "ct.nii.gz", ramp());
+    write_file(folder.path / name / "pet.nii.gz", "");
+    list += fmt::format(R"({}"{}/ct.nii.gz")", list.empty() ? "" : ", ", name);
+  }
+  write_file(folder.path / "dataset.json", R"({"training": [)" + list + "]}");
+  const Survey result = survey(find_cases({folder.path}), {}, {});
+  REQUIRE(warns(result, "", "4 folders: 4 files that belong to no case: p1/pet.nii.gz, "));
+}
+
+TEST_CASE("survey: a label map that is missing is told once", "[unit][survey]") {
+  const Plain data;
+  data.add("a", ramp(), halves<std::uint8_t>(1));
+  data.add("b", ramp(), halves<std::uint8_t>(1));
+  fs::remove(data.folder.path / "labels" / "b.nii.gz");
+  const Survey result = data.look();
+  const auto of_b = [](const Finding& finding) { return finding.text.find("no label map") != std::string::npos; };
+  REQUIRE(std::count_if(result.findings.begin(), result.findings.end(), of_b) == 1);
+}
+
+TEST_CASE("survey: mixed grids are warned of, and cases of other channels refused", "[unit][survey]") {
   const Plain data;
   data.add("a", ramp(), halves<std::uint8_t>(1));
   const Affine<Ras> thick = Affine<Ras>::from_spacing({1, 1, 5});
@@ -205,7 +250,7 @@ TEST_CASE("survey: mixed grids are warned of, and 4D images refused as a trainin
   REQUIRE(warns(result, "",
                 "voxel sizes differ: z 1 to 5 mm; a model learns them only where it is told of the spacing, else "
                 "\"resample_mm\""));
-  REQUIRE(refuses(result, "c", "4D, with 2 channels"));
+  REQUIRE(refuses(result, "c", "has 2 image channels"));
   REQUIRE(result.cases[2].intensities.size() == 2);
 }
 

@@ -148,6 +148,19 @@ std::set<std::int64_t> label_ids(const Tensor& voxels) {
   return ids;
 }
 
+std::map<std::int64_t, std::uint64_t> label_counts(const Tensor& labels) {
+  std::map<std::int64_t, std::uint64_t> counts;
+  with_element_type(labels.dtype(), [&]<typename T>(T) {
+    const auto voxels = labels.values<T>();
+    for (auto run = voxels.begin(); run != voxels.end();) {
+      const auto end = std::find_if(run, voxels.end(), [id = *run](T other) { return other != id; });
+      counts[static_cast<std::int64_t>(*run)] += static_cast<std::uint64_t>(end - run);
+      run = end;
+    }
+  });
+  return counts;
+}
+
 LabelMapping map_by_name(const std::set<std::int64_t>& ids, const LabelTable& from, const LabelTable& to) {
   LabelMapping mapping;
   std::vector<std::string> problems;

@@ -24,22 +24,8 @@ double voxel_ml(const json& params) {
   return volume / kMm3PerMl;
 }
 
-}  // namespace
-
-AnatomySizes::AnatomySizes(const sdk::Create& create) {
-  const json config = json::parse(create.config());
-  for (const json& slot : config.at("slots")) {
-    slots_.push_back({slot.at("name"), slot.at("label"), slot.value("tumour", false),
-                      slot.value("volumes_ml", std::vector<double>())});
-    const std::vector<double>& volumes = slots_.back().volumes_ml;
-    if (!std::is_sorted(volumes.begin(), volumes.end()))
-      throw sdk::invalid("volumes_ml of ", slots_.back().name, " do not ascend");
-  }
-}
-
 /// Linear between the volumes that are known.
-double AnatomySizes::share_below(const Slot& slot, double volume_ml) {
-  const std::vector<double>& known = slot.volumes_ml;
+double share_below(const std::vector<double>& known, double volume_ml) {
   const auto above = std::upper_bound(known.begin(), known.end(), volume_ml);
   if (above == known.begin()) return 0;
   if (above == known.end()) return 1;
@@ -48,7 +34,17 @@ double AnatomySizes::share_below(const Slot& slot, double volume_ml) {
   return steps / static_cast<double>(known.size() - 1);
 }
 
-std::vector<float> AnatomySizes::measured(const sdk::TensorView& mask, double voxel) const {
+}  // namespace
+
+AnatomySizes::AnatomySizes(const sdk::Create& create) {
+  const json config = json::parse(create.config());
+  for (const json& slot : config.at("slots"))
+    slots_.push_back({slot.at("name"), slot.at("label"), slot.value("tumour", false)});
+}
+
+std::vector<float> AnatomySizes::measured(const sdk::TensorView& mask, const json& params) const {
+  const double voxel = voxel_ml(params);
+  const std::vector<std::vector<double>> known = known_volumes(params);
   const std::vector<std::int64_t> labels = mask.to_vector<std::int64_t>();
   const auto rows = static_cast<std::size_t>(mask.size(0));
   std::vector<float> sizes;
@@ -56,14 +52,23 @@ std::vector<float> AnatomySizes::measured(const sdk::TensorView& mask, double vo
     std::map<std::int64_t, std::int64_t> voxels;
     const std::size_t each = labels.size() / rows;
     for (std::size_t i = row * each; i < (row + 1) * each; ++i) ++voxels[labels[i]];
-    for (const Slot& slot : slots_) {
-      if (slot.volumes_ml.empty())
-        throw sdk::invalid("volumes_ml of ", slot.name, " are missing: sizes are measured by them in training");
-      const std::int64_t count = voxels[slot.label];
-      sizes.push_back(count == 0 ? kAbsent : static_cast<float>(share_below(slot, static_cast<double>(count) * voxel)));
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+      const std::int64_t count = voxels[slots_[i].label];
+      const bool told = count > 0 && !known[i].empty();
+      sizes.push_back(told ? static_cast<float>(share_below(known[i], static_cast<double>(count) * voxel)) : kAbsent);
     }
   }
   return sizes;
+}
+
+/// In the order of the slots; of labels that no case has none.
+std::vector<std::vector<double>> AnatomySizes::known_volumes(const json& params) const {
+  if (!params.contains("label_volumes_ml"))
+    throw sdk::invalid("label_volumes_ml is missing: what a size is among others cannot be told without it");
+  std::vector<std::vector<double>> known;
+  for (const Slot& slot : slots_)
+    known.push_back(params["label_volumes_ml"].value(std::to_string(slot.label), std::vector<double>()));
+  return known;
 }
 
 std::vector<float> AnatomySizes::asked(const sdk::Context& context, const sdk::Binds& in) const {
@@ -105,7 +110,7 @@ std::vector<float> AnatomySizes::asked(const sdk::Context& context, const sdk::B
 void AnatomySizes::encode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out) {
   const auto whole = in.find("whole_mask");
   const auto mask = whole ? whole : in.find("mask");
-  std::vector<float> sizes = mask ? measured(*mask, voxel_ml(params_of(in))) : asked(context, in);
+  std::vector<float> sizes = mask ? measured(*mask, params_of(in)) : asked(context, in);
   if (context.unconditional()) std::fill(sizes.begin(), sizes.end(), kAbsent);
   const auto slots = static_cast<std::int64_t>(slots_.size());
   const std::array<std::int64_t, 3> shape{static_cast<std::int64_t>(sizes.size()) / slots, 1, slots};

@@ -4,6 +4,7 @@
 #include "plugins/maisi/schemas.h"
 
 #include <medgen/sdk/sdk.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include <cstdint>
 #include <string>
@@ -25,7 +26,8 @@ class AnatomySizes {
   explicit AnatomySizes(const sdk::Create& create);
 
   /// params: anatomy_sizes {"liver": 0.5}; slots that are not named are drawn, each size as likely as any other. With a
-  /// mask (training) the sizes are measured in it, or in whole_mask where that is a patch of it. -> context (N, 1,
+  /// mask (training) the sizes are measured in it, or in whole_mask where that is a patch of it, against
+  /// label_volumes_ml, what the training's cases have; -1 also of labels that none of them has. -> context (N, 1,
   /// slots)
   /// @throws sdk::Error for a slot that is not there, a size out of range, more than one tumour
   void encode(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out);
@@ -36,11 +38,10 @@ class AnatomySizes {
     std::string name;
     std::int64_t label;
     bool tumour;
-    std::vector<double> volumes_ml;  ///< of the training's cases, at even shares from the smallest to the largest
   };
 
-  static double share_below(const Slot& slot, double volume_ml);
-  std::vector<float> measured(const sdk::TensorView& mask, double voxel_ml) const;
+  std::vector<std::vector<double>> known_volumes(const nlohmann::json& params) const;
+  std::vector<float> measured(const sdk::TensorView& mask, const nlohmann::json& params) const;
   std::vector<float> asked(const sdk::Context& context, const sdk::Binds& in) const;
 
   std::vector<Slot> slots_;

@@ -14,9 +14,14 @@ using Catch::Matchers::Contains;
 using support::testing::Given;
 using support::testing::TestHost;
 
-const std::string kSlots = R"({"slots": [{"name": "liver", "label": 1, "volumes_ml": [0.002, 0.004, 0.008]},
-  {"name": "hepatic tumor", "label": 26, "tumour": true, "volumes_ml": [0, 1]},
-  {"name": "lung tumor", "label": 23, "tumour": true, "volumes_ml": [0, 1]}]})";
+const std::string kSlots = R"({"slots": [{"name": "liver", "label": 1},
+  {"name": "hepatic tumor", "label": 26, "tumour": true}, {"name": "lung tumor", "label": 23, "tumour": true}]})";
+
+/// What the host tells in training, of voxels that are so long.
+std::string told(double mm) {
+  return "{\"spacing_mm\": [" + std::to_string(mm) + R"(, 1, 1],
+    "label_volumes_ml": {"1": [0.002, 0.004, 0.008], "26": [0, 1], "7": [3, 4]}})";
+}
 
 std::vector<float> sizes(TestHost& host, const support::testing::Tensors& tensors, const std::string& params) {
   const medgen_create_t request = TestHost::create(kSlots);
@@ -49,13 +54,16 @@ TEST_CASE("anatomy sizes: in training they are measured, each case's share of sm
   at::Tensor mask = at::zeros({2, 1, 4, 4, 4});
   mask.select(0, 0).select(2, 0).fill_(1);      // 16 voxels
   mask.select(0, 1).narrow(1, 0, 1).fill_(26);  // 16 voxels
-  const auto at_spacing = [&](double mm) {
-    return sizes(host, {{"mask", mask}}, "{\"spacing_mm\": [" + std::to_string(mm) + ", 1, 1]}");
-  };
+  const auto at_spacing = [&](double mm) { return sizes(host, {{"mask", mask}}, told(mm)); };
   CHECK(at_spacing(0.25) == std::vector<float>{0.5F, -1, -1, -1, 0.004F, -1});
   CHECK(at_spacing(0.375)[0] == Approx(0.75));
   CHECK(at_spacing(0.1)[0] == 0);
   CHECK(at_spacing(9)[0] == 1);
+}
+
+TEST_CASE("anatomy sizes: a label that no case of the training had is as if it were missing", "[unit][maisi]") {
+  TestHost host;
+  CHECK(sizes(host, {{"mask", at::full({1, 1, 4, 4, 4}, 23)}}, told(1)) == std::vector<float>{-1, -1, -1});
 }
 
 TEST_CASE("anatomy sizes: of a patch they are those of its case", "[unit][maisi]") {
@@ -63,9 +71,8 @@ TEST_CASE("anatomy sizes: of a patch they are those of its case", "[unit][maisi]
   at::Tensor whole = at::zeros({1, 1, 4, 4, 4});
   whole.select(0, 0).select(2, 0).fill_(1);  // 16 voxels of 0.00025 ml
   const at::Tensor patch = at::zeros({1, 1, 2, 2, 2});
-  const char* const spacing = R"({"spacing_mm": [0.25, 1, 1]})";
-  CHECK(sizes(host, {{"mask", patch}}, spacing)[0] == -1);
-  CHECK(sizes(host, {{"mask", patch}, {"whole_mask", whole}}, spacing)[0] == 0.5F);
+  CHECK(sizes(host, {{"mask", patch}}, told(0.25))[0] == -1);
+  CHECK(sizes(host, {{"mask", patch}, {"whole_mask", whole}}, told(0.25))[0] == 0.5F);
 }
 
 TEST_CASE("anatomy sizes: the null condition has none", "[unit][maisi]") {
@@ -79,17 +86,20 @@ TEST_CASE("anatomy sizes: unknown names, other numbers and two tumours are refus
   CHECK_THROWS_WITH(asked(R"({"liver": 1.5})"), Contains("0 to 1"));
   CHECK_THROWS_WITH(asked(R"({"liver": "big"})"), Contains("0 to 1"));
   CHECK_THROWS_WITH(asked(R"({"hepatic tumor": 0.5, "lung tumor": 0.5})"), Contains("2 tumours"));
-  const std::string unknown = R"({"slots": [{"name": "liver", "label": 1}]})";
-  const medgen_create_t without = TestHost::create(unknown);
-  AnatomySizes component{sdk::Create(without)};
+}
+
+TEST_CASE("anatomy sizes: nothing is measured that nothing is known of", "[unit][maisi]") {
+  const medgen_create_t request = TestHost::create(kSlots);
+  AnatomySizes component{sdk::Create(request)};
   TestHost host;
-  const Given given({{"mask", at::zeros({1, 1, 2, 2, 2})}}, R"({"spacing_mm": [1, 1, 1]})");
-  host.call([&](const sdk::Context& call, sdk::Outputs& out) {
-    CHECK_THROWS_WITH(component.encode(call, given.binds(), out), Contains("volumes_ml of liver"));
-  });
-  const std::string falling = R"({"slots": [{"name": "liver", "label": 1, "volumes_ml": [2, 1]}]})";
-  const medgen_create_t request = TestHost::create(falling);
-  CHECK_THROWS_WITH(AnatomySizes(sdk::Create(request)), Contains("do not ascend"));
+  const auto encode = [&](const std::string& params, const char* problem) {
+    const Given given({{"mask", at::zeros({1, 1, 2, 2, 2})}}, params);
+    host.call([&](const sdk::Context& call, sdk::Outputs& out) {
+      CHECK_THROWS_WITH(component.encode(call, given.binds(), out), Contains(problem));
+    });
+  };
+  encode(R"({"spacing_mm": [1, 1, 1]})", "label_volumes_ml");
+  encode(R"({"label_volumes_ml": {}})", "spacing_mm");
 }
 
 }  // namespace medgen::maisi

@@ -250,8 +250,7 @@ inline constexpr std::string_view kAnatomySizesSchema = R"json({
         "properties": {
           "name": {"type": "string", "minLength": 1},
           "label": {"type": "integer", "minimum": 0},
-          "tumour": {"type": "boolean", "default": false, "description": "not there unless it is asked for; one at most"},
-          "volumes_ml": {"type": "array", "items": {"type": "number", "minimum": 0}, "minItems": 2, "description": "of the training's cases at even shares: smallest, ..., median, ..., largest; needed for training alone"}}}}
+          "tumour": {"type": "boolean", "default": false, "description": "not there unless it is asked for; one at most"}}}}
   }
 })json";
 
@@ -260,6 +259,7 @@ inline constexpr std::string_view kAnatomySizesIo = R"json({
     "encode": {
       "summary": "sizes as shares of the training's cases that are smaller, -1 for what is not there; drawn where they are not given",
       "params": {"anatomy_sizes": "0 to 1 by name, or -1: {\"liver\": 0.5}",
+                 "label_volumes_ml": "by label id, at even shares: smallest, ..., median, ..., largest; in training, from the host",
                  "spacing_mm": "voxel size (x, y, z), from the host", "samples": "rows to make, from the host"},
       "in": {"mask": {"shape": ["N", 1, "X", "Y", "Z"], "dtype": "integer", "optional": true, "summary": "in training: sizes are measured in it"},
              "whole_mask": {"shape": ["N", 1, "W", "H", "D"], "dtype": "integer", "optional": true, "summary": "in training, of a case that mask is a patch of: sizes are measured in it then"}},

@@ -206,8 +206,7 @@ class Conditional(tool.Case):
                                     "with_conditioning": True, "cross_attention_dim": 2}},
             "scheduler": RFLOW,
             "conditioners": {"sizes": {"component": "maisi.anatomy_sizes", "config": {"slots": [
-                {"name": "organ", "label": 1, "volumes_ml": [0.1, 1]},
-                {"name": "tumour", "label": 2, "tumour": True, "volumes_ml": [0.01, 0.2]}]}}}},
+                {"name": "organ", "label": 1}, {"name": "tumour", "label": 2, "tumour": True}]}}}},
             "data": {"modality": "labels", "axes": "xyz", "labels": {"organ": 1, "tumour": 2}}, "defaults": {"steps": 2}}
         images = self.with_controlnet(LABELS, 8)
         images["mask_generator"] = "masks"
@@ -219,6 +218,11 @@ class Conditional(tool.Case):
                  "options": {"train_denoiser": False}})
         losses = [line["cross_entropy"] for line in self.log("masks_vae", "masks_vae")]
         self.assertLess(losses[-1], losses[0])
+        volumes = json.loads((self.folder / "masks" / "model.json").read_text())["data"]["label_volumes_ml"]
+        self.assertEqual({name: len(known) for name, known in volumes.items()}, {"organ": 11, "tumour": 11})
+        self.assertNotIn("label_volumes_ml", json.loads((self.folder / "masks_vae" / "model.json").read_text())["data"])
+        self.refused(3, "is not yours to give", net={**self.training(), "train": "masks", "component": "denoiser", "to": "no",
+                                                     "conditions": {"label_volumes_ml": {}}})
         (self.folder / "masks").rename(self.folder / "elsewhere")  # the package holds all it needs
         make = {"generate": "package", **asked}
         labelled = {"generate": "package", "mask": str(self.data / "labels")}

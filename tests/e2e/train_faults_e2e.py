@@ -167,7 +167,7 @@ class Data(Faults):
         self.fails(self.short(), 4, "1 of 3 cases", "b: ", "b.nii has 2 channels, this training takes 1")
         inspected = subprocess.run([tool.MEDGEN, "inspect", self.folder / "data"], capture_output=True, text=True, timeout=60)
         self.assertEqual(inspected.returncode, 4, inspected.stderr)
-        self.assertIn("4D, with 2 channels", inspected.stdout)
+        self.assertIn("has 2 image channels", inspected.stdout)
         self.run_pipeline(self.short(skip_bad=True))
 
     def test_images_of_different_sizes_in_one_batch_are_named(self):
