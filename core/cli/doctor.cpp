@@ -69,8 +69,7 @@ void look_at_temporary_folder(Findings& findings) {
     file.write(std::string(4096, ' '));
     findings.push_back({"temporary files", Health::Ok, folder.string() + " is writable"});
   } catch (...) {
-    findings.push_back(
-        {"temporary files", Health::Problem, current_failure().message + "; set TMPDIR to a writable folder"});
+    findings.push_back({"temporary files", Health::Problem, current_failure().message});
   }
 }
 
@@ -96,10 +95,13 @@ void look_at_plugins(const Registry& registry, Findings& findings) {
   }
 }
 
-CheckFinding self_test_finding(const fs::path& package, const Registry& registry) {
-  if (!has_self_test(package))
-    return {"self-test", Health::Note, "the package has none; training writes one (docs/model.md)"};
-  const SelfTestResult result = run_self_test(package, registry, {});
+/// @param base  of an adapter the model it is for; empty: where it was
+CheckFinding self_test_finding(const fs::path& package, const fs::path& base, const Registry& registry) {
+  if (!has_self_test(package)) return {"self-test", Health::Note, "there is none; training writes one (docs/model.md)"};
+  if (const fs::path model = base.empty() ? tested_model(package) : base; !fs::exists(model))
+    return {"self-test", Health::Note,
+            fmt::format("was not run: the model is not in '{}'; --base tells where it is", model.string())};
+  const SelfTestResult result = run_self_test(package, base, registry, {});
   return {"self-test", result.passed() ? Health::Ok : Health::Problem,
           fmt::format("gives {} it gave where the package was made: relative difference {:.1e}, at most {:.0e} is well",
                       result.passed() ? "what" : "something else than", result.difference, result.tolerance)};
@@ -118,9 +120,10 @@ bool look(Findings& findings, const char* subject, const Find& finding) {
 }
 
 /// A folder with an adapter in place of a model: its file is what adapter.json says, and sound.
-void look_at_adapter(const fs::path& folder, Findings& findings) {
+void look_at_adapter(const fs::path& folder, const fs::path& base_folder, const Registry& registry,
+                     Findings& findings) {
   const fs::path file = folder / kAdapterFile;
-  look(findings, "adapter", [&]() -> CheckFinding {
+  const bool sound = look(findings, "adapter", [&]() -> CheckFinding {
     const Adapter adapter = read_adapter(file);
     for (const auto& [name, tensor] : adapter.tensors) require_finite(file, name, tensor, "adapter");
     const ConfigNode said = read_config(folder / kAdapterDescription);
@@ -131,6 +134,18 @@ void look_at_adapter(const fs::path& folder, Findings& findings) {
             fmt::format("{}, rank {}, for weights of '{}' with sha256 {}", adapter.facts.role, adapter.facts.rank, base,
                         adapter.facts.base_sha256)};
   });
+  if (sound) look(findings, "self-test", [&] { return self_test_finding(folder, base_folder, registry); });
+}
+
+/// The parts that have no weights yet of a package whose compressor alone has been trained.
+std::string parts_to_train(const fs::path& folder, const ModelPackage& package, Host& host) {
+  std::string parts;
+  if (!tests_compressor_alone(folder)) return parts;
+  for (const ComponentSpec& spec : package.all()) {
+    if (spec.role != "compressor" && spec.weights.empty() && needs_weights(host, spec))
+      parts += (parts.empty() ? "" : ", ") + spec.role;
+  }
+  return parts;
 }
 
 void look_at_package(const fs::path& folder, const Registry& registry, Findings& findings) {
@@ -143,19 +158,23 @@ void look_at_package(const fs::path& folder, const Registry& registry, Findings&
   look(findings, "weights", [&]() -> CheckFinding {
     package->verify_weights();
     Host host(registry);
-    require_weights(host, *package, "");
-    Model::open(*package, host);
+    const std::string bare = parts_to_train(folder, *package, host);
+    require_weights(host, *package, bare.empty() ? "" : "compressor");
+    Model::open(bare.empty() ? *package : package->compressor_alone(), host);
     for (const ComponentSpec& spec : package->all()) {
       if (spec.weights.empty()) continue;
       const SafetensorsFile file(spec.weights);
       for (const auto& [name, tensor] : file.tensors()) require_finite(spec.weights, name, tensor, "model");
     }
+    if (!bare.empty())
+      return {"weights", Health::Note,
+              "are those that were recorded; none yet: " + bare + ", to be trained before this model generates"};
     return {"weights", Health::Ok, "are those that were recorded, and fit"};
   });
   const bool licensed = !package->license().empty();
   findings.push_back({"licence", licensed ? Health::Ok : Health::Note,
                       licensed ? package->license() : "none is recorded; outputs cannot carry one"});
-  look(findings, "self-test", [&] { return self_test_finding(folder, registry); });
+  look(findings, "self-test", [&] { return self_test_finding(folder, {}, registry); });
 }
 
 void print_findings(const Findings& findings, bool healthy, const Invocation& call) {
@@ -174,15 +193,17 @@ void print_findings(const Findings& findings, bool healthy, const Invocation& ca
   print(printable(table(rows)));
 }
 
-void doctor(const std::string& package, Invocation& call) {
+void doctor(const std::string& package, const std::string& base, Invocation& call) {
   Findings findings = {
       {"medgen", Health::Ok, fmt::format("{}, plugin ABI {}.{}", MEDGEN_VERSION, MEDGEN_ABI_MAJOR, MEDGEN_ABI_MINOR)}};
   look_at_machine(findings);
   look_at_temporary_folder(findings);
   const Registry registry = call.registry();
   look_at_plugins(registry, findings);
-  if (!package.empty() && fs::exists(fs::path(package) / kAdapterDescription)) {
-    look_at_adapter(package, findings);
+  const bool is_adapter = !package.empty() && fs::exists(fs::path(package) / kAdapterDescription);
+  if (!base.empty() && !is_adapter) throw UsageError("--base is for the folder of an adapter");
+  if (is_adapter) {
+    look_at_adapter(package, base, registry, findings);
   } else if (!package.empty()) {
     look_at_package(package, registry, findings);
   }
@@ -197,9 +218,11 @@ void configure_doctor(CLI::App& app, Invocation& call) {
   app.add_option("PACKAGE", *package,
                  "A model package to look at too: weights, licence, self-test; or the folder of an adapter")
       ->type_name("DIR");
+  const auto base = std::make_shared<std::string>();
+  app.add_option("--base", *base, "Of an adapter: the model it is for, where that has moved")->type_name("DIR");
   add_plugin_dir_option(app, call);
   add_json_option(app, call);
-  app.callback([package, &call] { doctor(*package, call); });
+  app.callback([package, base, &call] { doctor(*package, *base, call); });
 }
 
 }  // namespace

@@ -22,6 +22,7 @@ struct Demand {
   double flops = 0;
   double seconds = 0;                   ///< for all samples
   bool timed = true;                    ///< whether `seconds` has everything
+  Size3 patch{};                        ///< of a training, in voxels
   std::string precision;                ///< "bf16", "fp32", both joined, or empty
   std::set<std::string> notes;          ///< how components go about it
   std::set<std::string> unknown;        ///< components that cannot tell what they take: it comes on top

@@ -65,12 +65,6 @@ ConfigNode config_of(const ComponentSpec& spec) {
   return spec.config ? *spec.config : ConfigNode::make(Json::object(), spec.component);
 }
 
-bool needs_weights(Host& host, const ComponentSpec& spec) {
-  const std::string& kind = info_of(spec, host.registry()).kind;
-  if (kind == MEDGEN_SCHEDULER_1 || kind == MEDGEN_PROPAGATOR_1) return false;
-  return takes_weights(*create_component(host, spec));
-}
-
 void merge(TensorMap& tensors, const AdapterSpec& adapter) {
   try {
     merge_adapter(tensors, read_adapter(adapter.file), adapter.strength);
@@ -352,6 +346,12 @@ void check_configs(Host& host, const ModelPackage& package) {
 std::int64_t volume_multiple(const Component* compressor, const Component* denoiser) {
   const std::int64_t compression = compressor != nullptr ? component_fact(*compressor, "compression", 1) : 1;
   return denoiser != nullptr ? compression * component_fact(*denoiser, "multiple_of", 1) : compression;
+}
+
+bool needs_weights(Host& host, const ComponentSpec& spec) {
+  const std::string& kind = info_of(spec, host.registry()).kind;
+  if (kind == MEDGEN_SCHEDULER_1 || kind == MEDGEN_PROPAGATOR_1) return false;
+  return takes_weights(*create_component(host, spec));
 }
 
 void require_weights(Host& host, const ModelPackage& package, std::string_view role) {

@@ -141,6 +141,9 @@ void check_configs(Host& host, const ModelPackage& package);
 [[noreturn]] void blame_weights(Host& host, const std::string& component, const ConfigNode& config,
                                 const std::filesystem::path& file, const PluginError& error);
 
+/// Whether a component computes with weights.
+bool needs_weights(Host& host, const ComponentSpec& spec);
+
 /// @throws DataError when a component that wants weights was given none; `role` "" looks at all of them.
 void require_weights(Host& host, const ModelPackage& package, std::string_view role);
 

@@ -32,8 +32,10 @@ bool processor_has_bf16() {
   return __builtin_cpu_supports("avx512bf16") != 0 || __builtin_cpu_supports("amx-bf16") != 0;
 }
 
-Precision precision_of(const std::string& name) {
-  if (name == "auto") return processor_has_bf16() ? Precision::Bf16 : Precision::Fp32;
+/// GPUs that this is built for have bf16.
+Precision precision_of(const std::string& name, const medgen_device_t& device) {
+  if (name == "auto")
+    return device.type == MEDGEN_DEVICE_CUDA || processor_has_bf16() ? Precision::Bf16 : Precision::Fp32;
   return name == "bf16" ? Precision::Bf16 : Precision::Fp32;
 }
 
@@ -117,8 +119,8 @@ HostOptions Pipeline::host_options() const {
   const ConfigNode runtime = impl_->document.at("runtime");
   HostOptions options;
   options.threads = runtime.get<int>("threads");
-  options.precision = precision_of(runtime.get<std::string>("precision"));
   options.device = device_of(runtime);
+  options.precision = precision_of(runtime.get<std::string>("precision"), options.device);
   if (runtime.contains("memory")) {
     options.memory_budget = runtime.at("memory").as_bytes();
     if (options.memory_budget < kLeastMemory)

@@ -9,6 +9,8 @@
 
 #include <medgen/abi/medgen.h>
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <map>
@@ -232,17 +234,38 @@ void Planner::refuse(const MemoryPrediction& least, const HostOptions& options, 
   throw OutOfMemoryError("{}", text);
 }
 
+/// The largest volumes, or patches, that fit.
+std::optional<std::string> Planner::smaller_volumes(std::uint64_t allowed, const HostOptions& options,
+                                                    const MemoryPrediction& least, TrainWhatIf what_if) {
+  const ConfigNode step = document_.at("steps").at(least.largest);
+  for (const double scale : {0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125}) {
+    what_if.scale = scale;
+    const MemoryPrediction prediction = predict(options, what_if);
+    if (!fits(prediction, allowed, device_counts(host_))) continue;
+    if (verb_of(step) != "train")
+      return fmt::format("smaller volumes, of {:.3g} of the length along each axis, one at a time", scale);
+    const auto same = std::find_if(prediction.steps.begin(), prediction.steps.end(),
+                                   [&](const MemoryPrediction::Step& each) { return each.name == least.largest; });
+    const int rows = job_.group->size();  // one for each process
+    const std::string batch =
+        step.get<int>("batch") > rows ? fmt::format(" --set steps.{}.batch={}", least.largest, rows) : "";
+    return fmt::format("smaller patches: --set steps.{}.crop=[{}]{}", least.largest, fmt::join(same->demand.patch, ","),
+                       batch);
+  }
+  return std::nullopt;
+}
+
 std::vector<std::string> Planner::alternatives(std::uint64_t allowed, const HostOptions& options,
                                                const MemoryPrediction& least) {
   const bool device_too = device_counts(host_);
   const auto fits_with = [&](const HostOptions& tried, const TrainWhatIf& what_if) {
     return fits(predict(tried, what_if), allowed, device_too);
   };
-  const TrainWhatIf one_at_a_time{{.one_at_a_time = true}};
-  const TrainWhatIf recomputed{{}, true};
-  const TrainWhatIf read_again{{}, false, true};
-  const TrainWhatIf on_disk{{}, false, false, true};
-  const TrainWhatIf recomputed_on_disk{{}, true, false, true};
+  TrainWhatIf one_at_a_time, recomputed, read_again, on_disk, recomputed_on_disk;
+  one_at_a_time.one_at_a_time = true;
+  recomputed.recompute = recomputed_on_disk.recompute = true;
+  read_again.read_again = true;
+  on_disk.on_disk = recomputed_on_disk.on_disk = true;
   std::vector<std::string> found;
   const ConfigNode largest = document_.at("steps").at(least.largest);
   const bool trains = verb_of(largest) == "train";
@@ -276,13 +299,14 @@ std::vector<std::string> Planner::alternatives(std::uint64_t allowed, const Host
   const std::uint64_t budget = processes() * ((needed + std::max(needed / 50, kOfStart)) / kMiB + 1);
   if (host_.options().memory_budget > 0 && needed <= available())
     found.push_back(fmt::format("a larger budget: --set runtime.memory={}MiB", budget));
-  TrainWhatIf smaller = one_at_a_time;
-  for (const double scale : {0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125}) {
-    smaller.scale = scale;
-    if (!fits_with(options, smaller)) continue;
-    found.push_back(fmt::format("smaller {}, of {:.3g} of the length along each axis, one at a time",
-                                trains ? "patches (\"crop\")" : "volumes", scale));
-    break;
+  if (const auto smaller = smaller_volumes(allowed, options, least, one_at_a_time)) {
+    found.push_back(*smaller);
+  } else if (trains) {
+    TrainWhatIf all = recomputed_on_disk;
+    all.one_at_a_time = true;
+    if (const auto with_all = smaller_volumes(allowed, options, least, all))
+      found.push_back(*with_all +
+                      R"(, with "checkpoint_activations": true and "optimizer_state": "disk" in its options)");
   }
   if (found.empty()) found.emplace_back("a machine with more memory, or a smaller model");
   return found;

@@ -53,6 +53,8 @@ class Planner {
   std::uint64_t processes() const;
   std::uint64_t available() const;
   /// What would fit instead, as sentences.
+  std::optional<std::string> smaller_volumes(std::uint64_t allowed, const HostOptions& options,
+                                             const MemoryPrediction& least, TrainWhatIf what_if);
   std::vector<std::string> alternatives(std::uint64_t allowed, const HostOptions& options,
                                         const MemoryPrediction& least);
   MemoryPrediction predict(const HostOptions& options, const TrainWhatIf& what_if = {});

@@ -39,6 +39,7 @@ std::vector<ConfigNode> data_line(const ConfigNode& steps, const ConfigNode& ste
 
 Preparation::Preparation(const std::vector<ConfigNode>& line)
     : step_(line.front()),
+      skip_bad_(first(line, "skip_bad")),
       channel_(first(line, "channel")),
       resample_mm_(first(line, "resample_mm")),
       labels_(first(line, "labels")),
@@ -100,6 +101,7 @@ void Preparation::check(const DataContract& contract) const {
 
 Json Preparation::json() const {
   Json keys = Json::object();
+  if (skip_bad_) keys["skip_bad"] = skip_bad_->json();
   if (channel_) keys["channel"] = channel_->json();
   if (const TargetSpacing to = spacing(); !to.empty()) keys["resample_mm"] = to.json();
   if (labels_) keys["labels"] = labels_->json();

@@ -18,12 +18,15 @@ namespace medgen {
 /// A train step, the one whose data it takes ("data": "@step"), and so on: the last one's "data" is a folder.
 std::vector<ConfigNode> data_line(const ConfigNode& steps, const ConfigNode& step);
 
-/// What a training does to its cases before its model's data contract is applied: "channel",
-/// "resample_mm", "labels" and "body". A key that a step lacks is that of the step whose data it takes.
+/// What a training does to its cases before its model's data contract is applied: "skip_bad",
+/// "channel", "resample_mm", "labels" and "body". A key that a step lacks is that of the step whose data it takes.
 class Preparation {
  public:
   /// @param line  of the step, as `data_line` gives it
   explicit Preparation(const std::vector<ConfigNode>& line);
+
+  /// "skip_bad": whether cases that cannot be used are left out.
+  bool skips_bad() const { return skip_bad_ && skip_bad_->as<bool>(); }
 
   ChannelChoice channel() const;
   TargetSpacing spacing() const;
@@ -42,7 +45,7 @@ class Preparation {
   std::string inherited(const ConfigNode& key) const;
 
   ConfigNode step_;
-  std::optional<ConfigNode> channel_, resample_mm_, labels_, body_;
+  std::optional<ConfigNode> skip_bad_, channel_, resample_mm_, labels_, body_;
 };
 
 }  // namespace medgen

@@ -4,6 +4,8 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/config/json.h"
+#include "core/config/parse.h"
+#include "core/config/paths.h"
 #include "core/io/nifti.h"
 #include "core/pipeline/conditions.h"
 #include "core/pipeline/model.h"
@@ -96,11 +98,14 @@ bool can_generate(const ModelPackage& package) {
 }
 
 /// Pipeline and, where it reads one, input, written to `folder`.
-void compose(const ModelPackage& package, const Registry& registry, const fs::path& folder) {
+/// @param model  what the pipeline calls it. @param adapters  of it, or null
+void compose(const ModelPackage& package, const std::string& model, const Json& adapters, const Registry& registry,
+             const fs::path& folder) {
   const DataContract& contract = package.contract();
   Json steps;
   if (can_generate(package)) {
-    steps["image"] = {{"generate", ".."}, {"steps", kSteps}, {"outside_contract", "warn"}};
+    steps["image"] = {{"generate", model}, {"steps", kSteps}, {"outside_contract", "warn"}};
+    if (!adapters.is_null()) steps["image"]["adapters"] = adapters;
     if (conditioner_in_want_of_mask(package, registry) != nullptr) {
       steps["image"]["mask"] = "input.nii.gz";
       write_nifti(folder / "input.nii.gz", self_test_mask(contract));
@@ -110,8 +115,8 @@ void compose(const ModelPackage& package, const Registry& registry, const fs::pa
       steps["image"]["spacing_mm"] = grid.affine.spacing_mm();
     }
   } else {
-    steps["latent"] = {{"encode", ".."}, {"image", "input.nii.gz"}};
-    steps["image"] = {{"decode", ".."}, {"latent", "@latent"}};
+    steps["latent"] = {{"encode", model}, {"image", "input.nii.gz"}};
+    steps["image"] = {{"decode", model}, {"latent", "@latent"}};
     write_nifti(folder / "input.nii.gz",
                 contract.makes_labels() ? self_test_mask(contract) : self_test_image(contract));
   }
@@ -119,8 +124,11 @@ void compose(const ModelPackage& package, const Registry& registry, const fs::pa
 }
 
 /// Runs the pipeline of a self-test and returns the one file it makes.
-fs::path run(const fs::path& pipeline_file, const fs::path& to, const Registry& registry, const RunObserver& observer) {
-  const Pipeline pipeline = Pipeline::load(pipeline_file, {"steps.save.to=" + Json(to.string()).dump()});
+fs::path run(const fs::path& pipeline_file, const fs::path& model, const fs::path& to, const Registry& registry,
+             const RunObserver& observer) {
+  std::vector<std::string> changes = {"steps.save.to=" + Json(to.string()).dump()};
+  if (!model.empty()) changes.push_back("steps.image.generate=" + Json(fs::absolute(model).string()).dump());
+  const Pipeline pipeline = Pipeline::load(pipeline_file, changes);
   Host host(registry, pipeline.host_options());
   pipeline.run(host, observer);
   for (const char* kind : {"images", "labels"}) {
@@ -174,14 +182,17 @@ bool has_self_test(const fs::path& package) {
   return fs::exists(package / kFolder / "pipeline.json");
 }
 
-void write_self_test(const fs::path& package, const Registry& registry, const RunObserver& observer) {
-  const fs::path folder = package / kFolder;
+namespace {
+
+/// @param tested  the model; `called` is how the pipeline names it, and its `adapters`
+void write_test(const fs::path& folder, const fs::path& tested, const std::string& called, const Json& adapters,
+                const Registry& registry, const RunObserver& observer) {
   fs::remove_all(folder);
   fs::create_directories(folder);
   try {
-    compose(ModelPackage::load(package, registry), registry, folder);
+    compose(ModelPackage::load(tested, registry), called, adapters, registry, folder);
     const TemporaryFolder temporary;
-    const fs::path made = run(folder / "pipeline.json", temporary.path(), registry, observer);
+    const fs::path made = run(folder / "pipeline.json", {}, temporary.path(), registry, observer);
     write_nifti(folder / "expected.nii.gz", read_nifti(made).volume);
   } catch (...) {
     std::error_code ignored;
@@ -190,13 +201,45 @@ void write_self_test(const fs::path& package, const Registry& registry, const Ru
   }
 }
 
-SelfTestResult run_self_test(const fs::path& package, const Registry& registry, const RunObserver& observer) {
+}  // namespace
+
+void write_self_test(const fs::path& package, const Registry& registry, const RunObserver& observer) {
+  write_test(package / kFolder, package, "..", Json(), registry, observer);
+}
+
+void write_adapter_self_test(const fs::path& adapter, const fs::path& base, const Registry& registry,
+                             const RunObserver& observer) {
+  const fs::path folder = adapter / kFolder;
+  const fs::path model = fs::weakly_canonical(base).lexically_relative(fs::weakly_canonical(folder));
+  write_test(folder, base, model.string(), {".."}, registry, observer);
+}
+
+namespace {
+
+/// The step that makes the volume.
+ConfigNode tested_step(const fs::path& package) {
+  return read_config(package / kFolder / "pipeline.json").at("steps").at("image");
+}
+
+}  // namespace
+
+bool tests_compressor_alone(const fs::path& package) {
+  return has_self_test(package) && tested_step(package).contains("decode");
+}
+
+fs::path tested_model(const fs::path& package) {
+  const ConfigNode image = tested_step(package);
+  return resolve_path(image.at(image.contains("generate") ? "generate" : "decode")).lexically_normal();
+}
+
+SelfTestResult run_self_test(const fs::path& package, const fs::path& model, const Registry& registry,
+                             const RunObserver& observer) {
   const fs::path folder = package / kFolder;
   if (!has_self_test(package))
     throw DataError("'{}' has no self-test: '{}' is missing", package.string(), (folder / "pipeline.json").string());
   const Volume then = read_nifti(folder / "expected.nii.gz").volume;
   const TemporaryFolder temporary;
-  const Volume now = read_nifti(run(folder / "pipeline.json", temporary.path(), registry, observer)).volume;
+  const Volume now = read_nifti(run(folder / "pipeline.json", model, temporary.path(), registry, observer)).volume;
   if (!(now.geometry() == then.geometry()))
     throw DataError("the self-test of '{}' gives another grid than '{}'", package.string(),
                     (folder / "expected.nii.gz").string());

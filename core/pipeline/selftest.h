@@ -30,8 +30,19 @@ bool has_self_test(const std::filesystem::path& package);
 /// @throws whatever keeps the package from running; then there is no self-test.
 void write_self_test(const std::filesystem::path& package, const Registry& registry, const RunObserver& observer);
 
-/// Runs it again. @throws DataError when the package has no self-test or gives another grid, else what the run throws.
-SelfTestResult run_self_test(const std::filesystem::path& package, const Registry& registry,
-                             const RunObserver& observer);
+/// The same of an adapter's folder, with the model that it is for.
+void write_adapter_self_test(const std::filesystem::path& adapter, const std::filesystem::path& base,
+                             const Registry& registry, const RunObserver& observer);
+
+/// The package that a self-test runs: for an adapter the model that it was trained for, where that was then.
+std::filesystem::path tested_model(const std::filesystem::path& package);
+
+/// Whether a package has a self-test of its compressor alone: the denoiser was still to be trained.
+bool tests_compressor_alone(const std::filesystem::path& package);
+
+/// Runs it again. @param model  in place of `tested_model`, where it is not empty.
+/// @throws DataError when the package has no self-test or gives another grid, else what the run throws.
+SelfTestResult run_self_test(const std::filesystem::path& package, const std::filesystem::path& model,
+                             const Registry& registry, const RunObserver& observer);
 
 }  // namespace medgen

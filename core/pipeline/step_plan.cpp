@@ -14,6 +14,18 @@
 
 namespace medgen {
 
+namespace {
+
+/// ", from iteration 500 of 2000 on": what a checkpoint in the folder means. @throws DataError for that of another one
+std::string going_on(const TrainStep& train, const Host& host) {
+  const auto done = interrupted_at(train, host);
+  const auto all = train.node.get<std::uint64_t>("iterations");
+  if (!done) return "";
+  return *done < all ? fmt::format(", from iteration {} of {} on", *done, all) : ", where it has ended already";
+}
+
+}  // namespace
+
 bool StepGraph::is_known(const std::string& name) const {
   const ConfigNode node = step(name);
   if (model_is_made_here(node.at(std::string(verb_of(node))))) return false;
@@ -118,7 +130,7 @@ StepPlan StepGraph::plan(const std::string& name) {
     for (const std::string& warning : train_warnings(node))
       plan.warnings.push_back(fmt::format("steps.{}: {}", name, warning));
     plan.folder = folder;
-    plan.text = fmt::format("train into '{}'", folder);
+    plan.text = fmt::format("train into '{}'{}", folder, going_on(train, host_));
   } else if (plan.verb == "import") {
     check_import(node, host_);
     check_import_files(node);

@@ -158,7 +158,10 @@ void check_references(const ConfigNode& steps) {
       const bool latents = kind == FileSource::Kind::Latent;
       if (step.contains(key)) check_reference(step.at(key), earlier, latents ? kLatentVerbs : kSampleVerbs);
     }
-    if (verb == "train") check_reference(step.at("data"), earlier, {"train"});
+    if (verb == "train") {
+      check_reference(step.at("data"), earlier, {"train"});
+      split_of(data_line(steps, step));
+    }
     if (verb == "generate" && step.contains("adapters")) {
       for (const ConfigNode& each : step.at("adapters").items())
         check_reference(each.is_object() ? each.at("adapter") : each, earlier, {"train"});

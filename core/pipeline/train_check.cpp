@@ -22,7 +22,7 @@ namespace medgen {
 namespace {
 
 FoundCases found_cases(const TrainStep& step) {
-  return training_cases(step.data, step.node.get<bool>("skip_bad"));
+  return training_cases(step.data, step.preparation.skips_bad());
 }
 
 /// Those that a training would read.
@@ -77,7 +77,7 @@ std::vector<std::string> names_of(const std::vector<Case>& cases) {
 /// Whether every case has an image that is learnt from. @throws DataError at the step's data
 void check_images(const TrainStep& step, const FoundCases& found, const std::vector<Case>& cases) {
   const auto channel = step.preparation.channel().number(found.dataset);
-  if (step.node.get<bool>("skip_bad")) return;
+  if (step.preparation.skips_bad()) return;
   try {
     for (const Case& each : cases) image_of(each, channel);
   } catch (const DataError& error) {
@@ -92,7 +92,7 @@ void check_label_maps(const TrainStep& step, const std::vector<Case>& cases, con
   for (const Case& each : cases) {
     if (!each.label) without.push_back(each.name);
   }
-  const bool some_will_do = step.node.get<bool>("skip_bad") && without.size() < cases.size();
+  const bool some_will_do = step.preparation.skips_bad() && without.size() < cases.size();
   if (needs.empty() || without.empty() || some_will_do) return;
   const std::size_t shown = std::min(kShown, without.size());
   throw DataError("{}: {} of {} cases in '{}' have no label map ({}{}), which {} needs", step.node.at("data").where(),

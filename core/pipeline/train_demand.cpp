@@ -39,7 +39,7 @@ class Training {
 
  private:
   /// The patch that the networks see, in voxels.
-  Shape patch(std::int64_t multiple_of) const {
+  Shape patch(std::int64_t multiple_of) {
     check_crop(step_.node, patches_, multiple_of);
     const Size3 size = crop_size(patches_.crop, cases_.largest);
     Shape patch;
@@ -47,6 +47,7 @@ class Training {
       const std::int64_t whole = std::max<std::int64_t>(axis, multiple_of);
       patch.push_back(scaled_axis(whole, what_if_.scale, multiple_of));
     }
+    std::copy(patch.begin(), patch.end(), demand_.patch.begin());
     return patch;
   }
 

@@ -29,6 +29,11 @@ std::uint64_t memory_for(const TrainStep& step, const Host& host) {
   return budget > 0 ? budget : machine_memory().available / static_cast<std::uint64_t>(step.group->local_size());
 }
 
+/// That of a run, as options and records have it.
+const char* precision_name(const Host& host) {
+  return host.options().precision == Precision::Bf16 ? "bf16" : "fp32";
+}
+
 LearningRate schedule_of(const std::string& name) {
   if (name == "cosine") return LearningRate::Cosine;
   return name == "polynomial" ? LearningRate::Polynomial : LearningRate::Constant;
@@ -218,10 +223,6 @@ void check_validation(const ConfigNode& step, const SplitOptions& split) {
   if (step.get<std::string>("keep") == "best") step.at("keep").fail(kNone);
 }
 
-const char* precision_name(const Host& host) {
-  return host.options().precision == Precision::Bf16 ? "bf16" : "fp32";
-}
-
 Json trainer_options(const ConfigNode& step, const Host& host) {
   Json options = step.at("options").json();
   if (!options.contains("precision")) options["precision"] = precision_name(host);
@@ -251,6 +252,18 @@ std::uint64_t encoded_bytes(const TrainStep& step, const Host& host) {
 
 std::filesystem::path training_folder(const TrainStep& step) {
   return resolve_path(step.node.at("to")) / "training" / step.name;
+}
+
+Json precisions_of(const TrainStep& step, const Host& host) {
+  return {precision_name(host), trainer_options(step.node, host)["precision"]};
+}
+
+std::optional<std::uint64_t> interrupted_at(const TrainStep& step, const Host& host) {
+  const std::filesystem::path checkpoint = training_folder(step) / kCheckpointFile;
+  if (!std::filesystem::exists(checkpoint)) return std::nullopt;
+  return iteration_of_checkpoint(checkpoint, {{"/step", deciding(step.node)},
+                                              {"/training/seed", step.seed},
+                                              {"/training/precision", precisions_of(step, host)}});
 }
 
 LoopOptions read_loop_options(const TrainStep& step, const Json& identity) {

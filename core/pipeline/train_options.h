@@ -58,9 +58,6 @@ void check_lora(const ConfigNode& step, const ModelPackage& package);
 /// @throws ConfigError for keys that need cases to validate on where there are none.
 void check_validation(const ConfigNode& step, const SplitOptions& split);
 
-/// That of a run, as options and records have it.
-const char* precision_name(const Host& host);
-
 /// The step's options for its trainer, with the precision of the run where they name none.
 Json trainer_options(const ConfigNode& step, const Host& host);
 
@@ -76,7 +73,14 @@ std::uint64_t encoded_bytes(const TrainStep& step, const Host& host);
 /// Where checkpoints, log and samples of a training are: TO/training/STEP.
 std::filesystem::path training_folder(const TrainStep& step);
 
-/// @param identity  what decides the training beside the options: data, model, seed.
+/// Of the run and of the trainer: part of what decides a training.
+Json precisions_of(const TrainStep& step, const Host& host);
+
+/// How far a training has come that was interrupted, or has ended; nothing where there is no checkpoint.
+/// @throws DataError where that is of another training, as far as it is known without data and model
+std::optional<std::uint64_t> interrupted_at(const TrainStep& step, const Host& host);
+
+/// @param identity  what decides the training beside the options: data, model, seed, precision.
 LoopOptions read_loop_options(const TrainStep& step, const Json& identity);
 
 }  // namespace medgen

@@ -55,7 +55,7 @@ constexpr const char* kSchema = R"json({
     "modalities": {"type": "object", "minProperties": 1, "description": "for a compressor that learns other modalities beside the model's: {\"mr\": {\"cases\": [\"*_mr\"], \"intensity\": ..., \"augment\": ...}}",
                    "additionalProperties": {"type": "object", "additionalProperties": false, "required": ["cases", "intensity"], "properties": {
                      "cases": {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}, "description": "names of cases; * is any text, ? any letter"}}}},
-    "skip_bad": {"type": "boolean", "default": false, "description": "cases that cannot be used, or whose files are missing, are left out with a warning and noted in the package; else they are an error"},
+    "skip_bad": {"type": "boolean", "description": "cases that cannot be used, or whose files are missing, are left out with a warning and noted in the package; else they are an error; \"data\": \"@step\" takes that step's"},
     "validation": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "description": "part of the subjects that is held out to validate on; short for \"split\""},
     "split": {"type": "object", "additionalProperties": false, "description": "parts of the subjects; what is left over is trained on; \"data\": \"@step\" takes that step's",
               "properties": {

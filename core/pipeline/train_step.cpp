@@ -157,7 +157,7 @@ class TrainRun {
     options.measures_labels = measures_labels();
     options.split = SplitOptions::read(step_.split, step_.seed);
     options.modalities = modalities_;
-    options.skip_bad = step_.node.get<bool>("skip_bad");
+    options.skip_bad = step_.preparation.skips_bad();
     options.most_bytes = case_bytes(step_, host_);
     options.cache = cache_;
     options.body = step_.preparation.body(package_.contract());
@@ -247,7 +247,7 @@ class TrainRun {
     Json identity = {{"seed", step_.seed},
                      {"data", data_->fingerprint()},
                      {"model", content_hash(described_alone(package_.json()))},
-                     {"precision", {precision_name(host_), trainer_options(step_.node, host_)["precision"]}}};
+                     {"precision", precisions_of(step_, host_)}};
     if (const auto features = perceptual_network(step_)) identity["perceptual"] = sha256_file(features->weights);
     if (conditions_.has_table()) identity["case_conditions"] = conditions_.fingerprint(data_->names());
     return identity;
@@ -348,15 +348,19 @@ class TrainRun {
 };
 
 /// The training is worth more than its self-test.
-void prove(const std::filesystem::path& package, const std::string& step, Host& host, const RunObserver& observer) {
+void prove(const std::filesystem::path& package, const TrainStep& step, Host& host, const RunObserver& observer) {
   RunObserver quiet;
   quiet.cancel = observer.cancel;
   try {
-    write_self_test(package, host.registry(), quiet);
+    if (step.node.at("options").contains("lora")) {
+      write_adapter_self_test(package, resolve_path(step.model), host.registry(), quiet);
+    } else {
+      write_self_test(package, host.registry(), quiet);
+    }
   } catch (const Cancelled&) {
     throw;
   } catch (const std::exception& error) {
-    observer.say(LogLevel::Warning, fmt::format("steps.{}: no self-test was written: {}", step, error.what()));
+    observer.say(LogLevel::Warning, fmt::format("steps.{}: no self-test was written: {}", step.name, error.what()));
   }
 }
 
@@ -364,7 +368,7 @@ void prove(const std::filesystem::path& package, const std::string& step, Host& 
 
 std::filesystem::path run_train_step(const TrainStep& step, Host& host, const RunObserver& observer) {
   const std::filesystem::path package = TrainRun(step, host, observer).run();  // its memory is given back here
-  if (step.group->first() && !step.node.at("options").contains("lora")) prove(package, step.name, host, observer);
+  if (step.group->first()) prove(package, step, host, observer);
   return package;
 }
 

@@ -81,19 +81,36 @@ std::string differences_of(const std::string& was, const std::string& is) {
   return before.is_object() && now.is_object() ? differences(before, now) : "";
 }
 
+std::string value_of(const SafetensorsFile& file, const char* key) {
+  const auto found = file.metadata().find(key);
+  return found == file.metadata().end() ? std::string() : found->second;
+}
+
+[[noreturn]] void refuse(const std::filesystem::path& path, const std::string& what) {
+  throw DataError("'{}' belongs to another training ({}); choose another folder, or delete it to start anew",
+                  path.string(), what.empty() ? "other data, model, precision or options" : what);
+}
+
 }  // namespace
+
+std::uint64_t iteration_of_checkpoint(const std::filesystem::path& path, const std::map<std::string, Json>& known) {
+  const SafetensorsFile file(path);
+  const Json there = Json::parse(value_of(file, "medgen.fingerprint"), nullptr, false);
+  Json was = Json::object(), is = Json::object();
+  for (const auto& [name, value] : known) {
+    const Json::json_pointer place(name);
+    is[place] = value;
+    if (there.is_object() && there.contains(place)) was[place] = there[place];
+  }
+  if (!same_content(was, is)) refuse(path, differences(was, is));
+  return number<std::uint64_t>(path, value_of(file, "medgen.iteration"));
+}
 
 LoopState load_checkpoint(const std::filesystem::path& path, Learner& learner, const std::string& fingerprint) {
   const SafetensorsFile file(path);
-  const auto value = [&](const char* key) {
-    const auto found = file.metadata().find(key);
-    return found == file.metadata().end() ? std::string() : found->second;
-  };
-  if (const std::string there = value("medgen.fingerprint"); there != fingerprint) {
-    const std::string what = differences_of(there, fingerprint);
-    throw DataError("'{}' belongs to another training ({}); choose another folder, or delete it to start anew",
-                    path.string(), what.empty() ? "other data, model, precision or options" : what);
-  }
+  const auto value = [&](const char* key) { return value_of(file, key); };
+  if (const std::string there = value("medgen.fingerprint"); there != fingerprint)
+    refuse(path, differences_of(there, fingerprint));
   LoopState state;
   state.iteration = number<std::uint64_t>(path, value("medgen.iteration"));
   state.seconds = number<double>(path, value("medgen.seconds"));

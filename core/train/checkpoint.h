@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "core/config/json.h"
 #include "core/train/log_writer.h"
 #include "core/train/trainer.h"
 #include "core/train/watch.h"
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -47,6 +49,10 @@ void save_checkpoint(const std::filesystem::path& path, Learner& learner, const 
 /// Gives the learner what the file holds. @throws DataError when it is of another training or damaged; the learner is
 /// as it was then.
 LoopState load_checkpoint(const std::filesystem::path& path, Learner& learner, const std::string& fingerprint);
+
+/// How far the training of a checkpoint has come, from its header alone. @param known  what of the fingerprint, a JSON
+/// object, is known before data and model are read, by JSON pointer. @throws DataError as load_checkpoint
+std::uint64_t iteration_of_checkpoint(const std::filesystem::path& path, const std::map<std::string, Json>& known);
 
 /// Tells whether two processes hold the same weights, to the bit.
 std::string weights_hash(Learner& learner);

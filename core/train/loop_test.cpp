@@ -204,6 +204,21 @@ TEST_CASE("train: what another training has otherwise is told", "[unit][train]")
                     Contains("another training (step.learning_rate is 0.2, was 0.1)"));
 }
 
+TEST_CASE("train: how far a checkpoint is can be told without what it holds", "[unit][train]") {
+  const Place place;
+  Fake fake;
+  LoopOptions options = place.options(2);
+  options.fingerprint = R"({"step":{"batch":2,"crop":[4]},"training":{"data":"a","seed":1}})";
+  train_loop(fake, batch_of, options, {});
+  const Json step = {{"crop", {4}}, {"batch", 2}};
+  CHECK(iteration_of_checkpoint(place.checkpoint(), {{"/step", step}, {"/training/seed", 1}}) == 2);
+  CHECK_THROWS_WITH(iteration_of_checkpoint(place.checkpoint(), {{"/training/seed", 2}}),
+                    Contains("another training (training.seed is 2, was 1)"));
+  CHECK_THROWS_WITH(iteration_of_checkpoint(place.checkpoint(), {{"/step", {{"batch", 2}}}}),
+                    Contains("another training (step.crop"));
+  CHECK_THROWS_AS(iteration_of_checkpoint(place.checkpoint(), {{"/training/precision", "fp32"}}), DataError);
+}
+
 TEST_CASE("train: a damaged checkpoint is refused and kept", "[unit][train]") {
   const Place place;
   fs::create_directories(place.checkpoint().parent_path());

@@ -188,6 +188,23 @@ class Conditional(tool.Case):
         self.refused(3, "has none with weights", ct={**make, "generate": str(other), "adapters": ["adapter"]},
                      save={"write": "@ct", "to": "refused"})
 
+    def test_an_adapter_proves_itself_with_its_base(self):
+        self.run_steps(lora={**self.training(), "train": str(self.model), "component": "denoiser", "to": "adapter",
+                             "options": {"lora": {"rank": 2}}})
+
+        def self_test(folder, *arguments):
+            result = tool.run("doctor", self.folder / folder, *arguments, "--json")
+            return next(check for check in json.loads(result.stdout)["checks"] if check["subject"] == "self-test")
+
+        self.assertEqual(self_test("adapter")["status"], "ok")
+        (self.folder / "deeper").mkdir()
+        (self.folder / "adapter").rename(self.folder / "deeper" / "adapter")
+        self.assertIn("--base tells where it is", self_test("deeper/adapter")["text"])
+        self.assertEqual(self_test("deeper/adapter", "--base", self.model)["status"], "ok")
+        self.assertEqual(self_test("deeper/adapter", "--base", Path(self.base.name) / "vae")["status"], "problem")
+        refused = tool.run("doctor", self.model, "--base", self.model)
+        self.assertEqual(refused.returncode, 2, refused.stderr)
+
     def test_an_adapter_of_other_weights_is_refused(self):
         steps = {"more": {**self.training(), "train": str(self.model), "component": "denoiser", "to": "more"},
                  "lora": {**self.training(), "train": "@more", "component": "denoiser", "to": "adapter", "options": {"lora": {}}}}

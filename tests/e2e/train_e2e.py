@@ -56,6 +56,18 @@ class Training(TrainingCase):
         (package / "denoiser.safetensors").write_bytes(b"0" * 100)
         self.assertEqual(self.finding(package, "weights")["status"], "problem")
 
+    def test_the_doctor_finds_a_package_healthy_that_is_still_to_be_trained(self):
+        document = self.document("half")
+        del document["steps"]["unet"]
+        self.run_pipeline(document)
+        result = tool.run("doctor", self.folder / "half" / "vae", "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        weights = self.finding(self.folder / "half" / "vae", "weights")
+        self.assertEqual(weights["status"], "note")
+        self.assertIn("none yet: denoiser", weights["text"])
+        (self.folder / "half" / "vae" / "compressor.safetensors").write_bytes(b"0" * 100)
+        self.assertEqual(self.finding(self.folder / "half" / "vae", "weights")["status"], "problem")
+
     def finding(self, package, subject):
         checks = json.loads(tool.run("doctor", package, "--json").stdout)["checks"]
         return next(check for check in checks if check["subject"] == subject)

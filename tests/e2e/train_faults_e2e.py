@@ -238,6 +238,9 @@ class Wrong(Faults):
         (self.folder / "data" / "labels" / "b.nii").unlink()
         document = self.document("out")
         document["steps"]["vae"]["skip_bad"] = True
+        document["steps"]["unet"]["data"] = "@vae"
+        self.assertEqual(tool.run("plan", self.write_pipeline(document)).returncode, 0)  # it comes along with the data
+        document["steps"]["unet"]["data"] = "data"
         for command in ("plan", "run"):
             result = tool.run(command, self.write_pipeline(document))
             self.assertEqual(result.returncode, 4, result.stderr)

@@ -4,6 +4,8 @@
 what a later step could not do."""
 import copy
 import json
+import re
+import signal
 import struct
 import sys
 import unittest
@@ -47,6 +49,20 @@ class Folders(Faults):
         result = self.run_pipeline(document)
         self.assertIn("steps.unet: all 2 iterations are done", result.stderr)
         self.assertEqual((self.folder / "out" / "model" / "denoiser.safetensors").read_bytes(), before)
+
+    def test_the_checkpoint_of_another_training(self):
+        self.trained()
+        same = tool.run("plan", self.write_pipeline(self.document("out", iterations=2)))
+        self.assertEqual(same.stdout.count("where it has ended already"), 2, same.stderr)
+        other = self.write_pipeline(self.document("out", iterations=2, learning_rate=0.02), "failing.json")
+        result = tool.run("plan", other)
+        self.assertEqual(result.returncode, 4, result.stderr)
+        self.assertIn("belongs to another training (step.learning_rate is 0.02, was 0.01)", result.stderr)
+
+    def test_an_interrupted_training(self):
+        self.kill_during("out", signal.SIGINT)
+        plan = tool.run("plan", self.write_pipeline(self.document("out")))
+        self.assertRegex(plan.stdout, r"unet: train into '.*', from iteration \d+ of 60 on")
 
     def test_a_crop_that_a_later_step_cannot_take(self):
         self.planned(self.document("out", crop=[6, 8, 8]), "steps.unet.crop size", "not a multiple of 4")
@@ -107,6 +123,14 @@ class Memory(Faults):
         document["runtime"]["memory"] = "700MiB"
         self.fails(document, 6, "steps.vae needs about", "steps.vae.accumulate=4000", "runtime.memory=")
         self.assertFalse((self.folder / "out").exists())
+
+    def test_smaller_patches_that_fit_are_advised(self):
+        document = self.short(crop=[160, 160, 160], batch=3)
+        document["runtime"]["memory"] = "1GiB"
+        refused = tool.run("plan", self.write_pipeline(document))
+        self.assertEqual(refused.returncode, 6, refused.stderr)
+        advice = re.search(r"smaller patches: --set (steps.vae.crop=\S+) --set (steps.vae.batch=1)", refused.stderr)
+        self.planned(document, "--set", advice[1], "--set", advice[2])
 
     def test_moments_on_disk_take_less(self):
         part = {"component": "maisi.autoencoder",
