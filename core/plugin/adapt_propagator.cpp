@@ -18,7 +18,6 @@ namespace {
 
 constexpr std::size_t kMaxWindowAxes = 4;
 constexpr std::uint32_t kKnownWindowFlags = MEDGEN_WINDOW_INDEPENDENT | MEDGEN_WINDOW_START_KNOWN;
-constexpr std::int32_t kMaxTensorAxes = 8;
 constexpr std::uint32_t kMaxConditions = 1000;
 
 /// The C request; borrows the C++ one.
@@ -45,12 +44,7 @@ class AbiRequest {
 
 /// A tensor that a plugin lends; a copy, as the plugin may reuse its memory.
 Tensor copy_lent(const PluginObject& object, const medgen_tensor_t& tensor, std::string_view name) {
-  const bool described = tensor.ndim >= 0 && tensor.ndim <= kMaxTensorAxes &&
-                         (tensor.ndim == 0 || (tensor.shape != nullptr && tensor.strides != nullptr));
-  if (!described) object.fail_defect("next", "gave '{}' without a shape or strides", name);
   try {
-    const std::int64_t count = element_count(Shape(tensor.shape, tensor.shape + tensor.ndim));
-    if (count > 0 && tensor.data == nullptr) throw DataError("its data is NULL");
     Tensor copy = Tensor::from_abi(tensor);
     if (const auto bad = count_non_finite(copy); bad > 0) throw DataError("{} values are NaN or infinite", bad);
     return copy;

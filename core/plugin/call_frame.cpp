@@ -13,7 +13,6 @@
 namespace medgen {
 namespace {
 
-constexpr std::int32_t kMaxAxes = 8;
 constexpr std::size_t kMaxOutputs = 65536;
 
 std::uint64_t physical_memory() {
@@ -37,18 +36,10 @@ std::uint64_t byte_count(const Shape& shape, DType dtype) {
 
 /// The plugin's own memory as a tensor, for the duration of a call.
 Tensor borrow_dense(const medgen_tensor_t& tensor) {
-  const auto axes = static_cast<std::size_t>(std::max(tensor.ndim, 0));
-  const bool described = tensor.ndim > 0 && tensor.ndim <= kMaxAxes && tensor.shape != nullptr &&
-                         tensor.strides != nullptr && tensor.data != nullptr;
-  if (!described || tensor.device.type == MEDGEN_DEVICE_CUDA)
-    throw DataError("noise is filled into a tensor on the CPU");
-  const Shape shape(tensor.shape, tensor.shape + axes);
-  element_count(shape);  // throws when an axis is negative or the product overflows
-  std::int64_t dense = 1;
-  for (std::size_t i = axes; i-- > 0; dense *= shape[i]) {
-    if (shape[i] > 1 && tensor.strides[i] != dense)
-      throw DataError("noise is filled into a dense tensor; this one is strided");
-  }
+  const Shape shape = checked_shape(tensor);
+  if (tensor.device.type == MEDGEN_DEVICE_CUDA) throw DataError("noise is filled into a tensor on the CPU");
+  if (shape.empty() || !is_dense(tensor))
+    throw DataError("noise is filled into a dense tensor; this one is {}", shape.empty() ? "a scalar" : "strided");
   auto* data = static_cast<std::byte*>(tensor.data) + tensor.byte_offset;
   return Tensor(dtype_of(tensor.dtype), shape, data, nullptr);
 }
@@ -161,9 +152,9 @@ medgen_status_t CallFrame::allocate(medgen_hobj_t* host, medgen_str_t name, medg
   const medgen_status_t status = frame->guarded([&] {
     const std::string_view text = raw_text(name);
     if (text.empty() || text.size() > 1000) throw DataError("an output was asked for without a sensible name");
-    if (ndim < 0 || ndim > kMaxAxes || (ndim > 0 && shape == nullptr)) {
+    if (ndim < 0 || ndim > kMostAxes || (ndim > 0 && shape == nullptr)) {
       throw DataError("output '{}' was asked for with {} axes, at most {} are possible", message_text(name), ndim,
-                      kMaxAxes);
+                      kMostAxes);
     }
     frame->allocate_output(text, dtype, {shape, static_cast<std::size_t>(ndim)}, out);
   });

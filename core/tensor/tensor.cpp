@@ -313,17 +313,33 @@ medgen_tensor_t Tensor::abi() const {
   return view;
 }
 
+Shape checked_shape(const medgen_tensor_t& tensor) {
+  if (tensor.ndim < 0 || tensor.ndim > kMostAxes)
+    throw DataError("a tensor has {} axes, at most {} are possible", tensor.ndim, kMostAxes);
+  if (tensor.ndim > 0 && (tensor.shape == nullptr || tensor.strides == nullptr))
+    throw DataError("a tensor has no {}", tensor.shape == nullptr ? "shape" : "strides");
+  Shape shape(tensor.shape, tensor.shape + tensor.ndim);
+  if (element_count(shape) > 0 && tensor.data == nullptr) throw DataError("a tensor has no memory");
+  return shape;
+}
+
+bool is_dense(const medgen_tensor_t& tensor) {
+  const Shape shape = checked_shape(tensor);
+  const Shape dense = dense_strides(shape);
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] > 1 && tensor.strides[i] != dense[i]) return false;
+  }
+  return true;
+}
+
 Tensor Tensor::from_abi(const medgen_tensor_t& tensor, std::shared_ptr<const void> owner) {
   if (tensor.device.type == MEDGEN_DEVICE_CUDA)
     throw DeviceError("a tensor on a GPU was given where one on the CPU is needed");
   const DType dtype = dtype_of(tensor.dtype);
-  Shape shape(tensor.shape, tensor.shape + tensor.ndim);
-  const Shape strides(tensor.strides, tensor.strides + tensor.ndim);
-  const Shape dense = dense_strides(shape);
+  Shape shape = checked_shape(tensor);
   const std::size_t width = size_of(dtype);
   auto* base = static_cast<std::byte*>(tensor.data) + tensor.byte_offset;
-  bool contiguous = true;
-  for (std::size_t i = 0; i < shape.size(); ++i) contiguous = contiguous && (shape[i] == 1 || strides[i] == dense[i]);
+  const bool contiguous = is_dense(tensor);
   if (contiguous && owner) return Tensor(dtype, std::move(shape), base, std::move(owner));
 
   Tensor copy(dtype, shape);
@@ -335,7 +351,7 @@ Tensor Tensor::from_abi(const medgen_tensor_t& tensor, std::shared_ptr<const voi
   Shape index(shape.size(), 0);
   for (std::int64_t n = 0; n < copy.size(); ++n) {
     std::int64_t offset = 0;
-    for (std::size_t i = 0; i < shape.size(); ++i) offset += strides[i] * index[i];
+    for (std::size_t i = 0; i < shape.size(); ++i) offset += tensor.strides[i] * index[i];
     std::memcpy(static_cast<std::byte*>(copy.data()) + static_cast<std::size_t>(n) * width,
                 base + offset * static_cast<std::int64_t>(width), width);
     for (std::size_t axis = shape.size(); axis-- > 0 && ++index[axis] == shape[axis];) index[axis] = 0;

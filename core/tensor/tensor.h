@@ -79,6 +79,7 @@ class Tensor {
   /// The C view; it borrows this object's shape and strides.
   medgen_tensor_t abi() const;
   /// A tensor with the contents of a C tensor: a copy when strided, else a view when `owner` is given.
+  /// @throws DataError as checked_shape, DeviceError for one on a GPU
   static Tensor from_abi(const medgen_tensor_t& tensor, std::shared_ptr<const void> owner = nullptr);
 
  private:
@@ -89,6 +90,16 @@ class Tensor {
   void* data_ = nullptr;
   std::shared_ptr<const void> owner_;
 };
+
+/// Most axes of a tensor that crosses the plugin ABI.
+inline constexpr std::int32_t kMostAxes = 8;
+
+/// The shape of a C tensor that a plugin gives, on any device. @throws DataError when it is none: more axes than
+/// kMostAxes, one that is negative, or no shape, strides or memory where there have to be
+Shape checked_shape(const medgen_tensor_t& tensor);
+
+/// Whether the elements of such a tensor lie one after the other, the last axis fastest.
+bool is_dense(const medgen_tensor_t& tensor);
 
 using TensorMap = std::map<std::string, Tensor>;
 

@@ -78,6 +78,48 @@ TEST_CASE("tensor: a strided C tensor is read in its own order", "[unit][tensor]
   CHECK(std::equal(expected.begin(), expected.end(), transposed.values<float>().begin()));
 }
 
+TEST_CASE("tensor: a C tensor that is none is refused", "[unit][tensor]") {
+  const Tensor tensor = counting({2, 3});
+  medgen_tensor_t view = tensor.abi();
+  CHECK(checked_shape(view) == Shape{2, 3});
+  CHECK(is_dense(view));
+  SECTION("axes") {
+    view.ndim = GENERATE(-1, kMostAxes + 1);
+  }
+  SECTION("no shape") {
+    view.shape = nullptr;
+  }
+  SECTION("no strides") {
+    view.strides = nullptr;
+  }
+  SECTION("no memory") {
+    view.data = nullptr;
+  }
+  SECTION("a negative axis") {
+    static Shape negative{2, -3};
+    view.shape = negative.data();
+  }
+  SECTION("more elements than can be counted") {
+    static Shape large{std::int64_t{1} << 40, std::int64_t{1} << 40};
+    view.shape = large.data();
+  }
+  CHECK_THROWS_AS(checked_shape(view), DataError);
+  CHECK_THROWS_AS(is_dense(view), DataError);
+  CHECK_THROWS_AS(Tensor::from_abi(view), DataError);
+}
+
+TEST_CASE("tensor: an axis of one may have any stride, and nothing needs no memory", "[unit][tensor]") {
+  const Tensor tensor = counting({1, 3});
+  medgen_tensor_t view = tensor.abi();
+  Shape strides{77, 1};
+  view.strides = strides.data();
+  CHECK(is_dense(view));
+  const Tensor nothing(DType::F32, {0, 3});
+  medgen_tensor_t empty = nothing.abi();
+  empty.data = nullptr;
+  CHECK(Tensor::from_abi(empty).size() == 0);
+}
+
 TEST_CASE("tensor: rows joined along the batch axis are the rows", "[unit][tensor]") {
   const Tensor tensor = counting({4, 3});
   const Tensor joined = concat_rows(std::vector{tensor.rows(2, 1), tensor.rows(0, 2)});

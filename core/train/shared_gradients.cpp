@@ -12,16 +12,9 @@ namespace {
 /// The values of a dense float32 tensor.
 std::span<float> values_of(const medgen_tensor_t& tensor) {
   const bool floats = tensor.dtype.code == MEDGEN_DTYPE_FLOAT && tensor.dtype.bits == 32 && tensor.dtype.lanes == 1;
-  if (!floats || tensor.ndim < 0 || tensor.ndim > 8 || (tensor.ndim > 0 && tensor.shape == nullptr))
-    throw DataError("gradients are summed in a float32 tensor");
-  std::size_t count = 1;
-  std::int64_t dense = 1;
-  for (std::int32_t i = tensor.ndim; i-- > 0; dense *= tensor.shape[i]) {
-    if (tensor.shape[i] < 0 || (tensor.strides != nullptr && tensor.shape[i] > 1 && tensor.strides[i] != dense))
-      throw DataError("gradients are summed in a dense tensor");
-    count *= static_cast<std::size_t>(tensor.shape[i]);
-  }
-  if (count > 0 && tensor.data == nullptr) throw DataError("gradients are summed in a tensor with memory");
+  if (!floats) throw DataError("gradients are summed in a float32 tensor");
+  const auto count = static_cast<std::size_t>(element_count(checked_shape(tensor)));
+  if (!is_dense(tensor)) throw DataError("gradients are summed in a dense tensor");
   return {reinterpret_cast<float*>(static_cast<std::byte*>(tensor.data) + tensor.byte_offset), count};
 }
 

@@ -63,19 +63,24 @@ class StateSink {
   static medgen_status_t put(medgen_hobj_t* host, medgen_str_t name, const medgen_tensor_t* tensor) noexcept {
     const auto& sink = *reinterpret_cast<StateSink*>(host);
     try {
-      if (name.ptr == nullptr || tensor == nullptr || tensor->ndim < 0 || tensor->ndim > kMostAxes ||
-          tensor->data == nullptr || (tensor->ndim > 0 && (tensor->shape == nullptr || tensor->strides == nullptr)))
-        throw PluginError("a tensor of the training's state, '{}', makes no sense", message_text(name));
-      // Lent: nobody's to delete.
-      const std::shared_ptr<const void> owner(std::shared_ptr<const void>(), tensor);
-      sink.take_(std::string(raw_text(name)), Tensor::from_abi(*tensor, owner));
+      if (raw_text(name).empty() || tensor == nullptr)
+        throw PluginError("a tensor of the training's state came without a name, or a name without a tensor");
+      sink.take_(std::string(raw_text(name)), lent(name, *tensor));
       return MEDGEN_OK;
     } catch (...) {
       return sink.call_.keep_callback_error();
     }
   }
 
-  static constexpr std::int32_t kMostAxes = 8;
+  /// The plugin's, for the call.
+  static Tensor lent(medgen_str_t name, const medgen_tensor_t& tensor) {
+    try {
+      const std::shared_ptr<const void> nobody(std::shared_ptr<const void>(), &tensor);
+      return Tensor::from_abi(tensor, nobody);
+    } catch (const DataError& error) {
+      throw PluginError("'{}' of the training's state makes no sense: {}", message_text(name), error.what());
+    }
+  }
 
   PluginCall& call_;
   const TakeTensor& take_;

@@ -17,7 +17,7 @@ Blob copy_of(const pickle::Bytes& bytes) {
   return {std::as_bytes(std::span(*copy)), copy};
 }
 
-bool is_dense(const pickle::TensorRef& tensor) {
+bool lies_dense(const pickle::TensorRef& tensor) {
   std::int64_t dense = 1;
   for (std::size_t i = tensor.shape.size(); i-- > 0;) {
     if (tensor.shape[i] != 1 && tensor.strides[i] != dense) return element_count(tensor.shape) == 0;
@@ -60,7 +60,7 @@ Tensor TorchFile::tensor(const pickle::TensorRef& reference, std::string_view na
   const std::string what = fmt::format("{}: tensor '{}'", path_, name);
   const Blob& blob = storage(reference.storage);
   Tensor tensor;
-  if (is_dense(reference)) {
+  if (lies_dense(reference)) {
     const std::size_t width = size_of(reference.dtype);
     const auto begin = static_cast<std::size_t>(reference.offset) * width;
     const auto count = static_cast<std::size_t>(element_count(reference.shape));
