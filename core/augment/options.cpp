@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/augment/augment.h"
 #include "core/base/error.h"
-
-#include <fmt/ranges.h>
+#include "core/base/text.h"
 
 #include <algorithm>
 #include <cctype>
@@ -157,11 +156,8 @@ std::optional<std::string> mirror_warning(const AugmentOptions& options, const L
     if (!swapped && says_left_or_right(name)) names.push_back(name);
   }
   if (names.empty()) return {};
-  const std::size_t count = names.size();
-  names.resize(std::min<std::size_t>(count, 4));
-  return fmt::format(
-      "patches are mirrored, but {} labels keep their side ({}{}); list the pairs in \"mirrored_labels\"", count,
-      fmt::join(names, ", "), count > names.size() ? " ..." : "");
+  return fmt::format("patches are mirrored, but {} labels keep their side ({}); list the pairs in \"mirrored_labels\"",
+                     names.size(), first_of(names));
 }
 
 }  // namespace medgen

@@ -2,6 +2,7 @@
 #include "core/base/text.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <numeric>
@@ -63,6 +64,12 @@ std::vector<std::string> nearest(std::string_view name, std::span<const std::str
   std::vector<std::string> names;
   for (auto& each : by_distance) names.push_back(std::move(each.second));
   return names;
+}
+
+std::string first_of(std::span<const std::string> names, std::size_t most) {
+  const auto shown = names.first(std::min(most, names.size()));
+  const std::string more = names.size() > most ? fmt::format(" and {} more", names.size() - most) : "";
+  return fmt::format("{}{}", fmt::join(shown, ", "), more);
 }
 
 std::string did_you_mean(std::string_view name, std::span<const std::string> candidates) {

@@ -21,6 +21,9 @@ std::optional<std::string> closest_match(std::string_view name, std::span<const 
 /// At most `most` of the candidates, the nearest to `name` first.
 std::vector<std::string> nearest(std::string_view name, std::span<const std::string> candidates, std::size_t most);
 
+/// "a, b, c and 4 more": the first `most` of a list, for messages.
+std::string first_of(std::span<const std::string> names, std::size_t most = 3);
+
 /// " (did you mean 'liver'?)" for the end of an error message, or "" when nothing is near.
 std::string did_you_mean(std::string_view name, std::span<const std::string> candidates);
 

@@ -8,6 +8,13 @@
 namespace medgen {
 namespace {
 
+TEST_CASE("text: the first few of a list, and how many there are besides", "[unit][base]") {
+  const std::vector<std::string> names = {"a", "b", "c", "d"};
+  CHECK(medgen::first_of(names) == "a, b, c and 1 more");
+  CHECK(medgen::first_of(names, 4) == "a, b, c, d");
+  CHECK(medgen::first_of({}) == "");
+}
+
 TEST_CASE("edit_distance: counts edits, swaps of neighbours once, ignoring case", "[unit][base]") {
   REQUIRE(edit_distance("", "") == 0);
   REQUIRE(edit_distance("", "abc") == 3);

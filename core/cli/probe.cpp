@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // medgen probe
 
+#include "core/base/text.h"
 #include "core/cli/command.h"
 #include "core/cli/console.h"
 #include "core/cli/probe_scheduler.h"
@@ -139,11 +140,7 @@ void report_unused(const WeightStore* weights, Reporter& reporter, Json& documen
   const std::vector<std::string> unused = weights->unused();
   document["unused_weights"] = unused;
   if (unused.empty()) return;
-  constexpr std::size_t kShown = 5;
-  std::string names;
-  for (std::size_t i = 0; i < std::min(kShown, unused.size()); ++i) names += (i == 0 ? "" : ", ") + unused[i];
-  if (unused.size() > kShown) names += ", ...";
-  reporter.log(LogLevel::Warning, fmt::format("{} of the weights were not used: {}", unused.size(), names));
+  reporter.log(LogLevel::Warning, fmt::format("{} of the weights were not used: {}", unused.size(), first_of(unused)));
 }
 
 Json facts_of(const Component& component) {

@@ -2,12 +2,12 @@
 #include "core/pipeline/case_conditions.h"
 
 #include "core/base/error.h"
+#include "core/base/text.h"
 #include "core/config/json.h"
 #include "core/config/paths.h"
 #include "core/data/table.h"
 #include "core/pipeline/conditions.h"
 
-#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -76,16 +76,14 @@ void CaseConditions::check_columns(const ModelPackage& package, const Registry& 
 }
 
 void CaseConditions::check_cases(const std::vector<std::string>& names) const {
-  constexpr std::size_t kShown = 10;
   if (!has_table()) return;
   std::vector<std::string> missing;
   std::copy_if(names.begin(), names.end(), std::back_inserter(missing),
                [&](const std::string& name) { return !lines_.contains(name); });
   if (missing.empty()) return;
-  const std::size_t count = missing.size();
-  missing.resize(std::min(count, kShown));
-  throw DataError("{}: no line for {} of {} cases: {}{}", table_.string(), count, names.size(),
-                  fmt::join(missing, ", "), count > kShown ? " ..." : "");
+  constexpr std::size_t kShown = 10;
+  throw DataError("{}: no line for {} of {} cases: {}", table_.string(), missing.size(), names.size(),
+                  first_of(missing, kShown));
 }
 
 const std::string& CaseConditions::of(const std::string& name) const {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/pipeline/case_modalities.h"
 
-#include <fmt/ranges.h>
+#include "core/base/text.h"
+
 #include <fnmatch.h>
 
 #include <algorithm>
@@ -12,13 +13,6 @@ namespace {
 bool has_case(const CaseModalities::Modality& modality, const std::string& name) {
   return std::any_of(modality.cases.begin(), modality.cases.end(),
                      [&](const std::string& pattern) { return fnmatch(pattern.c_str(), name.c_str(), 0) == 0; });
-}
-
-/// A few of them, for a message.
-std::string some_of(const std::vector<std::string>& names) {
-  constexpr std::size_t kShown = 3;
-  const auto last = names.begin() + static_cast<std::ptrdiff_t>(std::min(kShown, names.size()));
-  return fmt::format("{}{}", fmt::join(names.begin(), last, ", "), last == names.end() ? "" : ", ...");
 }
 
 }  // namespace
@@ -51,7 +45,7 @@ void CaseModalities::check(const std::vector<std::string>& names) const {
         modality.node.at("cases").fail("has case {}, as \"{}\" has; a case is of one modality", name, first->name);
     }
     if (!has_any && !names.empty())
-      modality.node.at("cases").fail("names no case of the data, which are {}", some_of(names));
+      modality.node.at("cases").fail("names no case of the data, which are {}", first_of(names));
   }
 }
 

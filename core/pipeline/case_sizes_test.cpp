@@ -34,7 +34,9 @@ struct Folder : TestFolder {
                  image.with_voxels(Tensor::zeros(DType::U8, image.voxels().shape())));
   }
 
-  CaseSizes sizes(const TargetSpacing& spacing = {}) const { return CaseSizes::of(path, {}, spacing); }
+  CaseSizes sizes(const TargetSpacing& spacing = {}) const {
+    return CaseSizes::of(open_dataset(path).cases, {}, spacing, false);
+  }
 
   /// What the training makes of them.
   CaseSizes made(const TargetSpacing& spacing) const {
@@ -72,6 +74,16 @@ TEST_CASE("case sizes: of many cases some are looked at", "[unit][pipeline]") {
   CHECK(folder.sizes(spacing_of(1, 1, 1)).bytes == Approx(70 * 8 * 8 * 120));
 }
 
+TEST_CASE("case sizes: all channels of an image count, unless one is learnt from", "[unit][pipeline]") {
+  const TestFolder folder;
+  fs::create_directories(folder.path / "images");
+  write_volume(folder.path / "images" / "a.nii",
+               Volume(Tensor::zeros(DType::F32, {3, 4, 5, 6}), Affine<Ras>::from_spacing({1, 1, 1})));
+  const auto cases = open_dataset(folder.path).cases;
+  CHECK(CaseSizes::of(cases, {}, {}, false).bytes == 120 * (3 * 4 + 4));
+  CHECK(CaseSizes::of(cases, {}, {}, true).bytes == 120 * (4 + 4));
+}
+
 TEST_CASE("case sizes: what cannot be read, or resampled, is left to the training", "[unit][pipeline]") {
   const Folder folder;
   folder.add("a", {10, 10, 10}, {1, 1, 1});
@@ -82,7 +94,7 @@ TEST_CASE("case sizes: what cannot be read, or resampled, is left to the trainin
   CHECK(sizes.largest == Size3{10, 10, 2});
   CHECK(sizes.bytes == Approx(3 * 8 * 200));
   CHECK(folder.sizes(spacing_of(1e-6, 1e-6, 1e-6)).bytes == 0);
-  CHECK(CaseSizes::of(folder.path / "missing", {}, {}).bytes == 0);
+  CHECK(CaseSizes::of({}, {}, {}, false).bytes == 0);
 }
 
 }  // namespace

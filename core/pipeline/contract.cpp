@@ -2,6 +2,7 @@
 #include "core/pipeline/contract.h"
 
 #include "core/base/error.h"
+#include "core/base/text.h"
 #include "core/volume/axis_order.h"
 
 #include <algorithm>
@@ -30,15 +31,12 @@ std::set<std::int64_t> read_expected_labels(const ConfigNode& data, const LabelT
   return ids;
 }
 
-/// "1 liver, 3 spleen ...": as many as fit into a message.
+/// "1 liver, 3 spleen and 130 more"
 std::string known_labels(const LabelTable& labels) {
   constexpr std::size_t kShown = 20;
   std::vector<std::string> known;
-  for (const auto& [id, name] : labels.names()) {
-    if (known.size() < kShown) known.push_back(fmt::format("{} {}", id, name));
-  }
-  const std::size_t more = labels.size() - known.size();
-  return fmt::format("{}{}", fmt::join(known, ", "), more > 0 ? fmt::format(" and {} more", more) : "");
+  for (const auto& [id, name] : labels.names()) known.push_back(fmt::format("{} {}", id, name));
+  return first_of(known, kShown);
 }
 
 /// (..., z, y, x) <-> (..., x, y, z): the same move both ways.

@@ -288,6 +288,32 @@ ModelPackage ModelPackage::with_label_volumes(const Json& volumes) const {
   return changed;
 }
 
+namespace {
+
+Json without_weights_in(Json description) {
+  if (!description.is_object()) return description;
+  description.erase("weights");
+  for (auto& [key, value] : description.items()) value = without_weights_in(value);
+  return description;
+}
+
+}  // namespace
+
+Json ModelPackage::json_without_weights() const {
+  return without_weights_in(*json_);
+}
+
+Json ModelPackage::weight_hashes() const {
+  Json hashes = Json::object();
+  for (const ComponentSpec& spec : all()) {
+    if (!spec.weights.empty()) hashes[spec.role] = spec.sha256.empty() ? sha256_file(spec.weights) : spec.sha256;
+    for (const AdapterSpec& adapter : spec.adapters)
+      hashes[spec.role + ".adapters"].push_back(
+          {{"sha256", sha256_file(adapter.file)}, {"strength", adapter.strength}});
+  }
+  return hashes;
+}
+
 ModelPackage ModelPackage::compressor_alone() const {
   ModelPackage changed = *this;
   for (auto& [role, spec] : changed.parts_) {

@@ -108,6 +108,11 @@ class ModelPackage {
   /// The whole description with the method's defaults filled in.
   const Json& json() const { return *json_; }
 
+  /// The same without where its weights lie, which says nothing of what they are.
+  Json json_without_weights() const;
+  /// SHA-256 of the weights by role, and of the adapters that are merged into them.
+  Json weight_hashes() const;
+
   /// Looks at the header of every weight file, and compares its hash with the recorded one. @throws DataError
   void verify_weights() const;
 

@@ -97,28 +97,56 @@ bool can_generate(const ModelPackage& package) {
   return denoiser && (!denoiser->weights.empty() || !package.part("compressor"));
 }
 
-/// Pipeline and, where it reads one, input, written to `folder`.
-/// @param model  what the pipeline calls it. @param adapters  of it, or null
-void compose(const ModelPackage& package, const std::string& model, const Json& adapters, const Registry& registry,
-             const fs::path& folder) {
+/// Channels of an image that the package's compressor encodes.
+std::int64_t image_channels(const ModelPackage& package, const Registry& registry) {
+  Host host(registry);
+  return std::max<std::int64_t>(Model::open(package.compressor_alone(), host).image_channels, 1);
+}
+
+/// What a self-test runs.
+struct Tested {
+  fs::path package;             ///< of the model
+  std::string name;             ///< what the pipeline calls it
+  Json adapters = nullptr;      ///< of it
+  std::string conditions = {};  ///< a JSON object, or nothing
+};
+
+/// The generate step, and the inputs that it reads, which are written to `folder`.
+Json generate_step(const ModelPackage& package, const Tested& tested, const Registry& registry,
+                   const fs::path& folder) {
+  const DataContract& contract = package.contract();
+  Json step = {{"generate", tested.name}, {"steps", kSteps}, {"outside_contract", "warn"}};
+  if (!tested.adapters.is_null()) step["adapters"] = tested.adapters;
+  if (const Json given = Json::parse(tested.conditions, nullptr, false); given.is_object() && !given.empty())
+    step["conditions"] = given;
+  if (conditioner_with_input(package, registry, "image") != nullptr) {
+    step["image"] = "image.nii.gz";
+    write_nifti(folder / "image.nii.gz", self_test_image(contract));
+  }
+  if (conditioner_in_want_of_mask(package, registry) != nullptr) {
+    step["mask"] = "input.nii.gz";
+    write_nifti(folder / "input.nii.gz", self_test_mask(contract));
+  } else {
+    const Geometry grid = grid_of(contract);
+    step["size"] = grid.size;
+    step["spacing_mm"] = grid.affine.spacing_mm();
+  }
+  return step;
+}
+
+/// Pipeline and the inputs that it reads, written to `folder`.
+void compose(const Tested& tested, const Registry& registry, const fs::path& folder) {
+  const ModelPackage package = ModelPackage::load(tested.package, registry);
   const DataContract& contract = package.contract();
   Json steps;
   if (can_generate(package)) {
-    steps["image"] = {{"generate", model}, {"steps", kSteps}, {"outside_contract", "warn"}};
-    if (!adapters.is_null()) steps["image"]["adapters"] = adapters;
-    if (conditioner_in_want_of_mask(package, registry) != nullptr) {
-      steps["image"]["mask"] = "input.nii.gz";
-      write_nifti(folder / "input.nii.gz", self_test_mask(contract));
-    } else {
-      const Geometry grid = grid_of(contract);
-      steps["image"]["size"] = grid.size;
-      steps["image"]["spacing_mm"] = grid.affine.spacing_mm();
-    }
+    steps["image"] = generate_step(package, tested, registry, folder);
   } else {
-    steps["latent"] = {{"encode", model}, {"image", "input.nii.gz"}};
-    steps["image"] = {{"decode", model}, {"latent", "@latent"}};
-    write_nifti(folder / "input.nii.gz",
-                contract.makes_labels() ? self_test_mask(contract) : self_test_image(contract));
+    steps["latent"] = {{"encode", tested.name}, {"image", "input.nii.gz"}};
+    steps["image"] = {{"decode", tested.name}, {"latent", "@latent"}};
+    write_nifti(folder / "input.nii.gz", contract.makes_labels()
+                                             ? self_test_mask(contract)
+                                             : self_test_image(contract, image_channels(package, registry)));
   }
   write_file(folder / "pipeline.json", dump_pretty(pipeline_of(steps)));
 }
@@ -168,14 +196,19 @@ Volume self_test_mask(const DataContract& contract) {
   });
 }
 
-Volume self_test_image(const DataContract& contract) {
+Volume self_test_image(const DataContract& contract, std::int64_t channels) {
   const IntensityRule& rule = contract.intensity;
   const bool window = rule.kind == IntensityRule::Kind::Window;
   const double low = window ? rule.low : 0, high = window ? rule.high : rule.scale;
-  return volume_by<float>(grid_of(contract), DType::F32, [&](const Vec3& u) {
+  const Volume one = volume_by<float>(grid_of(contract), DType::F32, [&](const Vec3& u) {
     const auto wave = [&](std::size_t axis, double periods) { return std::cos(std::numbers::pi * periods * u[axis]); };
     return low + (high - low) * (0.5 + (wave(0, 1) + wave(1, 2) + wave(2, 3)) / 6);
   });
+  if (channels == 1) return one;
+  Shape shape = one.voxels().shape();
+  shape.insert(shape.begin(), 1);
+  const std::vector<Tensor> rows(static_cast<std::size_t>(channels), one.voxels().reshape(shape));
+  return one.with_voxels(concat_rows(rows));
 }
 
 bool has_self_test(const fs::path& package) {
@@ -184,13 +217,11 @@ bool has_self_test(const fs::path& package) {
 
 namespace {
 
-/// @param tested  the model; `called` is how the pipeline names it, and its `adapters`
-void write_test(const fs::path& folder, const fs::path& tested, const std::string& called, const Json& adapters,
-                const Registry& registry, const RunObserver& observer) {
+void write_test(const fs::path& folder, const Tested& tested, const Registry& registry, const RunObserver& observer) {
   fs::remove_all(folder);
   fs::create_directories(folder);
   try {
-    compose(ModelPackage::load(tested, registry), called, adapters, registry, folder);
+    compose(tested, registry, folder);
     const TemporaryFolder temporary;
     const fs::path made = run(folder / "pipeline.json", {}, temporary.path(), registry, observer);
     write_nifti(folder / "expected.nii.gz", read_nifti(made).volume);
@@ -203,15 +234,16 @@ void write_test(const fs::path& folder, const fs::path& tested, const std::strin
 
 }  // namespace
 
-void write_self_test(const fs::path& package, const Registry& registry, const RunObserver& observer) {
-  write_test(package / kFolder, package, "..", Json(), registry, observer);
+void write_self_test(const fs::path& package, const std::string& conditions, const Registry& registry,
+                     const RunObserver& observer) {
+  write_test(package / kFolder, {package, "..", nullptr, conditions}, registry, observer);
 }
 
-void write_adapter_self_test(const fs::path& adapter, const fs::path& base, const Registry& registry,
-                             const RunObserver& observer) {
+void write_adapter_self_test(const fs::path& adapter, const fs::path& base, const std::string& conditions,
+                             const Registry& registry, const RunObserver& observer) {
   const fs::path folder = adapter / kFolder;
   const fs::path model = fs::weakly_canonical(base).lexically_relative(fs::weakly_canonical(folder));
-  write_test(folder, base, model.string(), {".."}, registry, observer);
+  write_test(folder, {base, model.string(), Json{".."}, conditions}, registry, observer);
 }
 
 namespace {

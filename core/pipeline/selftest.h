@@ -21,18 +21,20 @@ struct SelfTestResult {
 /// Label map of a self-test: an ellipsoid cut along its longest axis into one piece for each label of the contract, in
 /// the order of the ids; one label 1 where the contract names none.
 Volume self_test_mask(const DataContract& contract);
-/// Image of a self-test: three cosine waves over the range of intensities that the contract takes.
-Volume self_test_image(const DataContract& contract);
+/// Image of a self-test: three cosine waves over the range of intensities that the contract takes, in every channel.
+Volume self_test_image(const DataContract& contract, std::int64_t channels = 1);
 
 bool has_self_test(const std::filesystem::path& package);
 
 /// Runs the package in fp32 on the CPU and keeps input, pipeline and output, replacing an older self-test.
+/// @param conditions  for the conditioners, a JSON object, or nothing.
 /// @throws whatever keeps the package from running; then there is no self-test.
-void write_self_test(const std::filesystem::path& package, const Registry& registry, const RunObserver& observer);
+void write_self_test(const std::filesystem::path& package, const std::string& conditions, const Registry& registry,
+                     const RunObserver& observer);
 
 /// The same of an adapter's folder, with the model that it is for.
 void write_adapter_self_test(const std::filesystem::path& adapter, const std::filesystem::path& base,
-                             const Registry& registry, const RunObserver& observer);
+                             const std::string& conditions, const Registry& registry, const RunObserver& observer);
 
 /// The package that a self-test runs: for an adapter the model that it was trained for, where that was then.
 std::filesystem::path tested_model(const std::filesystem::path& package);

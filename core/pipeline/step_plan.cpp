@@ -88,7 +88,8 @@ Demand StepGraph::training_demand(const std::string& name, Host& planner, const 
   auto found = case_sizes_.find(name);
   if (found == case_sizes_.end()) {
     const DataContract contract = ModelPackage::load(train.model, host_.registry()).contract();
-    const CaseSizes sizes = CaseSizes::of(train.data, contract, train.preparation.spacing());
+    const CaseSizes sizes = CaseSizes::of(cases_to_read(train), contract, train.preparation.spacing(),
+                                          train.preparation.json().contains("channel") || contract.makes_labels());
     found = case_sizes_.emplace(name, sizes).first;
   }
   return demand_to_train(train, planner, found->second, what_if);

@@ -116,29 +116,14 @@ std::vector<std::filesystem::path> files_of(const ConfigNode& node, FileSource::
 constexpr std::array<std::pair<const char*, FileSource::Kind>, 3> kInputs = {
     {{"mask", FileSource::Kind::Label}, {"image", FileSource::Kind::Image}, {"latent", FileSource::Kind::Latent}}};
 
-/// The description without where its weights lie: their contents are hashed beside it.
-Json without_weights(Json description) {
-  if (!description.is_object()) return description;
-  description.erase("weights");
-  for (auto& [key, value] : description.items()) value = without_weights(value);
-  return description;
-}
-
 /// What of a model decides the samples of a step, and whom to name for them.
 Json model_facts(const std::string& step, const ModelPackage& model) {
-  Json weights = Json::object();
-  for (const ComponentSpec& spec : model.all()) {
-    if (!spec.weights.empty()) weights[spec.role] = spec.sha256.empty() ? sha256_file(spec.weights) : spec.sha256;
-    for (const AdapterSpec& adapter : spec.adapters)
-      weights[spec.role + ".adapters"].push_back(
-          {{"sha256", sha256_file(adapter.file)}, {"strength", adapter.strength}});
-  }
   return {{"step", step},
           {"name", model.name()},
           {"license", model.license()},
           {"credit", model.credit()},
-          {"weights", weights},
-          {"description", content_hash(without_weights(model.json()))}};
+          {"weights", model.weight_hashes()},
+          {"description", content_hash(model.json_without_weights())}};
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What of a train step can be checked without computing.
+#include "core/base/text.h"
 #include "core/component/conditioner.h"
 #include "core/config/paths.h"
 #include "core/pipeline/case_conditions.h"
@@ -13,7 +14,6 @@
 #include "core/pipeline/train_step.h"
 #include "core/train/trainer.h"
 
-#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -26,7 +26,7 @@ FoundCases found_cases(const TrainStep& step) {
 }
 
 /// Those that a training would read.
-std::vector<Case> cases_to_read(const TrainStep& step, const FoundCases& found) {
+std::vector<Case> cases_of(const TrainStep& step, const FoundCases& found) {
   const std::vector<Case>& cases = found.dataset.cases;
   const auto is_left_out = [&](const Case& one) {
     return std::any_of(found.problems.begin(), found.problems.end(),
@@ -87,21 +87,21 @@ void check_images(const TrainStep& step, const FoundCases& found, const std::vec
 
 /// Before an earlier step has trained for hours. @throws DataError
 void check_label_maps(const TrainStep& step, const std::vector<Case>& cases, const std::string& needs) {
-  constexpr std::size_t kShown = 3;
   std::vector<std::string> without;
   for (const Case& each : cases) {
     if (!each.label) without.push_back(each.name);
   }
   const bool some_will_do = step.preparation.skips_bad() && without.size() < cases.size();
   if (needs.empty() || without.empty() || some_will_do) return;
-  const std::size_t shown = std::min(kShown, without.size());
-  throw DataError("{}: {} of {} cases in '{}' have no label map ({}{}), which {} needs", step.node.at("data").where(),
-                  without.size(), cases.size(), step.data.string(),
-                  fmt::join(without.begin(), without.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
-                  shown < without.size() ? ", ..." : "", needs);
+  throw DataError("{}: {} of {} cases in '{}' have no label map ({}), which {} needs", step.node.at("data").where(),
+                  without.size(), cases.size(), step.data.string(), first_of(without), needs);
 }
 
 }  // namespace
+
+std::vector<Case> cases_to_read(const TrainStep& step) {
+  return std::filesystem::exists(step.data) ? cases_of(step, found_cases(step)) : std::vector<Case>();
+}
 
 std::string what_needs_labels(const TrainStep& step, const ModelPackage& package, const Registry& registry) {
   if (package.contract().makes_labels()) return "the model, which makes them,";
@@ -116,7 +116,7 @@ void check_training_data(const TrainStep& step) {
   CacheOptions::read(step.node);
   check_validation(step.node, SplitOptions::read(step.split, step.seed));
   if (!std::filesystem::exists(step.data)) return;
-  CaseConditions::read(step.node).check_cases(names_of(cases_to_read(step, found_cases(step))));
+  CaseConditions::read(step.node).check_cases(names_of(cases_to_read(step)));
 }
 
 void check_trainer(const ConfigNode& step, const ModelPackage& package, Host& host) {
@@ -157,7 +157,7 @@ void check_train_step(const TrainStep& step, Host& host) {
                               std::filesystem::absolute(step.data).lexically_normal().string());
   const FoundCases found = found_cases(step);
   check_label_names(step, found, package.contract());
-  const std::vector<Case> cases = cases_to_read(step, found);
+  const std::vector<Case> cases = cases_of(step, found);
   if (!package.contract().makes_labels()) check_images(step, found, cases);
   CaseModalities::read(step.node, package.contract().labels).check(names_of(cases));
   check_label_maps(step, cases, what_needs_labels(step, package, host.registry()));

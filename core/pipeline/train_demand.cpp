@@ -57,9 +57,14 @@ class Training {
     return shape;
   }
 
+  /// What it encodes: a label map is one, however many planes the network makes of it.
+  std::int64_t image_channels(const Component& compressor) const {
+    return package_.contract().makes_labels() ? 1 : component_fact(compressor, "in_channels", 1);
+  }
+
   void add_compressor(const Component& learner) {
     const Shape image = patch(volume_multiple(&learner, nullptr));
-    const Shape x = batch_of(1, image);
+    const Shape x = batch_of(image_channels(learner), image);
     add_patches(image);
     batch_ = bytes_of(x);
     learn(learner, {{"x", x}}, true);
@@ -76,7 +81,7 @@ class Training {
     const Shape image = patch(volume_multiple(compressor.get(), &learner));
     const Shape latent = batch_of(channels, image, compression);
     add_patches(image);
-    if (compressor) pass_by(*compressor, "encode", {{"x", batch_of(1, image)}});
+    if (compressor) pass_by(*compressor, "encode", {{"x", batch_of(image_channels(*compressor), image)}});
     constexpr std::uint64_t kOfLatents = 5;  // mean, deviation, noise, noisy, target
     for (const ComponentSpec& spec : parts_.conditioners()) add_conditioner(spec, image, latent);
     if (step_.node.at("options").contains("contrast")) conditions_ *= 2;  // those of the null condition
@@ -109,7 +114,7 @@ class Training {
     const std::uint64_t ahead = threads > 0 ? loader.get<std::uint64_t>("ahead") : 0;
     const std::uint64_t patches = 2 * threads + (ahead + 1) * static_cast<std::uint64_t>(rows_);
     const auto most = what_if_.read_again ? 0.0 : static_cast<double>(case_bytes(step_, planner_));
-    data_ = static_cast<std::uint64_t>(std::min(cases_.bytes, most)) + patches * voxels * CaseSizes::kVoxel;
+    data_ = static_cast<std::uint64_t>(std::min(cases_.bytes, most)) + patches * voxels * cases_.voxel_bytes();
   }
 
   /// What is encoded once: patches that lie still, and cases to validate on. @param batch  bytes of a batch of them

@@ -73,6 +73,9 @@ std::uint64_t encoded_bytes(const TrainStep& step, const Host& host);
 /// Where checkpoints, log and samples of a training are: TO/training/STEP.
 std::filesystem::path training_folder(const TrainStep& step);
 
+/// Those that a training would read; none where the folder is not there. @throws DataError as `training_cases`
+std::vector<Case> cases_to_read(const TrainStep& step);
+
 /// Of the run and of the trainer: part of what decides a training.
 Json precisions_of(const TrainStep& step, const Host& host);
 

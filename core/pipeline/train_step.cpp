@@ -58,9 +58,10 @@ HostOptions master_options(const Host& host) {
   return options;
 }
 
-/// Without what is said of the model and of how it came to be.
+/// Without what is said of the model, of how it came to be, and of another one that goes with it.
 Json described_alone(Json model) {
-  for (const char* key : {"name", "title", "license", "credit", "summary", "provenance"}) model.erase(key);
+  for (const char* key : {"name", "title", "license", "credit", "summary", "provenance", "mask_generator"})
+    model.erase(key);
   return model;
 }
 
@@ -104,7 +105,8 @@ class TrainRun {
     latent_scale_ = role_ == "denoiser" ? scale() : package_.latent_scale();
     if (batches_->validation_rows() > 0 && !trainer.can_evaluate())
       step_.node.at("component").fail("cannot be validated: {} has no evaluate; hold no cases out", learner_->id());
-    const LoopOptions options = read_loop_options(step_, identity());
+    LoopOptions options = read_loop_options(step_, identity());
+    options.scales_gradients = options_.value("precision", "") == "fp16";
     const LoopResult result = train_loop(
         trainer, [&](std::uint64_t batch) { return make_batch(batch); }, options, observer_, hooks(trainer));
     if (step_.group->first()) write_package(trainer, result);
@@ -246,7 +248,8 @@ class TrainRun {
   Json identity() const {
     Json identity = {{"seed", step_.seed},
                      {"data", data_->fingerprint()},
-                     {"model", content_hash(described_alone(package_.json()))},
+                     {"model", content_hash(described_alone(package_.json_without_weights()))},
+                     {"weights", package_.weight_hashes()},
                      {"precision", precisions_of(step_, host_)}};
     if (const auto features = perceptual_network(step_)) identity["perceptual"] = sha256_file(features->weights);
     if (conditions_.has_table()) identity["case_conditions"] = conditions_.fingerprint(data_->names());
@@ -347,15 +350,21 @@ class TrainRun {
   double latent_scale_ = 1.0;
 };
 
+/// What the conditioners were told of the first case.
+std::string some_conditions(const TrainStep& step) {
+  const std::vector<Case> cases = cases_to_read(step);
+  return cases.empty() ? "" : CaseConditions::read(step.node).of(cases.front().name);
+}
+
 /// The training is worth more than its self-test.
 void prove(const std::filesystem::path& package, const TrainStep& step, Host& host, const RunObserver& observer) {
   RunObserver quiet;
   quiet.cancel = observer.cancel;
   try {
     if (step.node.at("options").contains("lora")) {
-      write_adapter_self_test(package, resolve_path(step.model), host.registry(), quiet);
+      write_adapter_self_test(package, resolve_path(step.model), some_conditions(step), host.registry(), quiet);
     } else {
-      write_self_test(package, host.registry(), quiet);
+      write_self_test(package, some_conditions(step), host.registry(), quiet);
     }
   } catch (const Cancelled&) {
     throw;

@@ -59,6 +59,25 @@ TEST_CASE("training data: a label map beside its image is refused", "[unit][pipe
   CHECK_THROWS_WITH(folder.read(), Contains("far: the label map lies up to 0.6 mm away from the image"));
 }
 
+TEST_CASE("training data: a constant image is refused by name", "[unit][pipeline]") {
+  const Folder folder;
+  Volume image = ramp();
+  for (float& value : image.voxels().values<float>()) value = -1000;
+  folder.add("blank", image, spot(0));
+  CHECK_THROWS_WITH(folder.read(), Contains("blank: the image is constant"));
+}
+
+TEST_CASE("training data: an image without contrast is refused by name", "[unit][pipeline]") {
+  const Folder folder;
+  Volume image = ramp();
+  for (float& value : image.voxels().values<float>()) value = 0;
+  image.voxels().values<float>()[7] = 1;
+  folder.add("faint", image, spot(0));
+  const DataContract percentiles = DataContract::read(model_schema().resolve(parse_config(
+      R"({"components": {}, "data": {"intensity": {"kind": "percentile", "low": 10, "high": 90}}})", "model.json")));
+  CHECK_THROWS_WITH(TrainingData(folder.path, percentiles, {}, {}, {}), Contains("faint: "));
+}
+
 TEST_CASE("training data: a label map that is an image is refused by name", "[unit][pipeline]") {
   const Folder folder;
   Volume label = ramp();

@@ -6,6 +6,7 @@
 #include "core/io/contact_sheet.h"
 #include "core/io/volume_file.h"
 #include "core/pipeline/codec.h"
+#include "core/pipeline/conditions.h"
 #include "core/pipeline/generate.h"
 #include "core/tensor/moments.h"
 
@@ -36,10 +37,12 @@ struct Made {
   IntensityTransform intensity;  ///< from the contract's units to the image's
 };
 
-/// Label maps and grids of some cases, for a generate step.
-class CaseMasks : public SampleSource {
+/// Label maps, or images, and grids of some cases, for a generate step.
+class CaseVolumes : public SampleSource {
  public:
-  explicit CaseMasks(const std::vector<Made>& cases) : cases_(cases) {}
+  enum class Kind { Label, Image };
+
+  CaseVolumes(const std::vector<Made>& cases, Kind kind) : cases_(cases), kind_(kind) {}
 
   std::size_t count() const override { return cases_.size(); }
 
@@ -48,11 +51,17 @@ class CaseMasks : public SampleSource {
   std::optional<Geometry> grid(std::size_t index) const override { return cases_.at(index).real.geometry(); }
 
   void produce(const std::vector<std::size_t>& wanted, const RunObserver&, const Sink& sink) override {
-    for (const std::size_t index : wanted) sink(index, {name(index), std::nullopt, cases_[index].label, {}, "{}"});
+    for (const std::size_t index : wanted) {
+      Sample sample{name(index), std::nullopt, std::nullopt, {}, "{}"};
+      if (kind_ == Kind::Label) sample.label = cases_[index].label;
+      if (kind_ == Kind::Image) sample.image = cases_[index].real;
+      sink(index, std::move(sample));
+    }
   }
 
  private:
   const std::vector<Made>& cases_;
+  Kind kind_;
 };
 
 class SampleRun {
@@ -96,7 +105,10 @@ class SampleRun {
       options.grid = made_.front().real.geometry();
       options.count = static_cast<int>(made_.size());
     }
-    GenerateSource source(package_, host_, masks ? std::make_shared<CaseMasks>(made_) : nullptr, options);
+    if (conditioner_with_input(package_, host_.registry(), "image") != nullptr)
+      options.images = std::make_shared<CaseVolumes>(made_, CaseVolumes::Kind::Image);
+    GenerateSource source(package_, host_,
+                          masks ? std::make_shared<CaseVolumes>(made_, CaseVolumes::Kind::Label) : nullptr, options);
     RunObserver quiet;  // the bar is the training's
     quiet.cancel = observer_.cancel;
     std::vector<std::size_t> all(made_.size());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/survey/survey.h"
 
+#include "core/base/text.h"
 #include "core/io/volume_file.h"
 #include "core/survey/case_examiner.h"
 
@@ -17,19 +18,10 @@ namespace fs = std::filesystem;
 
 using Severity = Finding::Severity;
 
-/// "a, b, c and 4 more"
-std::string few(const std::vector<std::string>& names) {
-  constexpr std::size_t kNamed = 3;
-  const std::size_t shown = std::min(names.size(), kNamed);
-  const auto end = names.begin() + static_cast<std::ptrdiff_t>(shown);
-  const std::string more = names.size() > shown ? fmt::format(" and {} more", names.size() - shown) : "";
-  return fmt::format("{}{}", fmt::join(names.begin(), end, ", "), more);
-}
-
 void tell_unused(const std::string& where, const std::vector<std::string>& files, std::vector<Finding>& findings) {
   findings.push_back({Severity::Warning, "",
                       fmt::format("{}: {} file{} that belong{} to no case: {} (volumes are {})", where, files.size(),
-                                  files.size() == 1 ? "" : "s", files.size() == 1 ? "s" : "", few(files),
+                                  files.size() == 1 ? "" : "s", files.size() == 1 ? "s" : "", first_of(files),
                                   supported_volume_formats())});
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/tensor/finite.h"
 
+#include <cstring>
+
 #include <algorithm>
 
 namespace medgen {
@@ -39,6 +41,12 @@ std::int64_t count_non_finite(const Tensor& tensor) {
     default:
       return 0;
   }
+}
+
+bool is_constant(const Tensor& tensor) {
+  const auto* const bytes = static_cast<const std::byte*>(tensor.data());
+  const std::size_t width = size_of(tensor.dtype());
+  return tensor.size() > 0 && std::memcmp(bytes, bytes + width, tensor.bytes() - width) == 0;
 }
 
 }  // namespace medgen

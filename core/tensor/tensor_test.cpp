@@ -150,6 +150,17 @@ TEST_CASE("tensor: NaN and infinities are counted in every floating-point type",
   CHECK(count_non_finite(Tensor::from<float>(values, {static_cast<std::int64_t>(size)}).to(dtype)) == 3);
 }
 
+TEST_CASE("tensor: one that is constant is found, whatever its type", "[unit][tensor]") {
+  for (const DType type : {DType::U8, DType::I16, DType::F32, DType::F64}) {
+    Tensor tensor = Tensor::zeros(type, {2, 3, 4});
+    CHECK(is_constant(tensor));
+    static_cast<std::uint8_t*>(tensor.data())[tensor.bytes() - 1] = 1;
+    CHECK_FALSE(is_constant(tensor));
+  }
+  CHECK(is_constant(Tensor::scalar(3)));
+  CHECK_FALSE(is_constant(Tensor(DType::F32, {0})));
+}
+
 TEST_CASE("tensor: extreme finite numbers and integers are finite", "[unit][tensor]") {
   const std::vector<float> values{std::numeric_limits<float>::max(), std::numeric_limits<float>::lowest(),
                                   std::numeric_limits<float>::denorm_min(), -0.0F};

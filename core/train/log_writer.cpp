@@ -10,7 +10,9 @@
 namespace medgen {
 namespace {
 
-/// What the log says of iterations up to this one is kept; a torn line is not.
+constexpr const char* kStopped = "stopped";
+
+/// What the log says of iterations up to this one is kept; a torn line is not, nor why an earlier run stopped.
 void forget_after(const std::filesystem::path& file, std::uint64_t iteration) {
   std::ifstream log(file);
   std::string kept;
@@ -18,7 +20,7 @@ void forget_after(const std::filesystem::path& file, std::uint64_t iteration) {
   for (std::string line; std::getline(log, line);) {
     const Json entry = Json::parse(line, nullptr, false);
     const bool past = entry.is_object() && entry.value("iteration", Json()).is_number_unsigned() &&
-                      entry["iteration"].get<std::uint64_t>() <= iteration;
+                      entry["iteration"].get<std::uint64_t>() <= iteration && !entry.contains(kStopped);
     if (past) kept += line + '\n';
     forgotten = forgotten || !past;
   }
@@ -40,11 +42,18 @@ void LogWriter::tell(std::uint64_t iteration, std::uint64_t iterations, double s
   line["iteration"] = iteration;
   line["iterations"] = iterations;
   line["seconds"] = seconds;
-  if (lines_.is_open() && !(lines_ << dump_compact(line) << std::endl)) {
-    observer_.say(LogLevel::Warning, fmt::format("steps.{}: log.jsonl cannot be written any more", step_));
-    lines_.close();
-  }
+  write(dump_compact(line));
   to_events([&] { events_->scalars(iteration, values); });
+}
+
+void LogWriter::stopped(std::uint64_t iteration, const std::string& reason) {
+  write(dump_compact(Json{{"iteration", iteration}, {kStopped, reason}}));
+}
+
+void LogWriter::write(const std::string& line) {
+  if (!lines_.is_open() || (lines_ << line << std::endl)) return;
+  observer_.say(LogLevel::Warning, fmt::format("steps.{}: log.jsonl cannot be written any more", step_));
+  lines_.close();
 }
 
 void LogWriter::show(std::uint64_t iteration, const std::string& tag, const std::string& png) {

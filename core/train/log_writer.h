@@ -27,10 +27,14 @@ class LogWriter {
   /// One line. @param iterations  that there will be.
   void tell(std::uint64_t iteration, std::uint64_t iterations, double seconds, const Scalars& values);
 
+  /// Why there are no more lines, though there are iterations left. Forgotten when the training goes on.
+  void stopped(std::uint64_t iteration, const std::string& reason);
+
   /// A picture for TensorBoard. @param png  a whole file.
   void show(std::uint64_t iteration, const std::string& tag, const std::string& png);
 
  private:
+  void write(const std::string& line);
   template <typename Tell>
   void to_events(const Tell& tell);
 

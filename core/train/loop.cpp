@@ -53,18 +53,26 @@ class Loop {
       train();
     } catch (const Cancelled&) {
       rescue();
+      tell_stopped("cancelled");
       throw Cancelled("steps.{}: the training was cancelled after iteration {}; run the pipeline again to go on",
                       options_.step, state_.iteration);
-    } catch (...) {
+    } catch (const std::exception& failure) {
       if (!group_.alone()) rescue();
+      tell_stopped(failure.what());
       throw;
     }
     unsaved_ = unsaved_ || out_of_time();  // that its time is over is part of the state
     save();
+    if (out_of_patience() && state_.iteration < options_.iterations)
+      tell_stopped(fmt::format("no lower loss on held-out cases in {} validations", state_.stale));
     return finish();
   }
 
  private:
+  void tell_stopped(const std::string& reason) {
+    if (log_) log_->stopped(state_.iteration, reason);
+  }
+
   double seconds() const { return seconds_before_ + std::chrono::duration<double>(Clock::now() - start_).count(); }
 
   /// As all processes see it.
@@ -115,7 +123,8 @@ class Loop {
     context.sample = static_cast<std::uint32_t>(options_.share.first);
     Scalars sums = gather(context);
     if (!group_.alone()) agree(sums);
-    if (const auto trouble = watch_.loss(sums.at("loss"))) stop(*trouble);
+    const bool skipped = options_.scales_gradients && !std::isfinite(sums.at("loss"));
+    if (const auto trouble = skipped ? std::nullopt : watch_.loss(sums.at("loss"))) stop(*trouble);
     const double rate = learning_rate();
     apply(context, rate);
     report(sums, rate);
@@ -132,7 +141,7 @@ class Loop {
       context.step = static_cast<std::uint32_t>(batch);
       if (!group_.alone() && k + 1 == options_.accumulate) context.gradients = &gradients;
       const Scalars scalars = learn(context, batch);
-      require_finite(scalars.at("loss"), batch);
+      if (!overflows(scalars.at("loss"))) require_finite(scalars.at("loss"), batch);
       for (const auto& [name, value] : scalars) sums[name] += value / static_cast<double>(options_.accumulate);
     }
     context.gradients = nullptr;
@@ -161,9 +170,16 @@ class Loop {
     for (auto& [name, value] : scalars) value = all[next++];
   }
 
+  /// Of fp16 the optimiser leaves the step out and scales less; for so many steps in a row nothing helps.
+  bool overflows(double loss) {
+    constexpr std::uint64_t kMost = 100;
+    overflows_ = options_.scales_gradients && !std::isfinite(loss) ? overflows_ + 1 : 0;
+    return overflows_ > 0 && overflows_ <= kMost;
+  }
+
   void require_finite(double loss, std::uint64_t batch) {
     if (std::isfinite(loss)) return;
-    sound_ = false;
+    bring_back();
     throw RuntimeError(
         "the loss is {} at iteration {}{}; {}: lower the learning rate, clip the gradients, or look at "
         "these cases",
@@ -176,6 +192,7 @@ class Loop {
       learner_.apply(context, rate);
       sound_ = true;
     } catch (const PluginError& error) {  // gradients that are not finite
+      bring_back();
       throw RuntimeError("at iteration {}{}: {}; {}", state_.iteration,
                          described(state_.iteration * options_.accumulate), error.what(), last_good());
     }
@@ -190,10 +207,14 @@ class Loop {
                                    : "there is no checkpoint yet";
   }
 
-  /// Brings back the last state that nothing spoke against.
-  [[noreturn]] void stop(const std::string& trouble) {
+  /// The last state that nothing spoke against.
+  void bring_back() {
     sound_ = false;
     if (group_.first() && fs::exists(good_)) fs::rename(good_, checkpoint_);
+  }
+
+  [[noreturn]] void stop(const std::string& trouble) {
+    bring_back();
     throw RuntimeError(
         "training stops at iteration {}: {}; {}: lower the learning rate, clip the gradients, or set "
         "\"watch\" in the step",
@@ -253,11 +274,12 @@ class Loop {
   void report(const Scalars& scalars, double rate) {
     const std::uint64_t done = state_.iteration + 1;
     const double loss = scalars.at("loss");
-    smooth_ = state_.iteration == 0 || smooth_ == 0 ? loss : 0.98 * smooth_ + 0.02 * loss;
+    if (std::isfinite(loss)) smooth_ = state_.iteration == 0 || smooth_ == 0 ? loss : 0.98 * smooth_ + 0.02 * loss;
     const std::string note = fmt::format("loss {:.4f}{}", smooth_, last_validation_);
     observer_.report({options_.step, "training", {}, done, options_.iterations, note});
     if (!log_ || (done != options_.iterations && done % options_.log_every != 0)) return;
     Scalars values = scalars;
+    std::erase_if(values, [](const auto& value) { return !std::isfinite(value.second); });  // of a step left out
     values["learning_rate"] = rate;
     log_->tell(done, options_.iterations, seconds(), values);
   }
@@ -329,6 +351,12 @@ class Loop {
   LoopResult finish() {
     LoopResult result{current(), state_.iteration, out_of_patience()};
     if (!options_.keep_best || !state_.best || state_.best->iteration == state_.iteration) return result;
+    if (iteration_of_checkpoint(best_, {}) != state_.best->iteration) {  // written after the checkpoint gone on from
+      observer_.say(LogLevel::Warning,
+                    fmt::format("steps.{}: '{}' is not of the best iteration, {}; the last weights are kept",
+                                options_.step, best_.string(), state_.best->iteration));
+      return result;
+    }
     result.kept = load_checkpoint(best_, learner_, options_.fingerprint).iteration;
     return result;
   }
@@ -347,8 +375,9 @@ class Loop {
   double elapsed_ = 0;      ///< of several processes, after the last iteration
   bool cancelled_ = false;  ///< any of them
   LoopState state_;
-  bool unsaved_ = false;  ///< the checkpoint does not hold the state
-  bool sound_ = true;     ///< the learner is between two optimiser steps, and nothing speaks against its numbers
+  bool unsaved_ = false;         ///< the checkpoint does not hold the state
+  bool sound_ = true;            ///< the learner is between two optimiser steps, and nothing speaks against its numbers
+  std::uint64_t overflows_ = 0;  ///< losses in a row that were not finite
   double smooth_ = 0;
   std::string last_validation_;  ///< for the bar
 };

@@ -33,6 +33,7 @@ struct LoopOptions {
   std::uint64_t validate_every = 0;  ///< 0: never; also at the end
   std::uint64_t patience = 0;        ///< validations without a lower loss that end the training; 0: any number
   bool keep_best = false;            ///< the learner ends with the weights of the lowest validation loss
+  bool scales_gradients = false;     ///< fp16: a loss that is not finite leaves a step out, as the optimiser does
   std::uint64_t sample_every = 0;    ///< 0: never
   WatchOptions watch;
   std::uint64_t seed = 0;

@@ -110,7 +110,8 @@ TEST_CASE("train: what a killed training logged after its last checkpoint is log
   Fake fake;
   fake.bad_batch = 5;
   CHECK_THROWS_AS(train_loop(fake, batch_of, options, {}), RuntimeError);
-  REQUIRE(place.log().size() == 5);
+  REQUIRE(place.log().size() == 6);
+  CHECK_THAT(place.log().back()["stopped"].get<std::string>(), Contains("the loss is nan"));
   std::ofstream(place.path / "training" / "log.jsonl", std::ios::app) << R"({"iteration": 6, "los)";
   Fake again;
   train_loop(again, batch_of, options, {});

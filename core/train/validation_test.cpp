@@ -201,6 +201,59 @@ TEST_CASE("train: when the loss explodes, the state before it rose comes back", 
   CHECK_FALSE(std::filesystem::exists(place.file("good.safetensors")));
 }
 
+TEST_CASE("train: when a rising loss ends in NaN, the state before it rose comes back", "[unit][train]") {
+  const Place place;
+  LoopOptions options = place.options(10000);
+  options.checkpoint_every = 5;
+  options.learning_rate = 1e-9;
+  Fake fake;
+  fake.bad_batch = 222;  // before the mean over fifty iterations is ten times as high
+  const auto batch = [](std::uint64_t number) -> TensorMap {
+    return {{"x", Tensor::scalar(number < 200 ? 0.1F : 1.5F)}};
+  };
+  CHECK_THROWS_WITH(train_loop(fake, batch, options, {}), Contains("the loss is nan"));
+  CHECK(std::stoul(SafetensorsFile(place.checkpoint()).metadata().at("medgen.iteration")) <= 210);
+  CHECK_FALSE(std::filesystem::exists(place.file("good.safetensors")));
+}
+
+TEST_CASE("train: where gradients are scaled a loss that overflows leaves a step out", "[unit][train]") {
+  const Place place;
+  LoopOptions options = place.options(10);
+  options.scales_gradients = true;
+  Fake fake;
+  fake.bad_batch = 4;
+  train_loop(fake, batch_of, options, {});
+  CHECK(fake.steps.size() == 10);
+  Fake hopeless;
+  const Place other;
+  options = other.options(1000);
+  options.scales_gradients = true;
+  const auto batch = [](std::uint64_t) -> TensorMap {
+    return {{"x", Tensor::scalar(std::numeric_limits<float>::infinity())}};
+  };
+  CHECK_THROWS_WITH(train_loop(hopeless, batch, options, {}), Contains("the loss is"));
+}
+
+TEST_CASE("validation: a best state that another continuation has written is not taken for this one's",
+          "[unit][train]") {
+  const Place place;
+  LoopOptions options = options_of(place, 8);
+  options.keep_best = true;
+  Fake fake;
+  const LoopHooks hooks = validating(fake, {5, 1, 4, 3});
+  CHECK(train_loop(fake, batch_of, options, {}, hooks).kept == 4);
+  Fake stray;
+  LoopState later;
+  later.iteration = 6;
+  save_checkpoint(place.file("best.safetensors"), stray, later, options.fingerprint);
+  Fake again;
+  std::string said;
+  RunObserver observer;
+  observer.log = [&](LogLevel, std::string_view text) { said += text; };
+  CHECK(train_loop(again, batch_of, options, observer, hooks).kept == 8);
+  CHECK_THAT(said, Contains("is not of the best iteration, 4"));
+}
+
 TEST_CASE("train: killed while the loss rises, it goes on", "[unit][train]") {
   const Place place;
   LoopOptions options = place.options(300);

@@ -74,7 +74,8 @@ class PageWriter {
   void write_training(const TrainingLog& log) {
     body_ += fmt::format("<section><h2>Training {}</h2>\n", escaped(log.name));
     Facts facts = {{"state", state_of(log)}, {"iteration", iteration_of(log)}, {"time spent", duration(log.seconds)}};
-    if (const auto left = log.seconds_left(); left && !ended(log)) facts.emplace_back("time left", duration(*left));
+    if (const auto left = log.seconds_left(); left && !ended(log) && !log.stopped)
+      facts.emplace_back("time left", duration(*left));
     const auto last = [&](const char* name) {
       const auto curve = log.curves.find(name);
       return curve == log.curves.end() ? "" : fmt::format("{:.4g}", curve->second.back().second);
@@ -104,6 +105,7 @@ class PageWriter {
   }
 
   std::string state_of(const TrainingLog& log) const {
+    if (log.stopped) return (ended(log) ? "complete, ended early: " : "stopped: ") + *log.stopped;
     if (ended(log)) return "complete";
     std::error_code error;
     const auto changed = fs::last_write_time(log.folder / "log.jsonl", error);

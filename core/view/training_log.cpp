@@ -22,6 +22,8 @@ bool add_line(TrainingLog& log, const std::string& line) {
   if (!entry.is_object() || !entry.contains("iteration") || !entry["iteration"].is_number_unsigned()) return false;
   const auto iteration = entry["iteration"].get<std::uint64_t>();
   const auto at = static_cast<double>(iteration);
+  log.stopped.reset();
+  if (entry.contains("stopped") && entry["stopped"].is_string()) log.stopped = entry["stopped"].get<std::string>();
   for (const auto& [name, value] : entry.items()) {
     if (name == "iteration" || name == "seconds" || name == "iterations" || !value.is_number()) continue;
     log.curves[name].emplace_back(at, value.get<double>());

@@ -20,6 +20,7 @@ struct TrainingLog {
   std::uint64_t iteration = 0;
   double seconds = 0;
   std::optional<std::uint64_t> iterations;  ///< where the log says how many there will be
+  std::optional<std::string> stopped;       ///< why, where it ended before that
   std::size_t torn = 0;                     ///< lines that are no record
 
   bool complete() const { return iterations && iteration >= *iterations; }

@@ -162,6 +162,20 @@ TEST_CASE("view: a training that is under way has curves, state and pictures", "
   REQUIRE_THAT(done, Contains("<dd>complete</dd>") && !Contains("time left"));
 }
 
+TEST_CASE("view: why a training stopped is told, until it goes on", "[unit][view]") {
+  const TestFolder folder;
+  const fs::path log = folder.path / "training/vae/log.jsonl";
+  const std::string lines =
+      log_lines(1, 50, ",\"iterations\":100") + R"({"iteration":50,"stopped":"the loss is nan"})" + '\n';
+  put(log, lines);
+  const std::string stopped = make_run_page(folder.path, 4, {}).html;
+  REQUIRE_THAT(stopped, Contains("stopped: the loss is nan") && !Contains("time left") && !Contains("not complete"));
+  put(folder.path / "model.json", "{}");
+  REQUIRE_THAT(make_run_page(folder.path, 4, {}).html, Contains("complete, ended early: the loss is nan"));
+  put(log, lines + log_lines(51, 60, ",\"iterations\":100"));
+  REQUIRE_FALSE(read_training_log(log.parent_path()).stopped);
+}
+
 TEST_CASE("view: a run shows what was run and its samples", "[unit][view]") {
   const TestFolder folder;
   put_volume(folder.path / "images/a.nii.gz", DType::I16);

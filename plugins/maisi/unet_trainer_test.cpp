@@ -225,6 +225,9 @@ TEST_CASE("trainers: what options and networks refuse is told before they have w
   CHECK_NOTHROW(check(R"({"contrast": {}, "train_denoiser": false})"));
   CHECK_THROWS_WITH(check(R"({"contrast": {}})", true, false), Contains("needs a ControlNet"));
   CHECK_THROWS_WITH(check(R"({"contrast": {"dilation": 2}})"), Contains("odd"));
+  CHECK_THROWS_WITH(check(R"({"contrast": {}, "lora": {}, "checkpoint_activations": true})"),
+                    Contains("leave one of the three"));
+  CHECK_NOTHROW(check(R"({"contrast": {}, "lora": {}})"));
   CHECK_THROWS_WITH(check(R"({"modality_dropout": 0.1})"), Contains("num_class_embeds"));
   CHECK_THROWS_WITH(check(R"({"train_denoiser": false})", false), Contains("nothing to train"));
   CHECK_NOTHROW(check(R"({"lora": {}})", false));

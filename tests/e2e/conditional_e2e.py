@@ -133,8 +133,12 @@ class Conditional(tool.Case):
         nifti.write(self.folder / "tumour" / "a.nii", SIZE, [2 if label(i) == 2 else 0 for i in range(VOXELS)])
         given["mask"] = "tumour/a.nii"
         make = {"generate": "@net", **given}
-        self.run_steps(net=self.train_controlnet(INPAINTING, 2), ct=make, free={**make, "outside_mask": "generated"},
+        train = {**self.train_controlnet(INPAINTING, 2), "samples": {"every": 1}}
+        self.run_steps(net=train, ct=make, free={**make, "outside_mask": "generated"},
                        save={"write": "@ct", "to": "out"}, save_free={"write": "@free", "to": "free"})
+        self.assertTrue(list((self.folder / "controlnet" / "training" / "net" / "samples").glob("*.png")))
+        tested = tool.run("doctor", self.folder / "controlnet")
+        self.assertRegex(tested.stdout, r"ok +self-test")
         before = voxels_of(self.data / "images" / "a.nii")
         kept, free = (voxels_of(next((self.folder / to).glob("images/*.nii.gz"))) for to in ("out", "free"))
         outside = [i for i in range(VOXELS) if label(i) != 2]

@@ -59,6 +59,32 @@ class Folders(Faults):
         self.assertEqual(result.returncode, 4, result.stderr)
         self.assertIn("belongs to another training (step.learning_rate is 0.02, was 0.01)", result.stderr)
 
+    def test_a_checkpoint_knows_the_weights_of_a_model_in_line(self):
+        self.trained()
+        package = self.folder / "out" / "vae"
+        model = json.loads((package / "model.json").read_text())
+        for key in ("provenance", "medgen_model"):
+            model.pop(key, None)
+        part = model["components"]["compressor"]
+        del part["sha256"]
+        moved = [self.folder / name for name in ("one.safetensors", "two.safetensors")]
+        for file in moved:
+            file.write_bytes((package / "compressor.safetensors").read_bytes())
+        step = {"train": model, "component": "denoiser", "data": "data", "crop": [8, 8, 8], "iterations": 2, "to": "inline"}
+
+        def run(file):
+            part["weights"] = str(file)
+            return tool.run("run", self.write_pipeline({"medgen": 1, "runtime": {"precision": "fp32"}, "steps": {"net": step}}))
+
+        self.assertEqual(run(moved[0]).returncode, 0)
+        self.assertEqual(run(moved[1]).returncode, 0)  # the same weights elsewhere
+        contents = bytearray(moved[1].read_bytes())
+        contents[-1] ^= 1
+        moved[1].write_bytes(contents)
+        refused = run(moved[1])
+        self.assertEqual(refused.returncode, 4, refused.stderr)
+        self.assertIn("belongs to another training (training.weights.compressor", refused.stderr)
+
     def test_an_interrupted_training(self):
         self.kill_during("out", signal.SIGINT)
         plan = tool.run("plan", self.write_pipeline(self.document("out")))

@@ -7,7 +7,8 @@ Needs what compare_with_monai.py needs, and for the perceptual loss the packages
     tests/golden/maisi/compare_training.py --probe "build/bin/medgen probe" --cases 20
 
 Compared are every loss and the norm of the gradients of every network, of the VAE (with discriminator and perceptual
-loss), of the image U-Nets (DDPM and rectified flow) and of a ControlNet behind a frozen U-Net. Prints one line per case;
+loss), of the image U-Nets (DDPM and rectified flow), of a ControlNet behind a frozen U-Net (with weights on voxels and the
+region contrast), of the mask VAE (cross-entropy) and of the mask U-Net. Prints one line per case;
 the exit code is the number of cases in which a number differs by more than the tolerance, relative to its size.
 """
 import argparse
@@ -27,7 +28,7 @@ from monai.apps.generation.maisi.networks.autoencoderkl_maisi import Autoencoder
 from monai.apps.generation.maisi.networks.controlnet_maisi import ControlNetMaisi
 from monai.apps.generation.maisi.networks.diffusion_model_unet_maisi import DiffusionModelUNetMaisi
 from monai.losses import PatchAdversarialLoss, perceptual
-from monai.networks.nets import PatchDiscriminator
+from monai.networks.nets import DiffusionModelUNet, PatchDiscriminator
 from monai.networks.schedulers import DDPMScheduler, RFlowScheduler
 from safetensors.torch import load_file, save_file
 
@@ -138,6 +139,58 @@ def unet_case(rng, batch):
     return "maisi.unet", config, network, inputs | {"target": target}, {}, {}, {}, want
 
 
+def mask_vae_case(rng, batch):
+    """Label ids in, as planes of their bits, and a logit for each of some classes out."""
+    planes = rng.randint(2, 5)
+    classes = sorted(rng.sample(range(2 ** planes), rng.randint(2, 2 ** planes)))
+    config = autoencoder_config(rng) | {"in_channels": planes, "out_channels": len(classes)}
+    vae = fill(AutoencoderKlMaisi(**config, num_splits=1), rng.getrandbits(32))
+    index = torch.randint(0, len(classes), (batch, 1, *[rng.choice([8, 12, 16]) for _ in range(3)]))
+    labels = torch.tensor(classes)[index]
+    mean, sigma = vae.encode(torch.cat([(labels >> bit) & 1 for bit in range(planes)], 1).float())
+    noise = torch.randn_like(mean)
+    entropy = torch.nn.functional.cross_entropy(vae.decode(mean + sigma * noise), index[:, 0])
+    kl = 0.5 * (mean**2 + sigma**2 - torch.log(sigma**2 + 1e-10) - 1).sum() / batch
+    loss = entropy + 1e-4 * kl
+    loss.backward()
+    want = {"cross_entropy": entropy, "kl": kl, "loss": loss, "gradient_norm": gradient_norm(vae)}
+    return ("maisi.autoencoder", config | {"classes": classes}, vae, {"x": labels.float(), "noise": noise},
+            {"kl_weight": 1e-4}, {}, {}, want)
+
+
+def mask_unet_case(rng, batch):
+    config = backbone(rng, 3)
+    # Of four channels layer norms are so badly conditioned that MONAI's own fp32 differs from its fp64 by 2e-4.
+    config["channels"] = [2 * channels for channels in config.pop("num_channels")]
+    config["out_channels"] = config["in_channels"]
+    network = fill(DiffusionModelUNet(**config), rng.getrandbits(32))
+    inputs = common_inputs(rng, config | {"num_channels": config["channels"]}, batch)
+    inputs["timesteps"] = torch.randint(0, 1000, (batch,))
+    inputs["x"], target = noisy(rng, inputs["x"], inputs["timesteps"])
+    squared = rng.random() < 0.5
+    loss = (torch.nn.functional.mse_loss if squared else l1_loss)(network(**inputs), target)
+    loss.backward()
+    return ("maisi.mask_unet", config, network, inputs | {"target": target}, {"loss": "l2" if squared else "l1"}, {}, {},
+            {"loss": loss, "gradient_norm": gradient_norm(network)})
+
+
+def region_contrast(with_tumours, without, conditions, target, dilation, margin):
+    """The loss of docs/training.md, over the voxels of the latent's grid where the conditions differ."""
+    region = (conditions[0] != conditions[1]).any(1, keepdim=True)
+    for axis in range(2, 5):
+        fine, coarse = region.shape[axis], target.shape[axis]
+        region = region.index_select(axis, torch.arange(coarse) * fine // coarse)
+    if not region.any():
+        return torch.zeros(())
+
+    def mean_where(values, where):
+        return (values * where).sum() / (where.sum() * values.shape[1]).clamp_min(1)
+
+    near = torch.nn.functional.max_pool3d(region.float(), dilation, 1, dilation // 2) > 0
+    apart = mean_where((with_tumours - without).abs(), region)
+    return torch.relu(margin - apart) - margin + mean_where((without - target).abs(), ~near)
+
+
 def controlnet_case(rng, batch):
     config, network, inputs, call, target = unet_parts(rng, batch)
     own = {k: v for k, v in config.items() if not k.startswith("include_") or k == "include_fc"}
@@ -147,16 +200,35 @@ def controlnet_case(rng, batch):
     network.requires_grad_(False)
     condition = torch.randint(0, 2, (batch, 3, *[2 * s for s in inputs["x"].shape[2:]])).float()
     shared = {k: v for k, v in inputs.items() if k in ("x", "timesteps", "context", "class_labels")}
-    down, mid = controlnet(**shared, controlnet_cond=condition)
-    loss = l1_loss(network(**call, down_block_additional_residuals=down, mid_block_additional_residual=mid), target)
-    loss.backward()
-    want = {"loss": loss, "gradient_norm/controlnet": gradient_norm(controlnet)}
+
+    def predict(cond):
+        down, mid = controlnet(**shared, controlnet_cond=cond)
+        return network(**call, down_block_additional_residuals=down, mid_block_additional_residual=mid)
+
+    options, want = {"train_denoiser": False}, {}
+    predicted, inputs = predict(condition), inputs | {"target": target, "controlnet_cond": condition}
+    each = (predicted - target).abs()
+    if rng.random() < 0.7:
+        inputs["weight"] = torch.where(torch.rand(batch, 1, *target.shape[2:]) < 0.2, 100.0, 1.0)
+        each = each * inputs["weight"]
+    want["loss"] = each.mean()
+    if rng.random() < 0.7:
+        contrast = {"weight": 0.3, "margin": rng.choice([0.5, 2]), "dilation": rng.choice([1, 3])}
+        options["contrast"] = contrast
+        changed = torch.rand(batch, 1, *condition.shape[2:]) < rng.choice([0, 0.05])
+        inputs["null/controlnet_cond"] = torch.where(changed, 1 - condition, condition)
+        without = predict(inputs["null/controlnet_cond"])
+        want["contrast"] = contrast["weight"] * region_contrast(
+            predicted, without, (condition, inputs["null/controlnet_cond"]), target, contrast["dilation"], contrast["margin"])
+        want["loss"] = want["loss"] + want["contrast"]
+    want["loss"].backward()
+    want["gradient_norm/controlnet"] = gradient_norm(controlnet)
     peers = {"controlnet": ("maisi.controlnet", own, controlnet.state_dict(), True)}
-    return ("maisi.unet", config, network, inputs | {"target": target, "controlnet_cond": condition},
-            {"train_denoiser": False}, peers, {}, want)
+    return "maisi.unet", config, network, inputs, options, peers, {}, want
 
 
-CASES = {"vae": vae_case, "unet": unet_case, "controlnet": controlnet_case}
+CASES = {"vae": vae_case, "unet": unet_case, "controlnet": controlnet_case, "mask_vae": mask_vae_case,
+         "mask_unet": mask_unet_case}
 
 
 def save(tensors, path):
@@ -200,7 +272,7 @@ def main():
             want = {k: v if isinstance(v, float) else v.item() for k, v in want.items()}
             try:
                 got = run_probe(options.probe, pathlib.Path(folder), *call)
-                errors = {k: abs(got[k] - v) / abs(v) for k, v in want.items()}
+                errors = {k: abs(got[k] - v) / max(abs(v), 1e-30) if got[k] != v else 0.0 for k, v in want.items()}
                 term, error = max(errors.items(), key=lambda item: item[1])
                 text = f"{error:.2e} ({term}), {', '.join(f'{k} {v:.6g}' for k, v in want.items())}"
             except (RuntimeError, KeyError) as problem:
