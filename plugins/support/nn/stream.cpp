@@ -230,9 +230,16 @@ struct Stream::Layer {
       if (result.dtype() != dtype) bytes += 2 * (to - from) * out_bytes();
     }
     if (results.empty() || !device.is_cpu()) bytes += (to - from) * out_bytes();
+    if (results.empty()) bytes += out_bytes();  // of a plane that is finished, in another order (labels of classes)
     if (products == at::kFloat && !in_place) {
       const std::int64_t both = (reach * in_bytes() + (to - from) * out_bytes()) / element(dtype) * element(products);
       bytes += dtype == products ? both : 2 * both;
+      if (conv.options().transposed) bytes -= (to - from) * out_bytes() / element(dtype) * element(products);
+    }
+    if (conv.options().transposed) {
+      // Planes of its own with those at the edges, which are cut off, and the library's sums of them in float32.
+      const std::int64_t made = 2 * (reached.to - reached.from) + 1;
+      bytes += made * out_bytes() / element(dtype) * (element(products) + element(at::kFloat));
     }
     return bytes;
   }
