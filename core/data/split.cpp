@@ -44,7 +44,10 @@ void require_sound(const std::array<double, 3>& fractions, std::size_t subjects)
     if (!(fraction >= 0)) throw DataError("the fraction {:g} of a split is negative", fraction);
   }
   if (!(std::fabs(sum - 1) < 1e-6)) throw DataError("the fractions of a split sum to {:g}, not 1", sum);
-  if (subjects < parts) throw DataError("{} subjects cannot be split into {} parts", subjects, parts);
+  if (subjects < parts)
+    throw DataError(
+        "{} subject{} cannot be split into {} parts: leave \"validation\" or \"split\" out, or add subjects", subjects,
+        subjects == 1 ? "" : "s", parts);
 }
 
 }  // namespace

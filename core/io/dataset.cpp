@@ -85,7 +85,8 @@ void finish(Dataset& dataset, Problems& problems) {
   for (std::size_t i = 1; i < cases.size(); ++i) {
     if (cases[i].name == cases[i - 1].name) problems.add("the case '{}' comes twice", cases[i].name);
   }
-  if (cases.empty()) problems.add("the data set has no cases");
+  if (cases.empty())
+    problems.add("the data set has no cases (a dataset.json lists cases that have folders of their own)");
 }
 
 std::int64_t id_of_text(const ConfigNode& node, std::string_view text) {
@@ -132,18 +133,24 @@ void require_files(const Case& one, Problems& problems) {
 /// Where every case has a folder, and the images one name, cases are named by their folders.
 void name_by_folder(std::vector<Case>& cases) {
   const auto is_named_alike = [&](const Case& one) { return one.name == cases.front().name; };
-  const auto is_beside = [&](const Case& one) {
-    return one.images.front().parent_path() == cases.front().images.front().parent_path();
+  const auto folder_of = [](const Case& one) {
+    return (one.images.empty() ? *one.label : one.images.front()).parent_path();
   };
+  const auto is_beside = [&](const Case& one) { return folder_of(one) == folder_of(cases.front()); };
   if (cases.size() < 2 || !std::all_of(cases.begin(), cases.end(), is_named_alike)) return;
   if (std::all_of(cases.begin(), cases.end(), is_beside)) return;  // one case, listed again
-  for (Case& one : cases) one.name = one.images.front().parent_path().filename().string();
+  for (Case& one : cases) one.name = folder_of(one).filename().string();
 }
 
-/// "training": [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}], or names of images alone.
+/// "training": [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}], or names of images alone, or labels.
 void read_list(const ConfigNode& training, Dataset& dataset, Problems& problems) {
   const auto file = [](const ConfigNode& node) { return (node.folder() / node.as<std::string>()).lexically_normal(); };
   for (const ConfigNode& item : training.items()) {
+    if (item.is_object() && !item.contains("image") && item.contains("label")) {  // for models that make label maps
+      const fs::path label = file(item.at("label"));
+      dataset.cases.push_back({volume_stem(label), {}, label});
+      continue;
+    }
     const fs::path image = file(item.is_string() ? item : item.at("image"));
     if (image.filename().string().starts_with("._")) continue;
     if (!is_volume(image)) {
@@ -257,8 +264,10 @@ Dataset read_plain(const fs::path& folder, Problems& problems) {
   return dataset;
 }
 
-/// The dataset.json that a path names or holds.
+/// The dataset.json that a path names or holds. @throws DataError for a volume, which is neither
 std::optional<fs::path> description_of(const fs::path& path) {
+  if (is_volume_name(path) && is_file(path))
+    throw DataError("{}: is a volume; a data set is a folder, or a {}", path.string(), kDescription);
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (!fs::exists(status)) throw DataError("{}: the data set does not exist", path.string());

@@ -189,6 +189,23 @@ TEST_CASE("dataset: a folder of label maps alone has cases without an image", "[
   REQUIRE(dataset.cases[0].label == folder.path / "labels/a.nii.gz");
 }
 
+TEST_CASE("dataset: a list of label maps alone has their names", "[unit][io]") {
+  const TestFolder folder;
+  touch(folder.path / "maps/a.nii.gz");
+  write_file(folder.path / "dataset.json", R"({"labels": {"1": "liver"}, "training": [{"label": "maps/a.nii.gz"}]})");
+  const Dataset dataset = open_dataset(folder.path);
+  REQUIRE(dataset.cases.size() == 1);
+  REQUIRE(dataset.cases[0].name == "a");
+  REQUIRE(dataset.cases[0].images.empty());
+  REQUIRE(dataset.labels.id_of("liver") == 1);
+}
+
+TEST_CASE("dataset: a volume is no data set", "[unit][io]") {
+  const TestFolder folder;
+  touch(folder.path / "a.nii.gz");
+  REQUIRE_THROWS_WITH(open_dataset(folder.path / "a.nii.gz"), Catch::Contains("is a volume; a data set is a folder"));
+}
+
 TEST_CASE("dataset: lists of files pair by name, whatever their folder", "[unit][io]") {
   const Dataset dataset =
       pair_files({"x/p_image.nii.gz", "x/q_image.nii.gz"}, {"y/q_label.nii.gz", "y/p_label.nii.gz"});

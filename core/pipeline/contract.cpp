@@ -192,6 +192,7 @@ std::optional<std::string> DataContract::labels_problem(const std::set<std::int6
 }
 
 std::optional<std::string> DataContract::labels_warning(const std::set<std::int64_t>& ids) const {
+  if (ids == std::set<std::int64_t>{0}) return "the label map is empty: every voxel is 0";
   std::vector<std::int64_t> missing;
   std::set_difference(expected_labels.begin(), expected_labels.end(), ids.begin(), ids.end(),
                       std::back_inserter(missing));

@@ -104,6 +104,7 @@ TEST_CASE("a map must have known labels, and is told of those it lacks", "[unit]
   CHECK_NOTHROW(c.check_labels(label_map({0, 1}), "m"));
   CHECK_THAT(c.labels_warning({0, 1}).value_or(""), Contains("the map has no label 200 (body)"));
   CHECK_FALSE(c.labels_warning({1, 200}).has_value());
+  CHECK_THAT(c.labels_warning({0}).value_or(""), Contains("the label map is empty"));
   CHECK_THROWS_WITH(c.check_labels(label_map({0, 2, 133, 200}), "m"), Contains("labels 2, 133 mean nothing"));
   CHECK_THROWS_WITH(c.check_labels(label_map({0, 2}), "m"), Contains("label 2 means nothing"));
   CHECK_THROWS_WITH(c.check_labels(label_map({2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 140}), "m"),

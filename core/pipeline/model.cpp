@@ -159,6 +159,9 @@ namespace {
 std::string why_no_package(const std::filesystem::path& folder) {
   namespace fs = std::filesystem;
   std::error_code ignored;
+  if (fs::exists(folder / kAdapterDescription, ignored))
+    return fmt::format("'{}' holds an adapter; name the model that it is for, with \"adapters\" beside it",
+                       folder.string());
   if (fs::exists(folder / "training", ignored))
     return fmt::format("the training in '{}' is not finished; run its pipeline again", folder.string());
   if (fs::exists(folder, ignored))

@@ -32,7 +32,8 @@ bool StepGraph::is_known(const std::string& name) const {
   if (node.contains("adapters")) {
     for (const ConfigNode& each : node.at("adapters").items()) {
       const ConfigNode adapter = each.is_object() ? each.at("adapter") : each;
-      if (is_reference(adapter) && !std::filesystem::exists(resolve_path(step(referenced(adapter)).at("to"))))
+      if (is_reference(adapter) &&
+          !std::filesystem::exists(resolve_path(step(referenced(adapter)).at("to")) / kAdapterFile))
         return false;
     }
   }

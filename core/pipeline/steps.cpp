@@ -59,6 +59,15 @@ void check_reference(const ConfigNode& node, const std::vector<std::pair<std::st
             did_you_mean(node.as<std::string>(), fitting));
 }
 
+/// A train step with "lora" makes no model. @throws ConfigError at a reference that wants one
+void check_no_adapter(const ConfigNode& node, const ConfigNode& steps) {
+  if (!is_reference(node)) return;
+  const ConfigNode maker = steps.at(referenced(node));
+  if (verb_of(maker) == "train" && maker.contains("options") && maker.at("options").contains("lora"))
+    node.fail("refers to {}, which makes an adapter, no model; name the model, and \"adapters\": [{}] beside it",
+              excerpt(node.json()), excerpt(node.json()));
+}
+
 /// Each folder has one run's record, or one package. @throws ConfigError at the second step that writes to one
 void check_own_folder(const std::string& name, const ConfigNode& step,
                       std::map<std::filesystem::path, std::string>& taken) {
@@ -138,6 +147,7 @@ void check_references(const ConfigNode& steps) {
     if (verb == "write") check_reference(step.at("write"), earlier, kSampleVerbs);
     if (verb == "generate" || verb == "encode" || verb == "decode" || verb == "train") {
       check_reference(step.at(verb), earlier, kModelVerbs);
+      check_no_adapter(step.at(verb), steps);
     }
     for (const auto& [key, kind] : kInputs) {
       const bool latents = kind == FileSource::Kind::Latent;

@@ -248,6 +248,7 @@ class TrainRun {
   Json identity() const {
     Json identity = {{"seed", step_.seed},
                      {"data", data_->fingerprint()},
+                     {"cases", {data_->training().size(), data_->validation().size()}},
                      {"model", content_hash(described_alone(package_.json_without_weights()))},
                      {"weights", package_.weight_hashes()},
                      {"precision", precisions_of(step_, host_)}};

@@ -98,11 +98,6 @@ std::vector<std::string> lost_labels(const Volume& before, const Volume& after) 
   return {fmt::format("no voxel is left of label {} after \"resample_mm\"", fmt::join(lost, ", "))};
 }
 
-void warn_of_empty(const Volume& label, std::vector<std::string>& warnings) {
-  if (label_ids(label.voxels()) == std::set<std::int64_t>{0})
-    warnings.emplace_back("the label map is empty: every voxel is 0");
-}
-
 }  // namespace
 
 std::size_t TrainingCase::bytes() const {
@@ -167,7 +162,8 @@ TrainingCase CaseReader::read_map(const Case& entry) const {
   TrainingCase loaded{label.with_voxels(label.voxels().to(DType::F32)),
                       label.with_voxels(label.voxels().to(DType::I32)), std::nullopt, identity_of(file),
                       lost_labels(file, label)};
-  warn_of_empty(file, loaded.warnings);
+  if (auto warning = options_.contract.labels_warning(label_ids(file.voxels())))
+    loaded.warnings.push_back(*std::move(warning));
   return loaded;
 }
 
@@ -178,7 +174,6 @@ Volume CaseReader::read_label(const Case& entry, const Volume& image, TrainingCa
   if (matched.warning) loaded.warnings.push_back(*matched.warning);
   Volume label = options_.labels.in_model(matched.labels, entry.name);
   options_.contract.check_labels(label, entry.name);
-  warn_of_empty(label, loaded.warnings);
   if (options_.body) label = with_body(image, label, *options_.body);
   Volume fitted = options_.spacing.label(image.with_voxels(label.voxels().to(DType::I32)), entry.name);
   if (auto warning = options_.contract.labels_warning(label_ids(fitted.voxels())))

@@ -71,6 +71,7 @@ TrainingData::TrainingData(const FoundCases& found, const std::filesystem::path&
     throw DataError("'{}' holds no cases to validate on", folder.string());
   modalities_.check(names());
   warn_of_spacings(observer);
+  warn_of_padding(observer);
   std::string identity;
   for (const std::size_t number : training_) identity += store_.identity(number);
   if (!validation_.empty()) identity += "validation\n";
@@ -133,6 +134,23 @@ void TrainingData::warn_of_spacings(const RunObserver& observer) const {
                     least, most, "xyz"[axis]));
     return;
   }
+}
+
+/// Patches of which less than half is image.
+void TrainingData::warn_of_padding(const RunObserver& observer) const {
+  std::size_t padded = 0;
+  for (const Geometry& grid : grids_) {
+    const Size3 patch = crop_size(patches_.crop, grid.size);
+    double share = 1;
+    for (std::size_t axis = 0; axis < 3; ++axis)
+      share *= std::min(1.0, static_cast<double>(grid.size[axis]) / static_cast<double>(patch[axis]));
+    padded += share < 0.5 ? 1 : 0;
+  }
+  if (padded > 0)
+    observer.say(LogLevel::Warning,
+                 fmt::format("\"crop\" is so much larger than {} of {} cases that more than half of a patch is filled "
+                             "with nothing; choose a smaller one",
+                             padded, grids_.size()));
 }
 
 std::optional<std::string> TrainingData::scale_warning() const {

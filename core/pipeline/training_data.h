@@ -116,6 +116,7 @@ class TrainingData {
   void leave_out_unread(const std::vector<Case>& cases, const Split& split, Bad bad);
   void refuse_or_skip(const std::filesystem::path& folder, bool skip, const RunObserver& observer) const;
   void warn_of_spacings(const RunObserver& observer) const;
+  void warn_of_padding(const RunObserver& observer) const;
   const AugmentOptions& augment_of(std::size_t number) const;
   Size3 corner_of(const TrainingCase& loaded, std::uint64_t draw) const;
   Patch still_patch_of(const TrainingCase& loaded) const;

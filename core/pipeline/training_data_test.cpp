@@ -59,6 +59,23 @@ TEST_CASE("training data: a label map beside its image is refused", "[unit][pipe
   CHECK_THROWS_WITH(folder.read(), Contains("far: the label map lies up to 0.6 mm away from the image"));
 }
 
+TEST_CASE("training data: patches that are mostly empty are warned of", "[unit][pipeline]") {
+  const Folder folder;
+  folder.add("a", ramp(), spot(0));
+  const auto warned = [&](const Size3& crop) {
+    std::string said;
+    RunObserver observer;
+    observer.log = [&](LogLevel, std::string_view text) { said += text; };
+    PatchOptions options;
+    options.crop.size = crop;
+    TrainingData(folder.path, contract(), options, labelled(), observer);
+    return said.find("filled with nothing") != std::string::npos;
+  };
+  CHECK_FALSE(warned(kSize));
+  CHECK_FALSE(warned({8, 6, 4}));
+  CHECK(warned({12, 10, 8}));
+}
+
 TEST_CASE("training data: a constant image is refused by name", "[unit][pipeline]") {
   const Folder folder;
   Volume image = ramp();

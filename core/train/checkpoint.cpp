@@ -27,9 +27,9 @@ T number(const std::filesystem::path& path, const std::string& text) {
 
 /// What decides how the training goes on, beside the weights. Numbers come back to the last bit.
 std::string watched(const LoopState& state) {
-  Json json = {{"mean", state.watch.mean}, {"lowest", state.watch.lowest}, {"seen", state.watch.seen},
-               {"flat", state.watch.flat}, {"stale", state.stale},         {"validated", state.validated},
-               {"sampled", state.sampled}, {"scalars", state.scalars}};
+  Json json = {{"mean", state.watch.mean},     {"lowest", state.watch.lowest}, {"first", state.watch.first},
+               {"seen", state.watch.seen},     {"flat", state.watch.flat},     {"stale", state.stale},
+               {"validated", state.validated}, {"sampled", state.sampled},     {"scalars", state.scalars}};
   if (state.best) {
     json["best"] = {{"loss", state.best->loss}, {"iteration", state.best->iteration}, {"scalars", state.best->scalars}};
   }
@@ -40,7 +40,7 @@ void read_watched(const std::filesystem::path& path, const std::string& text, Lo
   if (text.empty()) return;  // written before there was any
   try {
     const Json json = Json::parse(text);
-    state.watch = {json.at("mean"), json.at("lowest"), json.at("seen"), json.at("flat")};
+    state.watch = {json.at("mean"), json.at("lowest"), json.value("first", 0.0), json.at("seen"), json.at("flat")};
     state.stale = json.at("stale");
     state.validated = json.at("validated");
     state.sampled = json.at("sampled");
@@ -81,20 +81,32 @@ std::string differences_of(const std::string& was, const std::string& is) {
   return before.is_object() && now.is_object() ? differences(before, now) : "";
 }
 
+/// @throws DataError that says what can be done about a damaged one
+SafetensorsFile opened(const std::filesystem::path& path) {
+  try {
+    return SafetensorsFile(path);
+  } catch (const DataError& error) {
+    throw DataError("{}; the checkpoint is damaged: put another one in its place, or delete it to start anew",
+                    error.what());
+  }
+}
+
 std::string value_of(const SafetensorsFile& file, const char* key) {
   const auto found = file.metadata().find(key);
   return found == file.metadata().end() ? std::string() : found->second;
 }
 
 [[noreturn]] void refuse(const std::filesystem::path& path, const std::string& what) {
-  throw DataError("'{}' belongs to another training ({}); choose another folder, or delete it to start anew",
-                  path.string(), what.empty() ? "other data, model, precision or options" : what);
+  throw DataError(
+      "'{}' belongs to another training ({}); choose another folder, where \"train\" may name the "
+      "package that came of it, or delete it to start anew",
+      path.string(), what.empty() ? "other data, model, precision or options" : what);
 }
 
 }  // namespace
 
 std::uint64_t iteration_of_checkpoint(const std::filesystem::path& path, const std::map<std::string, Json>& known) {
-  const SafetensorsFile file(path);
+  const SafetensorsFile file = opened(path);
   const Json there = Json::parse(value_of(file, "medgen.fingerprint"), nullptr, false);
   Json was = Json::object(), is = Json::object();
   for (const auto& [name, value] : known) {
@@ -107,7 +119,7 @@ std::uint64_t iteration_of_checkpoint(const std::filesystem::path& path, const s
 }
 
 LoopState load_checkpoint(const std::filesystem::path& path, Learner& learner, const std::string& fingerprint) {
-  const SafetensorsFile file(path);
+  const SafetensorsFile file = opened(path);
   const auto value = [&](const char* key) { return value_of(file, key); };
   if (const std::string there = value("medgen.fingerprint"); there != fingerprint)
     refuse(path, differences_of(there, fingerprint));

@@ -27,10 +27,14 @@ std::optional<std::string> Watch::loss(double value) {
   // One batch alone does not move the mean over the limit: it takes about 35 that are above it.
   const bool known = state_.seen >= kIterations && state_.lowest > 0;
   const double counted = known ? std::min(value, 2 * options_.explode * state_.lowest) : value;
-  ++state_.seen;
+  if (state_.seen++ == 0) state_.first = value;
   state_.mean += (counted - state_.mean) / static_cast<double>(std::min(state_.seen, kIterations));
   if (state_.seen == kIterations || (state_.seen > kIterations && state_.mean < state_.lowest))
     state_.lowest = state_.mean;
+  // One that diverges at once is its own lowest mean. A first loss is one batch's, which may be a lucky one.
+  const double hopeless = options_.explode * options_.explode;
+  if (options_.explode > 0 && state_.seen > kIterations && state_.first > 0 && state_.mean > hopeless * state_.first)
+    return fmt::format("the loss is more than {:g} times the {:.4g} that it began with", hopeless, state_.first);
   if (!above(options_.explode)) return std::nullopt;
   return fmt::format("the loss has grown to more than {:g} times the {:.4g} it had been down to", options_.explode,
                      state_.lowest);

@@ -20,6 +20,7 @@ class Watch {
   struct State {
     double mean = 0;  ///< of the loss over about fifty iterations, outliers cut off
     double lowest = 0;
+    double first = 0;  ///< the loss of the first iteration
     std::uint64_t seen = 0;
     std::uint64_t flat = 0;  ///< samples in a row without variance
   };

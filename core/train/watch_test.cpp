@@ -45,6 +45,18 @@ TEST_CASE("watch: one batch alone stops nothing, whatever its loss", "[unit][tra
   CHECK(stops(watch, 1e30, 60));
 }
 
+TEST_CASE("watch: one that diverges at once is seen by the loss that it began with", "[unit][train]") {
+  Watch watch({});
+  REQUIRE_FALSE(stops(watch, 0.886, 1));
+  CHECK(stops(watch, 12420, 60));
+  Watch lucky({});
+  REQUIRE_FALSE(stops(lucky, 0.02, 1));
+  CHECK_FALSE(stops(lucky, 1, 500));
+  Watch off({0, 0});
+  CHECK_FALSE(stops(off, 0.886, 1));
+  CHECK_FALSE(stops(off, 12420, 500));
+}
+
 TEST_CASE("watch: the reason tells both losses", "[unit][train]") {
   Watch watch({5, 0});
   stops(watch, 0.125, 100);

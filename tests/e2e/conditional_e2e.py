@@ -192,6 +192,23 @@ class Conditional(tool.Case):
         self.refused(3, "has none with weights", ct={**make, "generate": str(other), "adapters": ["adapter"]},
                      save={"write": "@ct", "to": "refused"})
 
+    def test_an_adapter_is_no_model(self):
+        lora = {**self.training(), "train": str(self.model), "component": "denoiser", "to": "adapter", "options": {"lora": {}}}
+        make = {"size": list(SIZE), "spacing_mm": [1, 1, 1]}
+        save = {"write": "@ct", "to": "out"}
+        self.refused(3, "makes an adapter, no model", lora=lora, ct={"generate": "@lora", **make}, save=save)
+        self.run_steps(lora=lora)
+        self.refused(3, "holds an adapter; name the model", ct={"generate": "adapter", **make}, save=save)
+
+    def test_a_pipeline_goes_on_with_an_adapter_that_is_half_trained(self):
+        lora = {**self.training(), "train": str(self.model), "component": "denoiser", "to": "adapter", "options": {"lora": {}}}
+        steps = {"lora": lora, "save": {"write": "@ct", "to": "out"},
+                 "ct": {"generate": str(self.model), "size": list(SIZE), "spacing_mm": [1, 1, 1], "adapters": ["@lora"]}}
+        (self.folder / "adapter" / "training").mkdir(parents=True)  # as one that was killed leaves it
+        self.planned(**{name: steps[name] for name in ("lora", "ct", "save")})
+        self.run_steps(**{name: steps[name] for name in ("lora", "ct", "save")})
+        self.assertEqual(len(tool.contents(self.folder / "out")), 1)
+
     def test_an_adapter_proves_itself_with_its_base(self):
         self.run_steps(lora={**self.training(), "train": str(self.model), "component": "denoiser", "to": "adapter",
                              "options": {"lora": {"rank": 2}}})
