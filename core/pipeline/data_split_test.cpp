@@ -64,5 +64,6 @@ TEST_CASE("split: what makes no sense is refused", "[unit][pipeline]") {
   CHECK_THROWS_AS(read(R"(, "split": {"valdation": 0.1})"), ConfigError);
   const SplitOptions odd = read(R"(, "split": {"train": 0.2, "validation": 0.1})");
   CHECK_THROWS_WITH(split_cases(cases_of({"a", "b", "c"}), odd), Contains("sum to"));
-  CHECK_THROWS_WITH(split_cases(cases_of({"a", "a_t2"}), read(R"(, "validation": 0.5)")), Contains("1 subject cannot be split"));
+  CHECK_THROWS_WITH(split_cases(cases_of({"a", "a_t2"}), read(R"(, "validation": 0.5)")),
+                    Contains("1 subject cannot be split"));
 }
