@@ -234,7 +234,6 @@ void Planner::refuse(const MemoryPrediction& least, const HostOptions& options, 
   throw OutOfMemoryError("{}", text);
 }
 
-/// The largest volumes, or patches, that fit.
 std::optional<std::string> Planner::smaller_volumes(std::uint64_t allowed, const HostOptions& options,
                                                     const MemoryPrediction& least, TrainWhatIf what_if) {
   const ConfigNode step = document_.at("steps").at(least.largest);

@@ -52,9 +52,10 @@ class Planner {
  private:
   std::uint64_t processes() const;
   std::uint64_t available() const;
-  /// What would fit instead, as sentences.
+  /// The largest volumes or patches that would fit, as a sentence.
   std::optional<std::string> smaller_volumes(std::uint64_t allowed, const HostOptions& options,
                                              const MemoryPrediction& least, TrainWhatIf what_if);
+  /// What would fit instead, as sentences.
   std::vector<std::string> alternatives(std::uint64_t allowed, const HostOptions& options,
                                         const MemoryPrediction& least);
   MemoryPrediction predict(const HostOptions& options, const TrainWhatIf& what_if = {});

@@ -246,12 +246,13 @@ class TrainRun {
 
   /// Of the training beside its options.
   Json identity() const {
-    Json identity = {{"seed", step_.seed},
-                     {"data", data_->fingerprint()},
-                     {"cases", {data_->training().size(), data_->validation().size()}},
-                     {"model", content_hash(described_alone(package_.json_without_weights()))},
-                     {"weights", package_.weight_hashes()},
-                     {"precision", precisions_of(step_, host_)}};
+    Json identity = {
+        {"seed", step_.seed},
+        {"data (voxels, labels, channel, which cases are held out)", data_->fingerprint()},
+        {"cases to learn from and held out", {data_->training().size(), data_->validation().size()}},
+        {"model (components and data contract)", content_hash(described_alone(package_.json_without_weights()))},
+        {"weights", package_.weight_hashes()},
+        {"precision", precisions_of(step_, host_)}};
     if (const auto features = perceptual_network(step_)) identity["perceptual"] = sha256_file(features->weights);
     if (conditions_.has_table()) identity["case_conditions"] = conditions_.fingerprint(data_->names());
     return identity;

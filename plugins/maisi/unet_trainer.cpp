@@ -98,6 +98,8 @@ void UnetTrainer::check(UnetComponent& component, std::string_view options_json,
   support::require(config.dropout_cattn == 0,
                    "dropout_cattn of the network is {}, which this training does not do: make it 0",
                    config.dropout_cattn);
+  if (const auto lora = support::LoraOptions::read(options_json))
+    support::require_adaptable(component.network(), *lora);
   const bool recomputes = parsed_options(options_json).value("checkpoint_activations", false);
   support::require(losses.contrast.weight == 0 || !support::LoraOptions::read(options_json) || !recomputes,
                    "adapters with contrast go through the network twice with one merged weight, which "

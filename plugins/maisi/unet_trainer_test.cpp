@@ -225,9 +225,11 @@ TEST_CASE("trainers: what options and networks refuse is told before they have w
   CHECK_NOTHROW(check(R"({"contrast": {}, "train_denoiser": false})"));
   CHECK_THROWS_WITH(check(R"({"contrast": {}})", true, false), Contains("needs a ControlNet"));
   CHECK_THROWS_WITH(check(R"({"contrast": {"dilation": 2}})"), Contains("odd"));
-  CHECK_THROWS_WITH(check(R"({"contrast": {}, "lora": {}, "checkpoint_activations": true})"),
+  CHECK_THROWS_WITH(check(R"({"contrast": {}, "lora": {"convolutions": true}, "checkpoint_activations": true})"),
                     Contains("leave one of the three"));
-  CHECK_NOTHROW(check(R"({"contrast": {}, "lora": {}})"));
+  CHECK_NOTHROW(check(R"({"contrast": {}, "lora": {"convolutions": true}})"));
+  CHECK_THROWS_WITH(check(R"({"lora": {"names": ["foo"]}})"),
+                    Contains("one of foo in its name") && Contains("some are: "));
   CHECK_THROWS_WITH(check(R"({"modality_dropout": 0.1})"), Contains("num_class_embeds"));
   CHECK_THROWS_WITH(check(R"({"train_denoiser": false})", false), Contains("nothing to train"));
   CHECK_NOTHROW(check(R"({"lora": {}})", false));

@@ -27,10 +27,14 @@ struct Factors : nn::Module {
   const at::Tensor& b;
 };
 
+/// Of what multiplies: a matrix or a kernel.
+bool is_layer(const nn::NamedParameter& named) {
+  return named.name.ends_with(kWeight) && named.parameter->shape.size() >= 2;
+}
+
 bool chosen(const nn::NamedParameter& named, const LoraOptions& options) {
-  const nn::Shape& shape = named.parameter->shape;
-  if (!named.name.ends_with(kWeight) || shape.size() < 2) return false;
-  if (options.convolutions && shape.size() > 2) return true;
+  if (!is_layer(named)) return false;
+  if (options.convolutions && named.parameter->shape.size() > 2) return true;
   return std::any_of(options.names.begin(), options.names.end(),
                      [&](const std::string& part) { return named.name.find(part) != std::string::npos; });
 }
@@ -49,12 +53,26 @@ std::optional<LoraOptions> LoraOptions::read(std::string_view options_json) {
   return options;
 }
 
+void require_adaptable(nn::Module& network, const LoraOptions& options) {
+  constexpr std::size_t kShown = 8;
+  std::vector<std::string> layers;
+  for (const nn::NamedParameter& named : network.parameters()) {
+    if (chosen(named, options)) return;
+    if (is_layer(named)) layers.push_back(named.name.substr(0, named.name.size() - kWeight.size()));
+  }
+  const std::size_t step = std::max<std::size_t>(layers.size() / kShown, 1);
+  std::vector<std::string> some;
+  for (std::size_t i = 0; i < layers.size() && some.size() < kShown; i += step) some.push_back(layers[i]);
+  require(false, "lora: no layer of the network has one of {} in its name; of its {} layers some are: {}",
+          fmt::join(options.names, ", "), layers.size(), fmt::join(some, ", "));
+}
+
 LowRankAdapters::LowRankAdapters(nn::Module& network, const LoraOptions& options, std::uint64_t seed)
     : scale_(options.alpha / static_cast<double>(options.rank)) {
   for (const nn::NamedParameter& named : network.parameters()) {
     if (chosen(named, options)) adapt(named, options, seed);
   }
-  require(!adapters_.empty(), "lora: no layer of the network is named like one of {}", fmt::join(options.names, ", "));
+  if (adapters_.empty()) require_adaptable(network, options);
 }
 
 void LowRankAdapters::adapt(const nn::NamedParameter& weight, const LoraOptions& options, std::uint64_t seed) {

@@ -24,6 +24,9 @@ struct LoraOptions {
   static std::optional<LoraOptions> read(std::string_view options_json);
 };
 
+/// Whether a network has a layer that is chosen. @throws InvalidInput with some of those that it has
+void require_adaptable(nn::Module& network, const LoraOptions& options);
+
 /// The adapters of one network. Its own tensors are kept as they were, and are overlaid for training.
 class LowRankAdapters {
  public:
