@@ -65,15 +65,6 @@ void check_channels(const Model& model, std::int64_t channels, const std::string
                   channels, model.image_channels);
 }
 
-/// @throws DataError naming the image that has no contrast
-IntensityTransform intensity_for(const Model& model, const Volume& image, const std::string& origin) {
-  try {
-    return model.contract.intensity.for_input(image.voxels());
-  } catch (const DataError& error) {
-    throw DataError("'{}': {}", origin, error.what());
-  }
-}
-
 /// @throws DataError naming the image that the compressor refuses
 Compressor::Latent encoded(const Model& model, const CallContext& context, const Tensor& x, const std::string& origin) {
   try {
@@ -236,7 +227,8 @@ void EncodeSource::convert(const Model& model, std::size_t index, const RunObser
   }
   check_channels(model, sample.image->channels(), input().origin(index));
   const ModelGrid grid(sample.image->geometry(), model.contract, model.compression);
-  const IntensityTransform intensity = intensity_for(model, *sample.image, input().origin(index));
+  const IntensityTransform intensity =
+      model.contract.intensity.for_input(sample.image->voxels(), fmt::format("'{}'", input().origin(index)));
   const Tensor x = image_to_model(*sample.image, grid, intensity);
   const Compressor::Latent latent = encoded(model, call(observer, "encoding", index, sample), x, input().origin(index));
   sample.latent = {{"mean", latent.mean}};

@@ -110,6 +110,14 @@ IntensityTransform IntensityRule::for_input(const Tensor& voxels) const {
   return {.clip_low = false, .clip_high = false};
 }
 
+IntensityTransform IntensityRule::for_input(const Tensor& voxels, const std::string& what) const {
+  try {
+    return for_input(voxels);
+  } catch (const DataError& error) {
+    throw DataError("{}: {}", what, error.what());
+  }
+}
+
 IntensityTransform IntensityRule::for_output() const {
   switch (kind) {
     case Kind::Window:

@@ -31,6 +31,8 @@ struct IntensityRule {
 
   /// For one image that goes in. @throws DataError when its percentiles coincide.
   IntensityTransform for_input(const Tensor& voxels) const;
+  /// The same. @param what  the image, which the error names
+  IntensityTransform for_input(const Tensor& voxels, const std::string& what) const;
   /// For an image that was generated: nothing was measured, so percentile models give 0..scale.
   IntensityTransform for_output() const;
 

@@ -185,7 +185,7 @@ std::string import_adapter(const Registry& registry, const AdapterImportOptions&
   }
   const ModelPackage base = ModelPackage::load(options.base, registry);
   const ComponentSpec& part = base_part(base, options);
-  const std::string base_sha256 = part.sha256.empty() ? sha256_file(part.weights) : part.sha256;
+  const std::string base_sha256 = sha256_of_weights(part);
   const State state = load_state(options.file, options.load);
   const Scaling scaling = scaling_of(options, state, base_sha256);
   Adapter adapter;

@@ -248,7 +248,7 @@ ModelPackage ModelPackage::with_adapters(const ConfigNode& adapters) const {
       if (role == facts.role && part && !part->weights.empty()) spec = &*part;
     }
     if (spec == nullptr) node.fail("is for the {}, but model '{}' has none with weights", facts.role, name());
-    const std::string base = spec->sha256.empty() ? sha256_file(spec->weights) : spec->sha256;
+    const std::string base = sha256_of_weights(*spec);
     if (base != facts.base_sha256)
       node.fail("was trained on a {} with sha256 {}, but that of model '{}' is {}", facts.role, facts.base_sha256,
                 name(), base);
@@ -309,7 +309,7 @@ Json ModelPackage::json_without_weights() const {
 Json ModelPackage::weight_hashes() const {
   Json hashes = Json::object();
   for (const ComponentSpec& spec : all()) {
-    if (!spec.weights.empty()) hashes[spec.role] = spec.sha256.empty() ? sha256_file(spec.weights) : spec.sha256;
+    if (!spec.weights.empty()) hashes[spec.role] = sha256_of_weights(spec);
     for (const AdapterSpec& adapter : spec.adapters)
       hashes[spec.role + ".adapters"].push_back(
           {{"sha256", sha256_file(adapter.file)}, {"strength", adapter.strength}});
@@ -375,6 +375,10 @@ void check_configs(Host& host, const ModelPackage& package) {
 std::int64_t volume_multiple(const Component* compressor, const Component* denoiser) {
   const std::int64_t compression = compressor != nullptr ? component_fact(*compressor, "compression", 1) : 1;
   return denoiser != nullptr ? compression * component_fact(*denoiser, "multiple_of", 1) : compression;
+}
+
+std::string sha256_of_weights(const ComponentSpec& spec) {
+  return spec.sha256.empty() ? sha256_file(spec.weights) : spec.sha256;
 }
 
 bool needs_weights(Host& host, const ComponentSpec& spec) {

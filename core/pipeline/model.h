@@ -146,6 +146,9 @@ void check_configs(Host& host, const ModelPackage& package);
 [[noreturn]] void blame_weights(Host& host, const std::string& component, const ConfigNode& config,
                                 const std::filesystem::path& file, const PluginError& error);
 
+/// SHA-256 of its file of weights: what is recorded, else of what it holds.
+std::string sha256_of_weights(const ComponentSpec& spec);
+
 /// Whether a component computes with weights.
 bool needs_weights(Host& host, const ComponentSpec& spec);
 

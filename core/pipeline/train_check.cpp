@@ -59,13 +59,18 @@ void check_target(const TrainStep& step, const ModelPackage& package) {
   }
 }
 
-/// @throws DataError at the step's data
-void check_label_names(const TrainStep& step, const FoundCases& found, const DataContract& contract) {
+/// @throws the DataError of `check` with the place of the step's data
+template <typename Check>
+void at_data(const TrainStep& step, const Check& check) {
   try {
-    LabelNames(found.dataset, contract.labels, step.preparation.labels(contract));
+    check();
   } catch (const DataError& error) {
     throw DataError("{}: {}", step.node.at("data").where(), error.what());
   }
+}
+
+void check_label_names(const TrainStep& step, const FoundCases& found, const DataContract& contract) {
+  at_data(step, [&] { LabelNames(found.dataset, contract.labels, step.preparation.labels(contract)); });
 }
 
 std::vector<std::string> names_of(const std::vector<Case>& cases) {
@@ -74,15 +79,13 @@ std::vector<std::string> names_of(const std::vector<Case>& cases) {
   return names;
 }
 
-/// Whether every case has an image that is learnt from. @throws DataError at the step's data
+/// Whether every case has an image that is learnt from.
 void check_images(const TrainStep& step, const FoundCases& found, const std::vector<Case>& cases) {
   const auto channel = step.preparation.channel().number(found.dataset);
   if (step.preparation.skips_bad()) return;
-  try {
+  at_data(step, [&] {
     for (const Case& each : cases) image_of(each, channel);
-  } catch (const DataError& error) {
-    throw DataError("{}: {}", step.node.at("data").where(), error.what());
-  }
+  });
 }
 
 /// Before an earlier step has trained for hours. @throws DataError

@@ -201,7 +201,7 @@ class TrainRun {
       if (spec.role == "denoiser" || spec.role == "scheduler" || spec.role == "propagator") continue;
       Json& component = text["components"][spec.role] = {{"component", spec.component}};
       if (spec.config) component["config"] = spec.config->json();
-      if (!spec.weights.empty()) component["sha256"] = spec.sha256.empty() ? sha256_file(spec.weights) : spec.sha256;
+      if (!spec.weights.empty()) component["sha256"] = sha256_of_weights(spec);
     }
     return dump_compact(text);
   }
@@ -323,8 +323,7 @@ class TrainRun {
     const ConfigNode lora = step_.node.at("options").at("lora");
     const auto rank = lora.get<std::int64_t>("rank", 8);
     Adapter adapter;
-    adapter.facts = {role_, base.sha256.empty() ? sha256_file(base.weights) : base.sha256,
-                     lora.get<double>("alpha", static_cast<double>(rank)), rank};
+    adapter.facts = {role_, sha256_of_weights(base), lora.get<double>("alpha", static_cast<double>(rank)), rank};
     adapter.tensors = learnt(trainer).at(role_);
     write_adapter_package(package_, resolve_path(step_.node.at("to")), adapter,
                           training_record(step_, *data_, conditions_, options_, result),

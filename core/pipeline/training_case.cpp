@@ -80,15 +80,6 @@ Volume channel_of(const Volume& volume, std::size_t channel, const std::string& 
   return volume.with_voxels(row.reshape(Shape(row.shape().begin() + 1, row.shape().end())));
 }
 
-/// @throws DataError that names the case whose image has no contrast
-IntensityTransform transform_of(const IntensityRule& rule, const Volume& image, const std::string& name) {
-  try {
-    return rule.for_input(image.voxels());
-  } catch (const DataError& error) {
-    throw DataError("{}: {}", name, error.what());
-  }
-}
-
 /// A warning of what is too small for the voxels that a map was brought to.
 std::vector<std::string> lost_labels(const Volume& before, const Volume& after) {
   if (before.size() == after.size()) return {};
@@ -144,7 +135,7 @@ TrainingCase CaseReader::read_files(const Case& entry) const {
   contract.check_spacing(image.geometry(), entry.name);
   const CaseModalities::Modality* modality = options_.modalities.of(entry.name);
   const IntensityRule& rule = modality == nullptr ? contract.intensity : modality->intensity;
-  const IntensityTransform intensity = transform_of(rule, image, entry.name);
+  const IntensityTransform intensity = rule.for_input(image.voxels(), entry.name);
   TrainingCase loaded{
       image.with_voxels(scaled(intensity, image.voxels())), std::nullopt, std::nullopt, identity_of(file), {}};
   if (entry.label) loaded.label = read_label(entry, file, loaded);

@@ -185,16 +185,27 @@ TEST_CASE("train: weights that are not finite do not take the place of the last 
   CHECK(SafetensorsFile(place.checkpoint()).metadata().at("medgen.iteration") == "4");
 }
 
-TEST_CASE("train: when the loss explodes, the state before it rose comes back", "[unit][train]") {
-  const Place place;
-  LoopOptions options = place.options(10000);
+namespace {
+
+LoopOptions hardly_learning(const Place& place, std::uint64_t iterations) {
+  LoopOptions options = place.options(iterations);
   options.checkpoint_every = 5;
   options.learning_rate = 1e-9;
+  return options;
+}
+
+/// Fifteen times the loss from 200 on.
+TensorMap rising_batch(std::uint64_t number) {
+  return {{"x", Tensor::scalar(number < 200 ? 0.1F : 1.5F)}};
+}
+
+}  // namespace
+
+TEST_CASE("train: when the loss explodes, the state before it rose comes back", "[unit][train]") {
+  const Place place;
   Fake fake;
-  const auto batch = [](std::uint64_t number) -> TensorMap {
-    return {{"x", Tensor::scalar(number < 200 ? 0.1F : 1.5F)}};
-  };
-  CHECK_THROWS_WITH(train_loop(fake, batch, options, {}), Contains("more than 10 times") && Contains("0.1"));
+  CHECK_THROWS_WITH(train_loop(fake, rising_batch, hardly_learning(place, 10000), {}),
+                    Contains("more than 10 times") && Contains("0.1"));
   const auto kept = std::stoul(SafetensorsFile(place.checkpoint()).metadata().at("medgen.iteration"));
   CHECK(kept >= 200);
   CHECK(kept <= 210);  // the mean is over fifty iterations
@@ -203,15 +214,9 @@ TEST_CASE("train: when the loss explodes, the state before it rose comes back", 
 
 TEST_CASE("train: when a rising loss ends in NaN, the state before it rose comes back", "[unit][train]") {
   const Place place;
-  LoopOptions options = place.options(10000);
-  options.checkpoint_every = 5;
-  options.learning_rate = 1e-9;
   Fake fake;
   fake.bad_batch = 222;  // before the mean over fifty iterations is ten times as high
-  const auto batch = [](std::uint64_t number) -> TensorMap {
-    return {{"x", Tensor::scalar(number < 200 ? 0.1F : 1.5F)}};
-  };
-  CHECK_THROWS_WITH(train_loop(fake, batch, options, {}), Contains("the loss is nan"));
+  CHECK_THROWS_WITH(train_loop(fake, rising_batch, hardly_learning(place, 10000), {}), Contains("the loss is nan"));
   CHECK(std::stoul(SafetensorsFile(place.checkpoint()).metadata().at("medgen.iteration")) <= 210);
   CHECK_FALSE(std::filesystem::exists(place.file("good.safetensors")));
 }
@@ -256,9 +261,7 @@ TEST_CASE("validation: a best state that another continuation has written is not
 
 TEST_CASE("train: killed while the loss rises, it goes on", "[unit][train]") {
   const Place place;
-  LoopOptions options = place.options(300);
-  options.checkpoint_every = 5;
-  options.learning_rate = 1e-9;
+  LoopOptions options = hardly_learning(place, 300);
   options.watch.explode = 20;
   const auto batch = [](bool whole) {
     return [whole](std::uint64_t number) -> TensorMap {
