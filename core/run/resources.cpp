@@ -100,6 +100,7 @@ namespace {
 
 constexpr int kLargeBlock = 32 << 20;
 constexpr int kLargeWhereScarce = 4 << 20;
+constexpr int kMostBlocks = 65536;  ///< of their own; glibc's
 std::atomic<bool> returns_freed_memory = false;
 
 }  // namespace
@@ -115,6 +116,8 @@ void return_freed_memory() {
 TrainingHeap::TrainingHeap(Room room) {
   if (!returns_freed_memory) return;
   if (room == Room::Plenty) {
+    // The threshold for blocks of their own has a highest value, 32 MiB; none at all is how larger ones stay.
+    ::mallopt(M_MMAP_MAX, 0);
     ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
   } else {
     ::mallopt(M_MMAP_THRESHOLD, kLargeWhereScarce);
@@ -123,6 +126,7 @@ TrainingHeap::TrainingHeap(Room room) {
 
 TrainingHeap::~TrainingHeap() {
   if (!returns_freed_memory) return;
+  ::mallopt(M_MMAP_MAX, kMostBlocks);
   ::mallopt(M_MMAP_THRESHOLD, kLargeBlock);
   ::mallopt(M_TRIM_THRESHOLD, 2 * kLargeBlock);
   ::malloc_trim(0);

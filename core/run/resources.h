@@ -30,9 +30,9 @@ bool same_disk(const std::filesystem::path& a, const std::filesystem::path& b);
 void return_freed_memory();
 
 /// What a training frees, in a program that returns freed memory, for as long as this lives. A step frees what the next
-/// takes again, and the kernel clears every page of it in between. Where there is room, blocks of up to 32 MiB stay
-/// with the process, gaps between them too, which makes a step of the U-Net a quarter faster and the process up to a
-/// quarter larger. Where there is not, blocks from 4 MiB on are given back at once, and the process holds what it uses.
+/// takes again, and the kernel clears every page of it in between. Where there is room, all of it stays with the
+/// process, gaps between blocks too, which makes steps up to a quarter faster and the process up to a quarter larger.
+/// Where there is not, blocks from 4 MiB on are given back at once, and the process holds what it uses.
 class TrainingHeap {
  public:
   enum class Room { Plenty, Scarce };

@@ -30,11 +30,11 @@ TEST_CASE("free disk is that of the part of a path that exists", "[unit][run]") 
 
 #ifndef __SANITIZE_ADDRESS__  // which brings an allocator of its own
 TEST_CASE("a training's freed memory is kept while it runs where there is room", "[unit][run]") {
-  // Blocks below the size that has pages of its own, of which the last lies at the heap's end.
-  const auto take_and_free = [] {
-    constexpr std::size_t kBlock = 16 << 20;
+  // Blocks below and above the size that otherwise has pages of its own.
+  const std::size_t block = GENERATE(16, 48) << 20;
+  const auto take_and_free = [block] {
     std::vector<std::unique_ptr<char[]>> blocks;
-    for (int i = 0; i < 16; ++i) std::memset(blocks.emplace_back(new char[kBlock]).get(), 1, kBlock);
+    for (int i = 0; i < 16; ++i) std::memset(blocks.emplace_back(new char[block]).get(), 1, block);
   };
   return_freed_memory();
   take_and_free();

@@ -68,12 +68,11 @@ class Walk {
     const double weights = static_cast<double>(in * out) * std::pow(kernel, rank_);
     const double input = in_voxels * map(in);
     keep(input);  // also where the weights do not learn: the gradient of x is one operator with theirs
-    if (is_wide_) {
+    if (narrow() && kernel == 3) {
       const auto results = static_cast<std::int64_t>(voxels_);
-      if (kernel == 3) scratch_ = std::max(scratch_, nn::wide_training_memory(rank_, results, in, out));
-    } else if (narrow()) {
-      keep(element_ * weights);
+      scratch_ = std::max(scratch_, nn::wide_training_memory(rank_, results, in, out, setup_.options.compute));
     }
+    if (narrow() && !is_wide_) keep(element_ * weights);
     work(kOfInput * input + kOfOutput * map(out), setup_.learns ? sizeof(float) * weights : 0);
   }
 

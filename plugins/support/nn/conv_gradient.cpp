@@ -158,9 +158,9 @@ class Correlation {
         blocks_(out_blocks_ * ((in_ + kIn - 1) / kIn)),
         parts_(std::clamp<int64_t>(kUnits / blocks_, 1, runs())) {}
 
-  /// (out, in, taps) float32.
+  /// (out, taps, in) float32: weights lie channels-last.
   at::Tensor sums() const {
-    const at::Tensor result = at::empty({out_, in_, taps()}, at::kFloat);
+    const at::Tensor result = at::empty({out_, taps(), in_}, at::kFloat);
     const at::Tensor partial = at::empty({parts_ > 1 ? blocks_ * parts_ : 0, size()}, at::kFloat);
     at::parallel_for(0, blocks_ * parts_, 1, [&](int64_t begin, int64_t end) {
       std::vector<float> own(static_cast<size_t>(parts_ > 1 ? 0 : size()));
@@ -217,15 +217,12 @@ class Correlation {
     }
   }
 
-  /// [tap][out][in] -> [out][in][tap]
+  /// [tap][out][in] -> [out][tap][in]
   void put(int64_t block, const float* sums, float* result) const {
     const int64_t c = first_in(block), width = pairs_.width(c);
-    for (int64_t o = 0; o < height(block); ++o) {
-      float* const to = result + ((first_out(block) + o) * in_ + c) * taps();
-      for (int64_t t = 0; t < taps(); ++t) {
-        const float* const from = sums + (t * height(block) + o) * width;
-        for (int64_t i = 0; i < width; ++i) to[i * taps() + t] = from[i];
-      }
+    for (int64_t t = 0; t < taps(); ++t) {
+      for (int64_t o = 0; o < height(block); ++o, sums += width)
+        std::copy_n(sums, width, result + ((first_out(block) + o) * taps() + t) * in_ + c);
     }
   }
 
@@ -234,12 +231,6 @@ class Correlation {
   const std::vector<Tap>& taps_;
   int64_t out_blocks_, blocks_, parts_;
 };
-
-at::Tensor shaped(const at::Tensor& sums, int64_t rank, int64_t kernel) {
-  std::vector<int64_t> shape{sums.size(0), sums.size(1)};
-  shape.insert(shape.end(), static_cast<size_t>(rank), kernel);
-  return sums.view(shape);
-}
 
 }  // namespace
 
@@ -263,7 +254,7 @@ at::Tensor conv_weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
       for (int64_t w = -1; w <= 1; ++w) taps.push_back({&lines, -d * line.plane - h * line.row - w});
     }
   }
-  return shaped(Correlation(volume, line, taps).sums(), x.dim() - 2, 3);
+  return as_weights(Correlation(volume, line, taps).sums(), x.dim() - 2);
 }
 
 at::Tensor doubling_weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
@@ -292,7 +283,7 @@ at::Tensor doubling_weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
       }
     }
   }
-  return shaped(Correlation(volume, line, taps).sums(), x.dim() - 2, 4);
+  return as_weights(Correlation(volume, line, taps).sums(), x.dim() - 2, 4);
 }
 
 }  // namespace medgen::nn

@@ -12,11 +12,11 @@ namespace medgen::nn {
 bool has_conv_gradient(const at::Tensor& x);
 
 /// Of y = convolution of x with a kernel of 3, stride 1 and padding 1: x (N, in, ...), dy (N, out, ...) -> (out, in, 3,
-/// ...) float32. The same to the bit for any number of threads.
+/// ...) float32, channels-last. The same to the bit for any number of threads.
 at::Tensor conv_weight_gradient(const at::Tensor& x, const at::Tensor& dy);
 
 /// Of y = transposed convolution of x with a kernel of 4, stride 2 and padding 1: dy (N, out, ...) has twice the
-/// lengths of x (N, in, ...) -> (out, in, 4, ...) float32.
+/// lengths of x (N, in, ...) -> (out, in, 4, ...) float32, channels-last.
 at::Tensor doubling_weight_gradient(const at::Tensor& x, const at::Tensor& dy);
 
 }  // namespace medgen::nn

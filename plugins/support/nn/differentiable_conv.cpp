@@ -2,17 +2,20 @@
 #include "plugins/support/nn/differentiable_conv.h"
 
 #include "plugins/support/nn/conv_gradient.h"
+#include "plugins/support/nn/feature_map.h"
 #include "plugins/support/nn/ops.h"
+#include "plugins/support/nn/planes.h"
 #include "plugins/support/nn/products.h"
 #include "plugins/support/nn/wide_conv.h"
+#include "plugins/support/nn/winograd.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/convolution.h>
 #include <ATen/ops/convolution_backward.h>
+#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <numeric>
 #include <tuple>
 #include <vector>
 
@@ -40,11 +43,15 @@ at::Tensor halved(const at::Tensor& gradient, int64_t axis) {
   return at::cat({at(2).add(at(3)), at(1).add(at(2)), at(0).add(at(1))}, axis);
 }
 
+/// The sum over samples and voxels of dy, channels-last. LibTorch's would begin with a copy of it in float32.
 at::Tensor bias_gradient(const at::Tensor& dy) {
-  std::vector<int64_t> axes(static_cast<size_t>(dy.dim()));
-  std::iota(axes.begin(), axes.end(), 0);
-  axes.erase(axes.begin() + 1);
-  return dy.sum(axes, false, at::kFloat);
+  const at::Tensor gradient = at::zeros({dy.size(1)}, at::kFloat);
+  auto* const values = gradient.mutable_data_ptr<float>();
+  for (int64_t n = 0; n < dy.size(0); ++n) {
+    const std::vector<double> sums = sums_of(as_planes(dy.narrow(0, n, 1))).sum;
+    for (size_t c = 0; c < sums.size(); ++c) values[c] += static_cast<float>(sums[c]);
+  }
+  return gradient;
 }
 
 bool multiplies_bfloat16(const at::Tensor& x) {
@@ -94,7 +101,9 @@ class Convolution : public torch::autograd::Function<Convolution<kDoubling>> {
 
   static at::Tensor weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
     if (!multiplies_bfloat16(x)) return wide_weight_gradient(x, dy);
-    if (!kDoubling) return conv_weight_gradient(x, dy);
+    if (!kDoubling)
+      return prefers_winograd_gradient(plane_form(x), at::kBFloat16) ? winograd_weight_gradient(x, dy)
+                                                                     : conv_weight_gradient(x, dy);
     at::Tensor gradient = doubling_weight_gradient(x, dy);
     for (int64_t axis = 2; axis < gradient.dim(); ++axis) gradient = halved(gradient, axis);
     return gradient;

@@ -66,7 +66,18 @@ TEST_CASE("conv: gradients in bfloat16 are those in float32, rounded", "[unit][n
   // Both factors are exact here; LibTorch's own gradients would be rounded, 2e-3.
   const bool own = nn::has_brgemm() || nn::has_conv_gradient(at::empty({1, 1, 1, 1}, at::kBFloat16));
   CHECK(relative(got.weight, wanted.weight) < (own ? 4e-6 : 5e-3));
-  if (bias) CHECK(relative(got.bias, wanted.bias) < 5e-3);
+  if (bias) CHECK(relative(got.bias, wanted.bias) < (own ? 4e-6 : 5e-3));
+}
+
+TEST_CASE("conv: results for bfloat16 have their channels last, of few channels too", "[unit][nn]") {
+  const auto options =
+      GENERATE(ConvOptions{.in = 4, .out = 40}, ConvOptions{.in = 1, .out = 40, .role = nn::Role::Exact},
+               ConvOptions{.in = 3, .out = 40, .stride = 2});
+  Layer conv(options, at::kBFloat16);
+  const at::AutoGradMode with_gradients(true);
+  const at::Tensor y = conv.forward(at::randn({1, options.in, 16, 16, 16}).to(at::kBFloat16));
+  CHECK(y.scalar_type() == (options.role == nn::Role::Exact ? at::kFloat : at::kBFloat16));
+  CHECK(y.is_contiguous(nn::channels_last_format(y)));
 }
 
 TEST_CASE("conv: gradients of other kernels in bfloat16 are those in float32, rounded", "[unit][nn]") {

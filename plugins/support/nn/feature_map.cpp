@@ -283,6 +283,13 @@ FeatureMap::Sums total(const FeatureMap::Sums& of_planes, std::size_t channels) 
   return total;
 }
 
+FeatureMap::Sums sums_of(const at::Tensor& planes) {
+  const auto count = static_cast<std::size_t>(planes.size(0) * planes.size(3));
+  FeatureMap::Sums each{std::vector<double>(count, 0.0), std::vector<double>(count, 0.0)};
+  channel_sums(planes, each.sum.data(), each.squares.data());
+  return total(each, static_cast<std::size_t>(planes.size(3)));
+}
+
 std::pair<std::int64_t, std::int64_t> part_of(std::int64_t planes, std::size_t part, std::size_t parts) {
   const auto at = [&](std::size_t i) {
     return planes * static_cast<std::int64_t>(i) / static_cast<std::int64_t>(parts);

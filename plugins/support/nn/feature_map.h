@@ -117,6 +117,9 @@ class FeatureMap {
 /// Sums over planes, [plane][channel], in their order.
 FeatureMap::Sums total(const FeatureMap::Sums& of_planes, std::size_t channels);
 
+/// Of a whole map on the CPU, (planes, rows, columns, channels).
+FeatureMap::Sums sums_of(const at::Tensor& planes);
+
 /// The contiguous range of [0, planes) that is part `part` of `parts`.
 std::pair<std::int64_t, std::int64_t> part_of(std::int64_t planes, std::size_t part, std::size_t parts);
 

@@ -49,12 +49,6 @@ int64_t voxels_of(const at::Tensor& planes) {
   return planes.numel() / planes.size(3);
 }
 
-FeatureMap::Sums sums_of(const at::Tensor& planes) {
-  FeatureMap::Sums each = zero_sums(planes.size(0) * channels_of(planes));
-  channel_sums(planes, each.sum.data(), each.squares.data());
-  return total(each, static_cast<size_t>(channels_of(planes)));
-}
-
 const float* row(const at::Tensor& vectors, int64_t n) {
   return vectors.defined() ? vectors.const_data_ptr<float>() + n * vectors.size(1) : nullptr;
 }

@@ -274,7 +274,10 @@ at::Tensor Conv::forward(const at::Tensor& x) const {
   const sdk::Range range = this->range();
   if (is_wide(x)) return wide(x, 1);
   const auto axes = static_cast<size_t>(options_.rank);
-  return unrounded(x, Shape(axes, options_.padding), Shape(axes, options_.output_padding)).to(result_type(x));
+  const at::Tensor y =
+      unrounded(x, Shape(axes, options_.padding), Shape(axes, options_.output_padding)).to(result_type(x));
+  // Of few channels LibTorch's result may have them first; whatever is added to it would follow.
+  return compute_dtype() == at::kBFloat16 && y.is_cpu() ? channels_last(y) : y;
 }
 
 at::Tensor Conv::forward_slab(const at::Tensor& x, int64_t planes) const {

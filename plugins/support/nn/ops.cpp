@@ -93,9 +93,9 @@ at::Tensor empty_map(const at::Tensor& x, int64_t channels, at::ScalarType dtype
   return at::empty(shape, x.options().dtype(dtype).memory_format(channels_last_format(x)));
 }
 
-at::Tensor as_weights(const at::Tensor& taps, int64_t rank) {
+at::Tensor as_weights(const at::Tensor& taps, int64_t rank, int64_t kernel) {
   std::vector<int64_t> shape{taps.size(0)};
-  shape.insert(shape.end(), static_cast<size_t>(rank), 3);
+  shape.insert(shape.end(), static_cast<size_t>(rank), kernel);
   shape.push_back(taps.size(2));
   return taps.view(shape).movedim(-1, 1);
 }

@@ -43,8 +43,8 @@ at::Tensor channels_last(const at::Tensor& x);
 /// An array for `channels` channels on the voxels of x, channels-last.
 at::Tensor empty_map(const at::Tensor& x, int64_t channels, at::ScalarType dtype);
 
-/// (out, 3^rank, in) as the weights of a convolution of kernel 3, (out, in, 3, ...), channels-last; shares memory.
-at::Tensor as_weights(const at::Tensor& taps, int64_t rank);
+/// (out, kernel^rank, in) as the weights of a convolution, (out, in, kernel, ...), channels-last; shares memory.
+at::Tensor as_weights(const at::Tensor& taps, int64_t rank, int64_t kernel = 3);
 
 /// For operators that want an optional: none when `tensor` is undefined.
 std::optional<at::Tensor> given(const at::Tensor& tensor);

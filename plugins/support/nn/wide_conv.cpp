@@ -43,7 +43,8 @@ at::Tensor wide_input_gradient(const at::Tensor& dy, const at::Tensor& weight) {
 }
 
 at::Tensor wide_weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
-  return prefers_winograd_gradient(plane_form(x)) ? winograd_weight_gradient(x, dy) : gathered_weight_gradient(x, dy);
+  return prefers_winograd_gradient(plane_form(x), at::kFloat) ? winograd_weight_gradient(x, dy)
+                                                              : gathered_weight_gradient(x, dy);
 }
 
 int64_t wide_conv_memory(const PlaneForm& planes, int64_t voxels, int64_t in, int64_t out) {
@@ -52,8 +53,9 @@ int64_t wide_conv_memory(const PlaneForm& planes, int64_t voxels, int64_t in, in
                              : gathered_memory(planes.rank, in, out, std::min(voxels, kGatheredVoxels));
 }
 
-int64_t wide_training_memory(int64_t rank, int64_t voxels, int64_t in, int64_t out) {
-  if (voxels <= kGatheredVoxels) return gathered_memory(rank, std::max(in, out), std::max(in, out), voxels);
+int64_t wide_training_memory(int64_t rank, int64_t voxels, int64_t in, int64_t out, at::ScalarType products) {
+  if (prefers_gathered(voxels, products)) return gathered_memory(rank, std::max(in, out), std::max(in, out), voxels);
+  if (voxels <= kGatheredVoxels || !prefers_float(products)) return 0;
   return winograd_memory(rank, in, out) + winograd_gradient_memory(rank, in, out);
 }
 

@@ -30,7 +30,7 @@ at::Tensor wide_weight_gradient(const at::Tensor& x, const at::Tensor& dy);
 /// The most bytes that wide_conv takes besides maps of such planes and so many voxels, and partly keeps.
 int64_t wide_conv_memory(const PlaneForm& planes, int64_t voxels, int64_t in, int64_t out);
 
-/// The same for it and its gradients, whatever the planes.
-int64_t wide_training_memory(int64_t rank, int64_t voxels, int64_t in, int64_t out);
+/// The same for a convolution and its gradients in precision `products`, whatever the planes.
+int64_t wide_training_memory(int64_t rank, int64_t voxels, int64_t in, int64_t out, at::ScalarType products);
 
 }  // namespace medgen::nn

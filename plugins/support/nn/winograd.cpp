@@ -29,7 +29,8 @@ constexpr int64_t kTaskTiles = 128, kPlanes = 8, kOut = 64;
 // Below so many voxels of a plane, making the transformed weights takes longer than it saves. The number of planes is
 // not asked: slabs of a volume are convolved as the volume is.
 constexpr int64_t kLeastOfVolume = 128, kLeastOfPlane = 1024;
-constexpr int64_t kLeastOfGradient = 64;  // which transforms no weights
+// Gradients transform no weights. Where bfloat16 has products of its own, these are faster for small planes.
+constexpr int64_t kLeastOfGradient = 64, kLeastOfNarrowGradient = 256;
 
 constexpr int64_t kSpread = 16;  ///< numbers between arrays that would otherwise lie a power of two apart
 
@@ -171,14 +172,20 @@ struct Convolution {
 
 }  // namespace
 
-bool prefers_winograd(const PlaneForm& planes, at::ScalarType products) {
+bool prefers_float(at::ScalarType products) {
   static const bool multiplies = has_brgemm(), tile_unit = has_tile_unit();
-  if (!multiplies || products == at::kHalf || (products == at::kBFloat16 && tile_unit)) return false;
+  return multiplies && products != at::kHalf && !(products == at::kBFloat16 && tile_unit);
+}
+
+bool prefers_winograd(const PlaneForm& planes, at::ScalarType products) {
+  if (!prefers_float(products)) return false;
   return planes.rows * planes.columns >= (planes.rank == 3 ? kLeastOfVolume : kLeastOfPlane) && is_covered(planes);
 }
 
-bool prefers_winograd_gradient(const PlaneForm& planes) {
-  return planes.rows * planes.columns >= kLeastOfGradient && is_covered(planes);
+bool prefers_winograd_gradient(const PlaneForm& planes, at::ScalarType products) {
+  if (!prefers_float(products)) return false;
+  const int64_t least = products == at::kFloat ? kLeastOfGradient : kLeastOfNarrowGradient;
+  return planes.rows * planes.columns >= least && is_covered(planes);
 }
 
 void winograd_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, int64_t first_padding,

@@ -8,8 +8,12 @@
 
 namespace medgen::nn {
 
-/// Whether winograd_conv is the fastest way to convolve maps of such planes in precision `products`, on the CPU: they
-/// are large enough, and no unit is faster for bfloat16 (AMX). It does not hang on the number of planes.
+/// Whether a quarter of the products, in float32, are faster on this CPU than all of them in precision `products`: no
+/// unit of it is faster for bfloat16 (AMX).
+bool prefers_float(at::ScalarType products);
+
+/// Whether winograd_conv is the fastest way to convolve maps of such planes in precision `products`, on the CPU:
+/// prefers_float, and they are large enough. It does not hang on the number of planes.
 bool prefers_winograd(const PlaneForm& planes, at::ScalarType products);
 
 /// y = convolution of x + bias, or y += that: kernel 3, stride 1, padding 1, on the first of three axes `first_padding`
@@ -27,8 +31,8 @@ at::Tensor winograd_input_gradient(const at::Tensor& dy, const at::Tensor& weigh
 /// (N, in, ...) and dy (N, out, ...). The same to the bit for any number of threads.
 at::Tensor winograd_weight_gradient(const at::Tensor& x, const at::Tensor& dy);
 
-/// Whether it is the fastest way for maps of such planes, on the CPU.
-bool prefers_winograd_gradient(const PlaneForm& planes);
+/// Whether it is the fastest way for maps of such planes, on the CPU, where products are of that type.
+bool prefers_winograd_gradient(const PlaneForm& planes, at::ScalarType products);
 
 /// Bytes that this takes besides x, dy and its result.
 int64_t winograd_gradient_memory(int64_t rank, int64_t in, int64_t out);
