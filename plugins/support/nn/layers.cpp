@@ -204,7 +204,7 @@ bool Conv::put_exactly(const at::Tensor& x, const at::Tensor& y, int64_t first_p
     return true;
   }
   const at::Tensor rows = x.movedim(1, -1);
-  if (!is_pointwise() || options_.role == Role::Exact || !has_large_planes(x) || !prefers_row_products(rows))
+  if (!is_pointwise() || options_.role == Role::Exact || !has_large_planes(x) || !takes_row_products(rows))
     return false;
   put_row_products(rows, weight_.flatten(1), or_undefined(bias_), y.movedim(1, -1), result);
   return true;

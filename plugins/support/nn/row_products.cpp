@@ -72,9 +72,12 @@ void multiply_rows(const at::Tensor& x, const at::Tensor& weight, const at::Tens
 
 }  // namespace
 
+bool takes_row_products(const at::Tensor& x) {
+  return has_brgemm() && x.is_cpu() && !at::GradMode::is_enabled() && has_kernel_type(x) && x.is_contiguous();
+}
+
 bool prefers_row_products(const at::Tensor& x) {
-  return has_brgemm() && x.is_cpu() && !at::GradMode::is_enabled() && has_kernel_type(x) &&
-         product_type(x.scalar_type(), x.device()) == at::kFloat && x.is_contiguous();
+  return takes_row_products(x) && product_type(x.scalar_type(), x.device()) == at::kFloat;
 }
 
 at::Tensor row_products(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {

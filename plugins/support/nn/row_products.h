@@ -7,8 +7,13 @@
 
 namespace medgen::nn {
 
-/// Whether put_row_products and row_products take x (..., in), and are the fastest way for many rows: on the CPU,
-/// without gradients, float32, or bfloat16 where that is computed in float32 (nn/products.h); rows without gaps.
+/// Whether put_row_products and row_products take x (..., in): on the CPU, without gradients, float32 or bfloat16, rows
+/// without gaps. To put a result in place, or to add it, they are the fastest way on large maps: LibTorch makes it
+/// beside, the bias first.
+bool takes_row_products(const at::Tensor& x);
+
+/// Whether they are also the fastest way to a result of its own, for many rows: float32, or bfloat16 where that is
+/// computed in float32 (nn/products.h).
 bool prefers_row_products(const at::Tensor& x);
 
 /// x W^T + bias for every row: x (..., in), weight (out, in), bias (out) or undefined -> (..., out) of the type of x. A
