@@ -195,9 +195,11 @@ class Pass {
 
   void resample(Resample way) {
     if (config_.resblock_updown) return res_block(channels_, channels_, way);
-    const double before = map(channels_);
+    const bool exact = way == Resample::Down;
+    const double before = exact ? float_map(channels_, voxels(spatial_)) : map(channels_);
     change_lengths(way);
-    touch(before + 2 * map(channels_) + widened(channels_, channels_));
+    touch(before +
+          (exact ? 2 * float_map(channels_, voxels(spatial_)) : 2 * map(channels_) + widened(channels_, channels_)));
     way == Resample::Up ? conv_doubled(channels_, channels_) : conv(channels_, channels_, 3, voxels(spatial_));
   }
 

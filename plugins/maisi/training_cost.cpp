@@ -76,10 +76,11 @@ class Walk {
     work(kOfInput * input + kOfOutput * map(out), setup_.learns ? sizeof(float) * weights : 0);
   }
 
-  /// In float32, whatever the precision: at the ends of the VAE.
-  void exact_conv(std::int64_t in, std::int64_t out) {
-    keep(floats(in));
-    work(floats(in) + 2 * floats(out));
+  /// Of kernel 3 in float32, whatever the precision: at the ends of the VAE, and down from one level of a U-Net.
+  void exact_conv(std::int64_t in, std::int64_t out, double in_voxels = 1) {
+    const double weights = static_cast<double>(in * out) * std::pow(3, rank_);
+    keep(in_voxels * floats(in));
+    work(in_voxels * floats(in) + 2 * floats(out), setup_.learns ? sizeof(float) * weights : 0);
   }
 
   void attention(std::int64_t channels, std::int64_t transformer_layers = 0) {
@@ -299,7 +300,7 @@ class UnetWalk {
     const double input = walk_.map(channels_);
     if (!config_.resblock_updown) {
       walk_.scale(kEighth);
-      return walk_.conv(channels_, channels_, 3, 8);
+      return walk_.exact_conv(channels_, channels_, 8);
     }
     walk_.segment(input, [&] {
       walk_.norm(channels_);

@@ -91,8 +91,10 @@ DownBlock::DownBlock(const UnetConfig& c, size_t level, int64_t emb_dim) {
   if (c.resblock_updown) {
     down_block_ = &add<DiffusionResBlock>("downsampler", c, out, out, emb_dim, Resample::Down);
   } else {
+    // The whole of the sum that goes down passes through it, an eighth of its voxels: rounding would cost more than it.
     down_conv_ =
-        &add<Conv>("downsampler.op.conv", ConvOptions{.rank = c.spatial_dims, .in = out, .out = out, .stride = 2});
+        &add<Conv>("downsampler.op.conv",
+                   ConvOptions{.rank = c.spatial_dims, .in = out, .out = out, .stride = 2, .role = nn::Role::Exact});
   }
 }
 
@@ -110,7 +112,7 @@ at::Tensor DownBlock::forward(at::Tensor x, const at::Tensor& emb, const at::Ten
   }
   if (down_block_ == nullptr && down_conv_ == nullptr) return x;
   x = down_block_ == nullptr
-          ? down_conv_->forward(x.to(compute_dtype())).to(x.scalar_type())
+          ? down_conv_->forward(x).to(x.scalar_type())
           : nn::run_segment(*this, [this](at::TensorList in) { return down_block_->forward(in[0], in[1]); }, {x, emb});
   skips.push_back(x);
   return x;
