@@ -195,12 +195,12 @@ class Pass {
 
   void resample(Resample way) {
     if (config_.resblock_updown) return res_block(channels_, channels_, way);
-    const bool exact = way == Resample::Down;
-    const double before = exact ? float_map(channels_, voxels(spatial_)) : map(channels_);
+    const bool up = way == Resample::Up;  // down it is float32
+    const auto current = [&] { return up ? map(channels_) : float_map(channels_, voxels(spatial_)); };
+    const double before = current();
     change_lengths(way);
-    touch(before +
-          (exact ? 2 * float_map(channels_, voxels(spatial_)) : 2 * map(channels_) + widened(channels_, channels_)));
-    way == Resample::Up ? conv_doubled(channels_, channels_) : conv(channels_, channels_, 3, voxels(spatial_));
+    touch(before + 2 * current() + (up ? widened(channels_, channels_) : 0));
+    up ? conv_doubled(channels_, channels_) : conv(channels_, channels_, 3, voxels(spatial_));
   }
 
   /// Normalised, queries, keys, values, mixed, projected; cross-attention and its wide layers where there are any.

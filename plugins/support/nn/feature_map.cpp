@@ -210,7 +210,7 @@ FeatureMap::FeatureMap(std::shared_ptr<MapMemory> memory, std::int64_t channels,
   }
   if (!real) return;
   const auto count = static_cast<std::size_t>(planes() * channels);
-  plane_sums_ = std::make_shared<Sums>(Sums{std::vector<double>(count, 0.0), std::vector<double>(count, 0.0)});
+  plane_sums_ = std::make_shared<Sums>(zero_sums(count));
 }
 
 std::int64_t FeatureMap::plane_bytes() const {
@@ -274,8 +274,12 @@ FeatureMap::Sums FeatureMap::sums() const {
   return total(*plane_sums_, static_cast<std::size_t>(channels_));
 }
 
+FeatureMap::Sums zero_sums(std::size_t count) {
+  return {std::vector<double>(count, 0.0), std::vector<double>(count, 0.0)};
+}
+
 FeatureMap::Sums total(const FeatureMap::Sums& of_planes, std::size_t channels) {
-  FeatureMap::Sums total{std::vector<double>(channels, 0.0), std::vector<double>(channels, 0.0)};
+  FeatureMap::Sums total = zero_sums(channels);
   for (std::size_t i = 0; i < of_planes.sum.size(); ++i) {
     total.sum[i % channels] += of_planes.sum[i];
     total.squares[i % channels] += of_planes.squares[i];
@@ -284,8 +288,7 @@ FeatureMap::Sums total(const FeatureMap::Sums& of_planes, std::size_t channels) 
 }
 
 FeatureMap::Sums sums_of(const at::Tensor& planes) {
-  const auto count = static_cast<std::size_t>(planes.size(0) * planes.size(3));
-  FeatureMap::Sums each{std::vector<double>(count, 0.0), std::vector<double>(count, 0.0)};
+  FeatureMap::Sums each = zero_sums(static_cast<std::size_t>(planes.size(0) * planes.size(3)));
   channel_sums(planes, each.sum.data(), each.squares.data());
   return total(each, static_cast<std::size_t>(planes.size(3)));
 }

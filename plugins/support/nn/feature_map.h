@@ -114,6 +114,9 @@ class FeatureMap {
   std::shared_ptr<Sums> plane_sums_;  // [plane][channel]
 };
 
+/// Of so many channels, to add to.
+FeatureMap::Sums zero_sums(std::size_t count);
+
 /// Sums over planes, [plane][channel], in their order.
 FeatureMap::Sums total(const FeatureMap::Sums& of_planes, std::size_t channels);
 

@@ -36,11 +36,6 @@ struct Kept {
         distance(scale + all.stride(1)) {}
 };
 
-FeatureMap::Sums zero_sums(int64_t count) {
-  const auto size = static_cast<size_t>(count);
-  return {std::vector<double>(size, 0.0), std::vector<double>(size, 0.0)};
-}
-
 int64_t channels_of(const at::Tensor& planes) {
   return planes.size(3);
 }
@@ -63,7 +58,7 @@ class SampleGradient {
         options_(options),
         channels_(channels_of(x)),
         norm_{kept.factor, kept.offset, kept.center, options.with_silu} {
-    FeatureMap::Sums each = zero_sums(x.size(0) * channels_);
+    FeatureMap::Sums each = zero_sums(static_cast<size_t>(x.size(0) * channels_));
     norm_gradient_sums(x, dy, norm_, each.sum.data(), each.squares.data());
     sums_ = total(each, static_cast<size_t>(channels_));
     // The sum of du times the normalised x.

@@ -8,7 +8,7 @@
 namespace medgen::nn {
 
 /// Whether put_row_products and row_products take x (..., in): on the CPU, without gradients, float32 or bfloat16, rows
-/// without gaps. To put a result in place, or to add it, they are the fastest way on large maps: LibTorch makes it
+/// without gaps. To put a result in place, or to add it, they need no pass over the map besides; LibTorch makes it
 /// beside, the bias first.
 bool takes_row_products(const at::Tensor& x);
 
