@@ -2,6 +2,7 @@
 // Winograd's filtering against the plain sum in double.
 #include "kernels/winograd.h"
 #include "kernels/test_operations.h"
+#include "kernels/winograd_cubes.h"
 
 #include <catch2/catch.hpp>
 
@@ -13,7 +14,7 @@ using namespace medgen::kernels::testing;
 
 namespace {
 
-constexpr std::int64_t kPlanes = 2, kRows = 6, kColumns = 9, kIn = 16, kOut = 19, kTaps = 3;
+constexpr std::int64_t kPlanes = 5, kRows = 6, kColumns = 9, kIn = 16, kOut = 19, kTaps = 3;
 
 float value_at(std::int64_t i) {
   return std::sin(static_cast<float>(i) * 0.7F);
@@ -65,6 +66,17 @@ std::vector<float> products(const std::vector<float>& v, const std::vector<float
   return m;
 }
 
+/// y is the convolution + 0.25, or that + 0.5.
+void require_convolution(const std::vector<float>& y, const std::vector<float>& x, const std::vector<float>& g,
+                         bool added) {
+  for (std::int64_t i = 0; i < kPlanes * kRows * kColumns * kOut; ++i) {
+    const std::int64_t voxel = i / kOut, plane = voxel / (kRows * kColumns);
+    const double expected =
+        plain(x, g, plane, voxel / kColumns % kRows, voxel % kColumns, i % kOut) + (added ? 0.75 : 0.25);
+    REQUIRE(static_cast<double>(y[static_cast<std::size_t>(i)]) == Approx(expected).margin(2e-4));
+  }
+}
+
 }  // namespace
 
 TEMPLATE_TEST_CASE("winograd: transformed, multiplied and transformed back, it is the convolution", "[unit][kernels]",
@@ -94,12 +106,41 @@ TEMPLATE_TEST_CASE("winograd: transformed, multiplied and transformed back, it i
     winograd_output({m.data(), tiles * width, 0, width, bias.data(), add}, plane, {0, tiles},
                     Planes<float>{y.data(), kPlanes, kRows, kColumns, kOut});
   }
-  for (std::int64_t i = 0; i < kPlanes * kRows * kColumns * kOut; ++i) {
-    const std::int64_t voxel = i / kOut, plane = voxel / (kRows * kColumns);
-    const double expected =
-        plain(x, g, plane, voxel / kColumns % kRows, voxel % kColumns, i % kOut) + (add ? 0.75 : 0.25);
-    REQUIRE(static_cast<double>(y[static_cast<std::size_t>(i)]) == Approx(expected).margin(2e-4));
+  require_convolution(y, x, g, add);
+}
+
+TEMPLATE_TEST_CASE("winograd: cubes transformed, multiplied and transformed back are the convolution",
+                   "[unit][kernels]", float, Bf16) {
+  const std::vector<TestType> narrow = as<TestType>(waves(kPlanes * kRows * kColumns * kIn));
+  const std::vector<float> x = floats(narrow), g = waves(kOut * kIn * kTaps * 9);
+  const std::int64_t width = winograd_channels(kOut), tiles = winograd_tiles(kRows, kColumns);
+  std::vector<float> u(static_cast<std::size_t>(kWinogradCube * kIn * width), NAN);
+  const WinogradWeights<float> weights{g.data(), {kIn * kTaps * 9, kTaps * 9, 9, 3, 1}, kOut, kIn, kTaps, u.data()};
+  winograd_cube_weights(weights, 0, 5);
+  winograd_cube_weights(weights, 5, kIn);
+
+  const Planes<const TestType> planes{narrow.data(), kPlanes, kRows, kColumns, kIn};
+  std::vector<float> y(static_cast<std::size_t>(kPlanes * kRows * kColumns * kOut), 0.5F);
+  const std::vector<float> bias(static_cast<std::size_t>(width), 0.25F);
+  const bool add = GENERATE(false, true);
+  for (std::int64_t plane = 0; plane < kPlanes; plane += kWinogradTile) {
+    std::vector<float> v(static_cast<std::size_t>(kWinogradCube * tiles * kIn), NAN);
+    winograd_cube_input(planes, plane - 1, {0, 4}, v.data(), tiles * kIn);
+    winograd_cube_input(planes, plane - 1, {4, tiles - 4}, v.data() + 4 * kIn, tiles * kIn);
+    std::vector<float> m(static_cast<std::size_t>(kWinogradCube * tiles * width));
+    for (std::int64_t i = 0; i < kWinogradCube * tiles * width; ++i) {
+      const std::int64_t number = i / (tiles * width), tile = i / width % tiles;
+      double sum = 0;
+      for (std::int64_t c = 0; c < kIn; ++c) {
+        sum += static_cast<double>(v[static_cast<std::size_t>((number * tiles + tile) * kIn + c)]) *
+               u[static_cast<std::size_t>((number * kIn + c) * width + i % width)];
+      }
+      m[static_cast<std::size_t>(i)] = static_cast<float>(sum);
+    }
+    winograd_cube_output({m.data(), tiles * width, 0, width, bias.data(), add}, plane, {0, tiles},
+                         Planes<float>{y.data(), kPlanes, kRows, kColumns, kOut});
   }
+  require_convolution(y, x, g, add);
 }
 
 TEMPLATE_TEST_CASE("winograd: the gradient of the weights is that of the plain sum", "[unit][kernels]", float, Bf16) {

@@ -2,73 +2,13 @@
 #include "kernels/winograd.h"
 
 #include "kernels/cpu/clones.h"
+#include "kernels/cpu/winograd_lines.h"
 
 #include <algorithm>
 #include <array>
 
 namespace medgen::kernels {
 namespace {
-
-using Lanes = float __attribute__((vector_size(4 * kWinogradLanes), aligned(4)));
-using Bits = std::uint32_t __attribute__((vector_size(4 * kWinogradLanes), aligned(4)));
-using HalfBits = std::uint16_t __attribute__((vector_size(2 * kWinogradLanes), aligned(2)));
-
-MEDGEN_KERNEL Lanes load_lanes(const float* from) {
-  return *reinterpret_cast<const Lanes*>(from);
-}
-
-MEDGEN_KERNEL Lanes load_lanes(const Bf16* from) {
-  const auto& bits = *reinterpret_cast<const HalfBits*>(from);
-  return reinterpret_cast<Lanes>(__builtin_convertvector(bits, Bits) << 16);
-}
-
-MEDGEN_KERNEL void store_lanes(const Lanes& values, float* to) {
-  *reinterpret_cast<Lanes*>(to) = values;
-}
-
-MEDGEN_KERNEL void store_lanes(const Lanes& values, Bf16* to) {
-  for (std::int64_t i = 0; i < kWinogradLanes; ++i) store(values[i], to + i);
-}
-
-// The points: 0, +-a, +-b and infinity, with a b = 1.
-constexpr float kA = 0.70710678F, kB = 1.41421356F;
-
-/// B^T along one line of six.
-MEDGEN_KERNEL void transform_input(const Lanes* d, int from, Lanes* v, int to) {
-  const Lanes d1 = d[from], d2 = d[2 * from], d3 = d[3 * from], d4 = d[4 * from];
-  v[0] = d[0] - 2.5F * d2 + d4;
-  const Lanes even_a = d4 - 2 * d2, odd_a = kA * d3 - kB * d1;
-  v[to] = even_a + odd_a;
-  v[2 * to] = even_a - odd_a;
-  const Lanes even_b = d4 - 0.5F * d2, odd_b = kB * d3 - kA * d1;
-  v[3 * to] = even_b + odd_b;
-  v[4 * to] = even_b - odd_b;
-  v[5 * to] = d1 - 2.5F * d3 + d[5 * from];
-}
-
-/// A^T along one line of six, which makes four.
-MEDGEN_KERNEL void transform_output(const Lanes* m, int from, Lanes* y, int to) {
-  const Lanes sum_a = m[from] + m[2 * from], difference_a = m[from] - m[2 * from];
-  const Lanes sum_b = m[3 * from] + m[4 * from], difference_b = m[3 * from] - m[4 * from];
-  y[0] = m[0] + sum_a + sum_b;
-  y[to] = kA * difference_a + kB * difference_b;
-  y[2 * to] = 0.5F * sum_a + 2 * sum_b;
-  y[3 * to] = 0.5F * kA * difference_a + 2 * kB * difference_b + m[5 * from];
-}
-
-/// G along one line of three, which makes six: the line at each point, divided by the product of that point's distances
-/// from the others.
-MEDGEN_KERNEL void transform_weights(const Lanes* g, int from, Lanes* u, int to) {
-  const Lanes g0 = g[0], g1 = g[from], g2 = g[2 * from];
-  u[0] = g0;
-  const Lanes even_a = (-2.0F / 3) * g0 - (1.0F / 3) * g2, odd_a = (-2.0F / 3 * kA) * g1;
-  u[to] = even_a + odd_a;
-  u[2 * to] = even_a - odd_a;
-  const Lanes even_b = (1.0F / 6) * g0 + (1.0F / 3) * g2, odd_b = (1.0F / 6 * kB) * g1;
-  u[3 * to] = even_b + odd_b;
-  u[4 * to] = even_b - odd_b;
-  u[5 * to] = g2;
-}
 
 /// A along one line of four, which makes six.
 MEDGEN_KERNEL void transform_slopes(const Lanes* y, int from, Lanes* m, int to) {
@@ -92,17 +32,6 @@ MEDGEN_KERNEL void transform_gradient(const Lanes* u, int from, Lanes* g, int to
   g[2 * to] = u[5 * from] + (1.0F / 3) * (sum_b - sum_a);
 }
 
-/// How a tile lies in a plane.
-struct Place {
-  Place(std::int64_t tile, std::int64_t columns) {
-    const std::int64_t across = (columns + kWinogradTile - 1) / kWinogradTile;
-    row = tile / across * kWinogradTile;
-    column = tile % across * kWinogradTile;
-  }
-
-  std::int64_t row, column;  ///< of its first result
-};
-
 template <typename T>
 MEDGEN_KERNEL void weights_of(const WinogradWeights<T>& w, std::int64_t from, std::int64_t to) {
   const std::int64_t width = winograd_channels(w.out), matrix = winograd_channels(w.in) * width;
@@ -112,13 +41,12 @@ MEDGEN_KERNEL void weights_of(const WinogradWeights<T>& w, std::int64_t from, st
       const std::int64_t lanes = c < w.in ? results : 0;
       for (std::int64_t tap = 0; tap < w.taps; ++tap) {
         const T* const first = w.g + k * w.stride[0] + std::min(c, w.in - 1) * w.stride[1] + tap * w.stride[2];
-        Lanes g[9] = {}, half[18], u[36];
+        Lanes g[9] = {}, u[36];
         for (int i = 0; i < 9; ++i) {
           const T* const one = first + i / 3 * w.stride[3] + i % 3 * w.stride[4];
           for (std::int64_t lane = 0; lane < lanes; ++lane) g[i][lane] = load(one[lane * w.stride[0]]);
         }
-        for (int row = 0; row < 3; ++row) transform_weights(g + 3 * row, 1, half + 6 * row, 1);
-        for (int column = 0; column < 6; ++column) transform_weights(half + column, 6, u + column, 6);
+        transform_weights_plane(g, u);
         float* const out = w.transformed + tap * matrix + c * width + k;
         for (std::int64_t i = 0; i < kWinogradNumbers; ++i) store_lanes(u[i], out + i * w.taps * matrix);
       }
@@ -129,31 +57,14 @@ MEDGEN_KERNEL void weights_of(const WinogradWeights<T>& w, std::int64_t from, st
 template <typename T>
 MEDGEN_KERNEL void input_of(const Planes<const T>& x, std::int64_t plane, WinogradTiles tiles, float* v,
                             std::int64_t stride) {
-  static constexpr T kZeros[kWinogradLanes] = {};
-  const bool outside = plane < 0 || plane >= x.planes;
   for (std::int64_t tile = 0; tile < tiles.count; ++tile) {
-    const Place place(tiles.first + tile, x.columns);
-    std::array<const T*, 36> voxels;
-    std::array<std::int64_t, 36> step;
-    for (std::int64_t i = 0; i < 36; ++i) {
-      const std::int64_t row = place.row - 1 + i / 6, column = place.column - 1 + i % 6;
-      const bool zero = outside || row < 0 || row >= x.rows || column < 0 || column >= x.columns;
-      voxels[static_cast<std::size_t>(i)] =
-          zero ? kZeros : x.data + ((plane * x.rows + row) * x.columns + column) * x.channels;
-      step[static_cast<std::size_t>(i)] = zero ? 0 : 1;
-    }
+    TileVoxels<T> voxels;
+    voxels.find(x, plane, Place(tiles.first + tile, x.columns));
     float* const out = v + tile * x.channels;
     for (std::int64_t c = 0; c < x.channels; c += kWinogradLanes) {
-      Lanes half[36], u[36];
-      for (int row = 0; row < 6; ++row) {
-        Lanes d[6];
-        for (int column = 0; column < 6; ++column) {
-          const auto i = static_cast<std::size_t>(6 * row + column);
-          d[column] = load_lanes(voxels[i] + c * step[i]);
-        }
-        transform_input(d, 1, half + 6 * row, 1);
-      }
-      for (int column = 0; column < 6; ++column) transform_input(half + column, 6, u + column, 6);
+      Lanes d[36], u[36];
+      for (std::int64_t i = 0; i < 36; ++i) d[i] = voxels.at(i, c);
+      transform_input_plane(d, u);
       for (std::int64_t i = 0; i < kWinogradNumbers; ++i) store_lanes(u[i], out + i * stride + c);
     }
   }
@@ -169,25 +80,14 @@ MEDGEN_KERNEL void output_of(const WinogradSums& sums, std::int64_t plane, Winog
     const float* const m = sums.m + tile * sums.width;
     for (std::int64_t c = 0; c < sums.width; c += kWinogradLanes) {
       const std::int64_t lanes = std::min(kWinogradLanes, y.channels - sums.from - c);
-      Lanes half[24], result[16];
-      for (int row = 0; row < 6; ++row) {
-        Lanes line[6];
-        for (int column = 0; column < 6; ++column) line[column] = load_lanes(m + (6 * row + column) * sums.stride + c);
-        transform_output(line, 1, half + 4 * row, 1);
-      }
-      for (int column = 0; column < 4; ++column) transform_output(half + column, 4, result + column, 4);
+      Lanes numbers[36], result[16];
+      for (std::int64_t i = 0; i < kWinogradNumbers; ++i) numbers[i] = load_lanes(m + i * sums.stride + c);
+      transform_output_plane(numbers, result);
       const Lanes bias = load_lanes(sums.bias + sums.from + c);
       for (std::int64_t row = 0; row < rows; ++row) {
         for (std::int64_t column = 0; column < columns; ++column) {
-          T* const voxel = out + (row * y.columns + column) * y.channels + c;
-          const Lanes value = result[row * kWinogradTile + column] + bias;
-          if (lanes == kWinogradLanes) {
-            store_lanes(sums.add ? value + load_lanes(voxel) : value, voxel);
-            continue;
-          }
-          for (std::int64_t lane = 0; lane < lanes; ++lane) {
-            store(sums.add ? value[lane] + load(voxel[lane]) : value[lane], voxel + lane);
-          }
+          put_lanes(result[row * kWinogradTile + column] + bias, lanes, sums.add,
+                    out + (row * y.columns + column) * y.channels + c);
         }
       }
     }

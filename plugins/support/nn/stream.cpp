@@ -4,6 +4,7 @@
 #include "plugins/support/nn/device.h"
 #include "plugins/support/nn/planes.h"
 #include "plugins/support/nn/products.h"
+#include "plugins/support/nn/winograd.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
@@ -198,14 +199,16 @@ struct Stream::Layer {
   /// Whether the convolution takes the window as it lies.
   bool in_place = device.is_cpu() && conv.by_winograd(planes, dtype);
   at::ScalarType products = in_place ? dtype : product_type(dtype, device);
-  std::int64_t step = 0;   ///< output planes at a time: an even number, which a transposed convolution needs
+  /// Slabs begin at multiples of so many output planes: even ones, which a transposed convolution needs.
+  std::int64_t unit = in_place && filters_cubes(planes) ? kCubePlanes : 2;
+  std::int64_t step = 0;   ///< output planes at a time
   std::int64_t reach = 0;  ///< planes of the convolution's input for these
 
   void cut(std::int64_t slab_bytes) {
     const std::int64_t outputs = std::max<std::int64_t>(out[0], 1);
     const std::int64_t multiplied = std::max(in_bytes() * in[0] / outputs, out_bytes());
     const std::int64_t per_output = std::max<std::int64_t>(multiplied / element(dtype) * element(products), 1);
-    step = std::max<std::int64_t>(2, slab_bytes / per_output / 2 * 2);
+    step = std::max(unit, slab_bytes / per_output / unit * unit);
     reach = std::min(step * in[0] / outputs + conv.options().kernel, in[0] + 2);
   }
 
@@ -362,8 +365,9 @@ void Stream::run(Layer layer) {
       norm == nullptr || planned_ ? ChannelAffine{} : norm->affine(layer.x.sums(), layer.x.voxels());
   const std::size_t parts = options_.devices.size();
   const auto work = [&](std::size_t part) {
-    const auto [from, to] = part_of(layer.out[0] / 2, part, parts);
-    run_part(layer, options_.devices[part], affine, 2 * from, part + 1 == parts ? layer.out[0] : 2 * to);
+    const auto [from, to] = part_of(layer.out[0] / layer.unit, part, parts);
+    const std::int64_t end = part + 1 == parts ? layer.out[0] : layer.unit * to;
+    run_part(layer, options_.devices[part], affine, layer.unit * from, end);
   };
   if (planned_ || parts == 1) {
     for (std::size_t part = 0; part < parts; ++part) work(part);

@@ -2,6 +2,7 @@
 #include "plugins/support/nn/stream.h"
 #include "plugins/support/nn/ops.h"
 #include "plugins/support/nn/planes.h"
+#include "plugins/support/nn/winograd.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
@@ -99,6 +100,16 @@ TEST_CASE("stream: a convolution in slabs is the whole one", "[unit][nn]") {
   Layer conv({.in = 8, .out = 5, .kernel = kernel, .padding = kernel / 2});
   const at::Tensor x = feature_map({1, 8, 11, 6, 9});
   REQUIRE(relative(streamed(conv, x, options), conv.forward(x)) < 1e-6);
+}
+
+TEST_CASE("stream: slabs of large planes have the bits of the whole", "[unit][nn]") {
+  const at::NoGradGuard no_grad;
+  const StreamOptions options = some_options();
+  Layer conv({.in = 8, .out = 5});
+  const at::Tensor x = feature_map({1, 8, 11, 33, 36});
+  const at::Tensor whole = conv.forward(x);
+  CHECK(relative(streamed(conv, x, options), whole) < 1e-6);
+  if (nn::prefers_winograd(nn::plane_form(x), at::kFloat)) CHECK(streamed(conv, x, options).equal(whole));
 }
 
 TEST_CASE("stream: a shortcut made in the same pass is a layer of its own", "[unit][nn]") {

@@ -49,14 +49,15 @@ at::Tensor wide_weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
 
 int64_t wide_conv_memory(const PlaneForm& planes, int64_t voxels, int64_t in, int64_t out) {
   if (!has_brgemm()) return 0;
-  return is_filtered(planes) ? winograd_memory(planes.rank, in, out)
+  return is_filtered(planes) ? winograd_memory(planes, in, out)
                              : gathered_memory(planes.rank, in, out, std::min(voxels, kGatheredVoxels));
 }
 
 int64_t wide_training_memory(int64_t rank, int64_t voxels, int64_t in, int64_t out, at::ScalarType products) {
   if (prefers_gathered(voxels, products)) return gathered_memory(rank, std::max(in, out), std::max(in, out), voxels);
   if (voxels <= kGatheredVoxels || !prefers_float(products)) return 0;
-  return winograd_memory(rank, in, out) + winograd_gradient_memory(rank, in, out);
+  const PlaneForm largest{rank, voxels, 1};
+  return winograd_memory(largest, in, out) + winograd_gradient_memory(rank, in, out);
 }
 
 }  // namespace medgen::nn

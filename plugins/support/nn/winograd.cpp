@@ -6,6 +6,7 @@
 #include "plugins/support/nn/winograd_maps.h"
 
 #include "kernels/winograd.h"
+#include "kernels/winograd_cubes.h"
 
 #include <ATen/ops/zeros.h>
 #include <ATen/Parallel.h>
@@ -18,17 +19,21 @@
 namespace medgen::nn {
 namespace {
 
+using kernels::kWinogradCube;
 using kernels::kWinogradNumbers;
+using kernels::kWinogradTile;
 using kernels::Planes;
 using kernels::WinogradTiles;
 
 // A task takes so many tiles, of so many planes where there are as many, and multiplies with so many channels of the
 // result at a time: what it holds then stays in the second cache.
 constexpr int64_t kTaskTiles = 128, kPlanes = 8, kOut = 64;
+// Of cubes; many where the third cache does not hold the weights, so that they come less often.
+constexpr int64_t kTaskCubes = 24, kManyCubes = 64, kLargeWeights = 256 * 256, kCubesOut = 128;
 
 // Below so many voxels of a plane, making the transformed weights takes longer than it saves. The number of planes is
-// not asked: slabs of a volume are convolved as the volume is.
-constexpr int64_t kLeastOfVolume = 128, kLeastOfPlane = 1024;
+// not asked: slabs of a volume are convolved as the volume is. Cubes have six times as many.
+constexpr int64_t kLeastOfVolume = 128, kLeastOfPlane = 1024, kLeastOfCubes = 1024;
 // Gradients transform no weights. Where bfloat16 has products of its own, these are faster for small planes.
 constexpr int64_t kLeastOfGradient = 64, kLeastOfNarrowGradient = 256;
 
@@ -56,29 +61,43 @@ at::Tensor filled_bias(const at::Tensor& bias, int64_t out) {
   return filled;
 }
 
+/// What is filtered: planes, those of a volume then summed as they are, or cubes.
+enum class Filter : uint8_t { Planes, Cubes };
+
+Filter filter_of(const PlaneForm& planes) {
+  return filters_cubes(planes) ? Filter::Cubes : Filter::Planes;
+}
+
+/// Matrices of transformed weights.
+int64_t matrices(Filter filter, int64_t rank) {
+  if (filter == Filter::Cubes) return kWinogradCube;
+  return kWinogradNumbers * (rank == 3 ? 3 : 1);
+}
+
 /// The transformed weights of the layer at hand: slabs of one layer come one after another, and then the next layer, so
 /// that keeping those of all would take memory for nothing.
 /// Thread: any.
 class TransformedWeights {
  public:
-  /// [36][taps][winograd_channels(in)][winograd_channels(out)] float32, and perhaps more behind.
-  at::Tensor of(const at::Tensor& weight) {
+  /// [36][taps] or [216], [winograd_channels(in)][winograd_channels(out)] float32, and perhaps more behind.
+  at::Tensor of(const at::Tensor& weight, Filter filter) {
     const std::lock_guard lock(mutex_);
     const auto source = source_.has_value() ? source_->lock() : nullptr;
-    if (source.get() != weight.unsafeGetTensorImpl() || version_ != weight._version()) {
-      transform(weight);
+    if (source.get() != weight.unsafeGetTensorImpl() || version_ != weight._version() || filter_ != filter) {
+      transform(weight, filter);
       source_.emplace(weight.getIntrusivePtr());
       version_ = weight._version();
+      filter_ = filter;
     }
     return transformed_;
   }
 
  private:
-  void transform(const at::Tensor& weight) {
+  void transform(const at::Tensor& weight, Filter filter) {
     source_.reset();  // of nothing, when memory is short
     const int64_t out = weight.size(0), in = weight.size(1), taps = weight.dim() == 5 ? 3 : 1;
     const int64_t filled = kernels::winograd_channels(in);
-    make_room(kWinogradNumbers * taps * filled * kernels::winograd_channels(out));
+    make_room(matrices(filter, weight.dim() - 2) * filled * kernels::winograd_channels(out));
     by_type(weight, [&]<typename T>(T*) {
       const auto stride = [&](int64_t axis) { return weight.dim() == 5 || axis < 2 ? weight.stride(axis) : 0; };
       const int64_t last = weight.dim() - 1;
@@ -89,7 +108,10 @@ class TransformedWeights {
           in,
           taps,
           transformed_.mutable_data_ptr<float>()};
-      at::parallel_for(0, filled, 16, [&](int64_t from, int64_t to) { kernels::winograd_weights(work, from, to); });
+      at::parallel_for(0, filled, 16, [&](int64_t from, int64_t to) {
+        filter == Filter::Cubes ? kernels::winograd_cube_weights(work, from, to)
+                                : kernels::winograd_weights(work, from, to);
+      });
     });
   }
 
@@ -103,6 +125,7 @@ class TransformedWeights {
   std::mutex mutex_;
   std::optional<c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>> source_;
   uint32_t version_ = 0;
+  Filter filter_ = Filter::Planes;
   at::Tensor transformed_;
 };
 
@@ -126,11 +149,17 @@ struct TaskSize {
 template <typename In, typename Out>
 struct Convolution {
   Planes<const In> x;
-  const float* weights;  ///< [36][taps][in][out], as many as of the bias
+  const float* weights;  ///< as TransformedWeights has them; as many results as of the bias
   const float* bias;     ///< winograd_channels(y.channels)
   int64_t taps, first_padding;
   Planes<Out> y;
   bool add;
+};
+
+template <typename In, typename Out>
+struct PlaneConvolution : Convolution<In, Out> {
+  using Base = Convolution<In, Out>;
+  using Base::x, Base::weights, Base::bias, Base::taps, Base::first_padding, Base::y, Base::add;
 
   void run() const {
     const int64_t planes = std::min(kPlanes, y.planes), tiles = kTaskTiles / planes;
@@ -170,6 +199,55 @@ struct Convolution {
   }
 };
 
+int64_t task_cubes(int64_t in, int64_t out) {
+  return in * out >= kLargeWeights ? kManyCubes : kTaskCubes;
+}
+
+/// Numbers of a task of cubes: of its transformed inputs and of its products, which take their places.
+struct CubesSize {
+  CubesSize(int64_t in, int64_t out, int64_t cubes)
+      : one(cubes * std::max(in, kernels::winograd_channels(out)) + kSpread) {}
+
+  int64_t one;  ///< of the 216
+
+  int64_t all() const { return (kWinogradCube + 1) * one; }
+};
+
+template <typename In, typename Out>
+struct CubeConvolution : Convolution<In, Out> {
+  using Base = Convolution<In, Out>;
+  using Base::x, Base::weights, Base::bias, Base::first_padding, Base::y, Base::add;
+
+  void run() const {
+    const int64_t cubes = task_cubes(x.channels, y.channels);
+    const int64_t all = kernels::winograd_tiles(y.rows, y.columns), bands = ceil_div(all, cubes);
+    at::parallel_for(0, ceil_div(y.planes, kWinogradTile) * bands, 1, [&](int64_t begin, int64_t end) {
+      float* const memory = kept_memory(CubesSize(x.channels, y.channels, cubes).all());
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t first = i % bands * cubes;
+        task(i / bands * kWinogradTile, {first, std::min(cubes, all - first)}, memory);
+      }
+    });
+  }
+
+ private:
+  /// Planes [plane, plane + 4) of the result, those tiles; `memory` has room for the task. Products take the place of
+  /// the inputs before theirs, which are in the cache and not needed any more.
+  void task(int64_t plane, WinogradTiles tiles, float* memory) const {
+    const int64_t in = x.channels, out = kernels::winograd_channels(y.channels);
+    const CubesSize size(in, out, tiles.count);
+    float* const v = memory + size.one;
+    kernels::winograd_cube_input(x, plane - first_padding, tiles, v, size.one);
+    for (int64_t i = 0; i < kWinogradCube; ++i) {
+      for (int64_t k = 0; k < out; k += kCubesOut) {
+        multiply({tiles.count, std::min(kCubesOut, out - k), in}, {v + i * size.one, in},
+                 {weights + i * in * out + k, out}, {memory + i * size.one + k, out}, false);
+      }
+    }
+    kernels::winograd_cube_output({memory, size.one, 0, out, bias, add}, plane, tiles, y);
+  }
+};
+
 }  // namespace
 
 bool prefers_float(at::ScalarType products) {
@@ -182,6 +260,10 @@ bool prefers_winograd(const PlaneForm& planes, at::ScalarType products) {
   return planes.rows * planes.columns >= (planes.rank == 3 ? kLeastOfVolume : kLeastOfPlane) && is_covered(planes);
 }
 
+bool filters_cubes(const PlaneForm& planes) {
+  return planes.rank == 3 && planes.rows * planes.columns >= kLeastOfCubes;
+}
+
 bool prefers_winograd_gradient(const PlaneForm& planes, at::ScalarType products) {
   if (!prefers_float(products)) return false;
   const int64_t least = products == at::kFloat ? kLeastOfGradient : kLeastOfNarrowGradient;
@@ -192,7 +274,8 @@ void winograd_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tens
                    const at::Tensor& y, Result result) {
   RECORD_USER_SCOPE_WITH_INPUTS("medgen::winograd_conv", (std::vector<c10::IValue>{x, weight, first_padding}));
   const at::Tensor in = filled_channels(x), offset = filled_bias(bias, y.size(1));
-  const at::Tensor transformed = transformed_weights().of(weight);
+  const Filter filter = filter_of(plane_form(x));
+  const at::Tensor transformed = transformed_weights().of(weight, filter);
   const int64_t taps = x.dim() == 5 ? 3 : 1;
   by_type(in, [&]<typename In>(In*) {
     by_type(y, [&]<typename Out>(Out*) {
@@ -201,17 +284,19 @@ void winograd_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tens
                                         offset.const_data_ptr<float>(), taps,
                                         taps == 3 ? first_padding : 0,  planes_of<Out>(y, n),
                                         result == Result::Add};
-        work.run();
+        filter == Filter::Cubes ? CubeConvolution<In, Out>{work}.run() : PlaneConvolution<In, Out>{work}.run();
       }
     });
   });
 }
 
-int64_t winograd_memory(int64_t rank, int64_t in, int64_t out) {
+int64_t winograd_memory(const PlaneForm& planes, int64_t in, int64_t out) {
   in = kernels::winograd_channels(in);
-  const int64_t weights = kWinogradNumbers * (rank == 3 ? 3 : 1) * in * kernels::winograd_channels(out);
-  const int64_t threads = at::get_num_threads();
-  return static_cast<int64_t>(sizeof(float)) * (weights + threads * TaskSize(in, out, 2, kTaskTiles / 2).all());
+  const Filter filter = filter_of(planes);
+  const int64_t weights = matrices(filter, planes.rank) * in * kernels::winograd_channels(out);
+  const int64_t task = filter == Filter::Cubes ? CubesSize(in, out, task_cubes(in, out)).all()
+                                               : TaskSize(in, out, 2, kTaskTiles / 2).all();
+  return static_cast<int64_t>(sizeof(float)) * (weights + at::get_num_threads() * task);
 }
 
 }  // namespace medgen::nn

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/winograd_cubes.h"
+
+#include "kernels/cpu/clones.h"
+#include "kernels/cpu/winograd_lines.h"
+
+#include <algorithm>
+
+namespace medgen::kernels {
+namespace {
+
+constexpr int kSide = 6;    ///< planes that a cube hangs on
+constexpr int kPlane = 36;  ///< transformed numbers of one of them
+
+template <typename T>
+MEDGEN_KERNEL void weights_of(const WinogradWeights<T>& w, std::int64_t from, std::int64_t to) {
+  const std::int64_t width = winograd_channels(w.out), matrix = winograd_channels(w.in) * width;
+  for (std::int64_t k = 0; k < width; k += kWinogradLanes) {
+    const std::int64_t results = std::min(kWinogradLanes, w.out - k);
+    for (std::int64_t c = from; c < to; ++c) {
+      const std::int64_t lanes = c < w.in ? results : 0;
+      const T* const first = w.g + k * w.stride[0] + std::min(c, w.in - 1) * w.stride[1];
+      Lanes g[27] = {}, deep[kSide * 9], u[kPlane];
+      for (int i = 0; i < 27; ++i) {
+        const T* const one = first + i / 9 * w.stride[2] + i / 3 % 3 * w.stride[3] + i % 3 * w.stride[4];
+        for (std::int64_t lane = 0; lane < lanes; ++lane) g[i][lane] = load(one[lane * w.stride[0]]);
+      }
+      for (int i = 0; i < 9; ++i) transform_weights(g + i, 9, deep + i, 9);
+      float* const out = w.transformed + c * width + k;
+      for (int plane = 0; plane < kSide; ++plane) {
+        transform_weights_plane(deep + 9 * plane, u);
+        for (int i = 0; i < kPlane; ++i) store_lanes(u[i], out + (kPlane * plane + i) * matrix);
+      }
+    }
+  }
+}
+
+template <typename T>
+MEDGEN_KERNEL void input_of(const Planes<const T>& x, std::int64_t plane, WinogradTiles tiles, float* v,
+                            std::int64_t stride) {
+  for (std::int64_t tile = 0; tile < tiles.count; ++tile) {
+    TileVoxels<T> voxels[kSide];
+    for (int i = 0; i < kSide; ++i) voxels[i].find(x, plane + i, Place(tiles.first + tile, x.columns));
+    float* const out = v + tile * x.channels;
+    for (std::int64_t c = 0; c < x.channels; c += kWinogradLanes) {
+      Lanes deep[kWinogradCube], u[kPlane];
+      for (int i = 0; i < kPlane; ++i) {
+        Lanes d[kSide];
+        for (int p = 0; p < kSide; ++p) d[p] = voxels[p].at(i, c);
+        transform_input(d, 1, deep + i, kPlane);
+      }
+      for (int p = 0; p < kSide; ++p) {
+        transform_input_plane(deep + kPlane * p, u);
+        for (int i = 0; i < kPlane; ++i) store_lanes(u[i], out + (kPlane * p + i) * stride + c);
+      }
+    }
+  }
+}
+
+/// One cube's results of 16 channels.
+MEDGEN_KERNEL void results_of(const float* m, std::int64_t stride, Lanes* result) {
+  Lanes deep[kSide * 16];
+  for (int p = 0; p < kSide; ++p) {
+    Lanes numbers[kPlane];
+    for (int i = 0; i < kPlane; ++i) numbers[i] = load_lanes(m + (kPlane * p + i) * stride);
+    transform_output_plane(numbers, deep + 16 * p);
+  }
+  for (int i = 0; i < 16; ++i) transform_output(deep + i, 16, result + i, 16);
+}
+
+template <typename T>
+MEDGEN_KERNEL void output_of(const WinogradSums& sums, std::int64_t plane, WinogradTiles tiles, const Planes<T>& y) {
+  const std::int64_t planes = std::min(kWinogradTile, y.planes - plane);
+  for (std::int64_t tile = 0; tile < tiles.count; ++tile) {
+    const Place place(tiles.first + tile, y.columns);
+    const std::int64_t rows = std::min(kWinogradTile, y.rows - place.row);
+    const std::int64_t columns = std::min(kWinogradTile, y.columns - place.column);
+    for (std::int64_t c = 0; c < sums.width; c += kWinogradLanes) {
+      const std::int64_t lanes = std::min(kWinogradLanes, y.channels - sums.from - c);
+      Lanes result[64];
+      results_of(sums.m + tile * sums.width + c, sums.stride, result);
+      const Lanes bias = load_lanes(sums.bias + sums.from + c);
+      for (std::int64_t i = 0; i < planes * rows; ++i) {
+        const std::int64_t p = i / rows, row = i % rows;
+        const std::int64_t voxel = ((plane + p) * y.rows + place.row + row) * y.columns + place.column;
+        for (std::int64_t column = 0; column < columns; ++column) {
+          put_lanes(result[16 * p + kWinogradTile * row + column] + bias, lanes, sums.add,
+                    y.data + (voxel + column) * y.channels + sums.from + c);
+        }
+      }
+    }
+  }
+}
+
+// Clones are made of functions, not of templates.
+#define MEDGEN_CUBES(T)                                                                                     \
+  MEDGEN_CLONES void run_weights(const WinogradWeights<T>& weights, std::int64_t from, std::int64_t to) {   \
+    weights_of(weights, from, to);                                                                          \
+  }                                                                                                         \
+  MEDGEN_CLONES void run_input(const Planes<const T>& x, std::int64_t plane, WinogradTiles tiles, float* v, \
+                               std::int64_t stride) {                                                       \
+    input_of(x, plane, tiles, v, stride);                                                                   \
+  }                                                                                                         \
+  MEDGEN_CLONES void run_output(const WinogradSums& sums, std::int64_t plane, WinogradTiles tiles,          \
+                                const Planes<T>& y) {                                                       \
+    output_of(sums, plane, tiles, y);                                                                       \
+  }
+MEDGEN_CUBES(float)
+MEDGEN_CUBES(Bf16)
+
+}  // namespace
+
+template <typename T>
+void winograd_cube_weights(const WinogradWeights<T>& weights, std::int64_t from, std::int64_t to) {
+  run_weights(weights, from, to);
+}
+
+template <typename T>
+void winograd_cube_input(const Planes<const T>& x, std::int64_t plane, WinogradTiles tiles, float* v,
+                         std::int64_t stride) {
+  run_input(x, plane, tiles, v, stride);
+}
+
+template <typename T>
+void winograd_cube_output(const WinogradSums& sums, std::int64_t plane, WinogradTiles tiles, const Planes<T>& y) {
+  run_output(sums, plane, tiles, y);
+}
+
+#define MEDGEN_INSTANTIATE_CUBES(T)                                                                             \
+  template void winograd_cube_weights(const WinogradWeights<T>&, std::int64_t, std::int64_t);                   \
+  template void winograd_cube_input(const Planes<const T>&, std::int64_t, WinogradTiles, float*, std::int64_t); \
+  template void winograd_cube_output(const WinogradSums&, std::int64_t, WinogradTiles, const Planes<T>&);
+MEDGEN_INSTANTIATE_CUBES(float)
+MEDGEN_INSTANTIATE_CUBES(Bf16)
+
+}  // namespace medgen::kernels

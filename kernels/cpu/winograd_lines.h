@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the transforms of Winograd's filtering (kernels/winograd.h) share: numbers of 16 channels, along lines and in
+// planes.
+#pragma once
+
+#include "kernels/winograd.h"
+
+#include <algorithm>
+
+namespace medgen::kernels {
+
+using Lanes = float __attribute__((vector_size(4 * kWinogradLanes), aligned(4)));
+using Bits = std::uint32_t __attribute__((vector_size(4 * kWinogradLanes), aligned(4)));
+using HalfBits = std::uint16_t __attribute__((vector_size(2 * kWinogradLanes), aligned(2)));
+
+MEDGEN_KERNEL Lanes load_lanes(const float* from) {
+  return *reinterpret_cast<const Lanes*>(from);
+}
+
+MEDGEN_KERNEL Lanes load_lanes(const Bf16* from) {
+  const auto& bits = *reinterpret_cast<const HalfBits*>(from);
+  return reinterpret_cast<Lanes>(__builtin_convertvector(bits, Bits) << 16);
+}
+
+MEDGEN_KERNEL void store_lanes(const Lanes& values, float* to) {
+  *reinterpret_cast<Lanes*>(to) = values;
+}
+
+MEDGEN_KERNEL void store_lanes(const Lanes& values, Bf16* to) {
+  for (std::int64_t i = 0; i < kWinogradLanes; ++i) store(values[i], to + i);
+}
+
+// The points: 0, +-a, +-b and infinity, with a b = 1.
+constexpr float kA = 0.70710678F, kB = 1.41421356F;
+
+/// B^T along one line of six.
+MEDGEN_KERNEL void transform_input(const Lanes* d, int from, Lanes* v, int to) {
+  const Lanes d1 = d[from], d2 = d[2 * from], d3 = d[3 * from], d4 = d[4 * from];
+  v[0] = d[0] - 2.5F * d2 + d4;
+  const Lanes even_a = d4 - 2 * d2, odd_a = kA * d3 - kB * d1;
+  v[to] = even_a + odd_a;
+  v[2 * to] = even_a - odd_a;
+  const Lanes even_b = d4 - 0.5F * d2, odd_b = kB * d3 - kA * d1;
+  v[3 * to] = even_b + odd_b;
+  v[4 * to] = even_b - odd_b;
+  v[5 * to] = d1 - 2.5F * d3 + d[5 * from];
+}
+
+/// A^T along one line of six, which makes four.
+MEDGEN_KERNEL void transform_output(const Lanes* m, int from, Lanes* y, int to) {
+  const Lanes sum_a = m[from] + m[2 * from], difference_a = m[from] - m[2 * from];
+  const Lanes sum_b = m[3 * from] + m[4 * from], difference_b = m[3 * from] - m[4 * from];
+  y[0] = m[0] + sum_a + sum_b;
+  y[to] = kA * difference_a + kB * difference_b;
+  y[2 * to] = 0.5F * sum_a + 2 * sum_b;
+  y[3 * to] = 0.5F * kA * difference_a + 2 * kB * difference_b + m[5 * from];
+}
+
+/// G along one line of three, which makes six: the line at each point, divided by the product of that point's distances
+/// from the others.
+MEDGEN_KERNEL void transform_weights(const Lanes* g, int from, Lanes* u, int to) {
+  const Lanes g0 = g[0], g1 = g[from], g2 = g[2 * from];
+  u[0] = g0;
+  const Lanes even_a = (-2.0F / 3) * g0 - (1.0F / 3) * g2, odd_a = (-2.0F / 3 * kA) * g1;
+  u[to] = even_a + odd_a;
+  u[2 * to] = even_a - odd_a;
+  const Lanes even_b = (1.0F / 6) * g0 + (1.0F / 3) * g2, odd_b = (1.0F / 6 * kB) * g1;
+  u[3 * to] = even_b + odd_b;
+  u[4 * to] = even_b - odd_b;
+  u[5 * to] = g2;
+}
+
+/// B^T d B: 36 -> 36.
+MEDGEN_KERNEL void transform_input_plane(const Lanes* d, Lanes* v) {
+  Lanes half[36];
+  for (int row = 0; row < 6; ++row) transform_input(d + 6 * row, 1, half + 6 * row, 1);
+  for (int column = 0; column < 6; ++column) transform_input(half + column, 6, v + column, 6);
+}
+
+/// A^T m A: 36 -> 16.
+MEDGEN_KERNEL void transform_output_plane(const Lanes* m, Lanes* y) {
+  Lanes half[24];
+  for (int row = 0; row < 6; ++row) transform_output(m + 6 * row, 1, half + 4 * row, 1);
+  for (int column = 0; column < 4; ++column) transform_output(half + column, 4, y + column, 4);
+}
+
+/// G g G^T: 9 -> 36.
+MEDGEN_KERNEL void transform_weights_plane(const Lanes* g, Lanes* u) {
+  Lanes half[18];
+  for (int row = 0; row < 3; ++row) transform_weights(g + 3 * row, 1, half + 6 * row, 1);
+  for (int column = 0; column < 6; ++column) transform_weights(half + column, 6, u + column, 6);
+}
+
+/// How a tile lies in a plane.
+struct Place {
+  Place(std::int64_t tile, std::int64_t columns) {
+    const std::int64_t across = (columns + kWinogradTile - 1) / kWinogradTile;
+    row = tile / across * kWinogradTile;
+    column = tile % across * kWinogradTile;
+  }
+
+  std::int64_t row, column;  ///< of its first result
+};
+
+/// The 6 x 6 voxels of one plane that a tile hangs on.
+template <typename T>
+class TileVoxels {
+ public:
+  MEDGEN_KERNEL void find(const Planes<const T>& x, std::int64_t plane, const Place& place) {
+    const bool outside = plane < 0 || plane >= x.planes;
+    for (std::int64_t i = 0; i < 36; ++i) {
+      const std::int64_t row = place.row - 1 + i / 6, column = place.column - 1 + i % 6;
+      const bool zero = outside || row < 0 || row >= x.rows || column < 0 || column >= x.columns;
+      voxel_[i] = zero ? kZeros : x.data + ((plane * x.rows + row) * x.columns + column) * x.channels;
+      step_[i] = zero ? 0 : 1;
+    }
+  }
+
+  /// Channels from c on of voxel i; zeros outside of x.
+  MEDGEN_KERNEL Lanes at(std::int64_t i, std::int64_t c) const { return load_lanes(voxel_[i] + c * step_[i]); }
+
+ private:
+  static constexpr T kZeros[kWinogradLanes] = {};
+
+  const T* voxel_[36];
+  std::int64_t step_[36];
+};
+
+/// Puts one result of 16 channels, or adds it; the first `lanes` of them where the map has no more.
+template <typename T>
+MEDGEN_KERNEL void put_lanes(const Lanes& value, std::int64_t lanes, bool add, T* voxel) {
+  if (lanes == kWinogradLanes) return store_lanes(add ? value + load_lanes(voxel) : value, voxel);
+  for (std::int64_t lane = 0; lane < lanes; ++lane)
+    store(add ? value[lane] + load(voxel[lane]) : value[lane], voxel + lane);
+}
+
+}  // namespace medgen::kernels
