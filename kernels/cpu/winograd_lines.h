@@ -3,32 +3,12 @@
 // planes.
 #pragma once
 
+#include "kernels/cpu/lanes.h"
 #include "kernels/winograd.h"
 
 #include <algorithm>
 
 namespace medgen::kernels {
-
-using Lanes = float __attribute__((vector_size(4 * kWinogradLanes), aligned(4)));
-using Bits = std::uint32_t __attribute__((vector_size(4 * kWinogradLanes), aligned(4)));
-using HalfBits = std::uint16_t __attribute__((vector_size(2 * kWinogradLanes), aligned(2)));
-
-MEDGEN_KERNEL Lanes load_lanes(const float* from) {
-  return *reinterpret_cast<const Lanes*>(from);
-}
-
-MEDGEN_KERNEL Lanes load_lanes(const Bf16* from) {
-  const auto& bits = *reinterpret_cast<const HalfBits*>(from);
-  return reinterpret_cast<Lanes>(__builtin_convertvector(bits, Bits) << 16);
-}
-
-MEDGEN_KERNEL void store_lanes(const Lanes& values, float* to) {
-  *reinterpret_cast<Lanes*>(to) = values;
-}
-
-MEDGEN_KERNEL void store_lanes(const Lanes& values, Bf16* to) {
-  for (std::int64_t i = 0; i < kWinogradLanes; ++i) store(values[i], to + i);
-}
 
 // The points: 0, +-a, +-b and infinity, with a b = 1.
 constexpr float kA = 0.70710678F, kB = 1.41421356F;

@@ -3,6 +3,7 @@
 
 #include "plugins/support/nn/ops.h"
 #include "plugins/support/nn/products.h"
+#include "plugins/support/nn/wide_attention.h"
 
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
@@ -23,6 +24,7 @@ at::Tensor split_heads(const at::Tensor& tokens, int64_t heads) {
 
 /// softmax(q k^T / sqrt(d)) v per head; (N, L, C) in and out.
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options) {
+  if (prefers_wide_attention(q)) return wide_attention(q, k, v, options.heads).to(v.scalar_type());
   const auto head = [&](const at::Tensor& x) {
     return split_heads(options.upcast ? x.to(at::kFloat) : for_products(x), options.heads);
   };

@@ -4,7 +4,7 @@
 #include "plugins/support/nn/condition_cache.h"
 #include "plugins/support/nn/layers.h"
 
-// Tokens are (N, L, C). The softmax is float32 inside the fused operator; memory grows with L, not L^2.
+// Tokens are (N, L, C). The softmax is float32 inside; memory grows with L, not L^2.
 
 namespace medgen::nn {
 

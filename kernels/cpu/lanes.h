@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sixteen numbers at a time, for loops that the compiler does not make vector code of. Without the instructions they are
+// taken apart.
+#pragma once
+
+#include "kernels/numeric.h"
+
+namespace medgen::kernels {
+
+inline constexpr std::int64_t kLanes = 16;
+
+using Lanes = float __attribute__((vector_size(4 * kLanes), aligned(4)));
+using Bits = std::uint32_t __attribute__((vector_size(4 * kLanes), aligned(4)));
+using HalfBits = std::uint16_t __attribute__((vector_size(2 * kLanes), aligned(2)));
+
+MEDGEN_KERNEL Lanes load_lanes(const float* from) {
+  return *reinterpret_cast<const Lanes*>(from);
+}
+
+MEDGEN_KERNEL Lanes load_lanes(const Bf16* from) {
+  const auto& bits = *reinterpret_cast<const HalfBits*>(from);
+  return reinterpret_cast<Lanes>(__builtin_convertvector(bits, Bits) << 16);
+}
+
+MEDGEN_KERNEL void store_lanes(const Lanes& values, float* to) {
+  *reinterpret_cast<Lanes*>(to) = values;
+}
+
+MEDGEN_KERNEL void store_lanes(const Lanes& values, Bf16* to) {
+  for (std::int64_t i = 0; i < kLanes; ++i) store(values[i], to + i);
+}
+
+/// As exponential(float), to the bit.
+MEDGEN_KERNEL Lanes exponential(Lanes x) {
+  x = x < -87.0F ? Lanes{} - 87.0F : x;
+  x = x > 88.0F ? Lanes{} + 88.0F : x;
+  constexpr float kRound = 12582912.0F;
+  const Lanes shifted = x * 1.44269504F + kRound;
+  const Lanes n = shifted - kRound;
+  const Lanes r = (x - n * 0.693359375F) - n * -2.12194440e-4F;
+  Lanes p = r * 1.9875691500e-4F + 1.3981999507e-3F;
+  p = p * r + 8.3334519073e-3F;
+  p = p * r + 4.1665795894e-2F;
+  p = p * r + 1.6666665459e-1F;
+  p = p * r + 5.0000001201e-1F;
+  p = p * r * r + r + 1.0F;
+  return p * reinterpret_cast<Lanes>((reinterpret_cast<Bits>(shifted) << 23) + 0x3F800000U);
+}
+
+}  // namespace medgen::kernels
