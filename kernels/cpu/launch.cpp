@@ -3,6 +3,7 @@
 
 #include "kernels/all.h"
 #include "kernels/cpu/clones.h"
+#include "kernels/cpu/lanes.h"
 
 #include <algorithm>
 
@@ -11,6 +12,7 @@ namespace {
 
 constexpr std::int64_t kElementsPerTask = 1 << 15;
 constexpr int kTogether = 32;  // elements of one step of an element kernel
+constexpr int kSumVoxels = 16;  // whose sums are formed channels by channels, out of the first cache
 
 template <typename Kernel>
 MEDGEN_KERNEL void each_line(const Kernel& kernel, std::int64_t from, std::int64_t to) {
@@ -29,19 +31,60 @@ MEDGEN_KERNEL void each_element(const Kernel& kernel, std::int64_t from, std::in
   for (; i < to; ++i) kernel.template run<1>(i);
 }
 
+constexpr int kDoubles = 8, kSumGroups = 4;
+constexpr int kSumChannels = kDoubles * kSumGroups;  // a line of the cache, in bfloat16
+using Doubles = double __attribute__((vector_size(8 * kDoubles), aligned(8)));
+
+/// Sums of kSumChannels channels over the voxels [from, to), kept in registers; in the order of the functor.
+template <typename T>
+MEDGEN_KERNEL void sum_lanes(const ChannelSums<T>& kernel, std::int64_t from, std::int64_t to, std::int64_t channel,
+                             double* sums, double* squares) {
+  auto* const sum = reinterpret_cast<Doubles*>(sums + channel);
+  auto* const square = reinterpret_cast<Doubles*>(squares + channel);
+  Doubles of_values[kSumGroups], of_squares[kSumGroups];
+  for (int group = 0; group < kSumGroups; ++group) of_values[group] = sum[group];
+  for (int group = 0; group < kSumGroups; ++group) of_squares[group] = square[group];
+  for (std::int64_t voxel = from; voxel < to; ++voxel) {
+    const T* const values = kernel.x.data + voxel * kernel.x.channels + channel;
+#pragma GCC unroll 4
+    for (int group = 0; group < kSumGroups; ++group) {
+      Doubles value;
+      for (int i = 0; i < kDoubles; ++i) value[i] = load(values[kDoubles * group + i]);
+      of_values[group] += value;
+      of_squares[group] += value * value;
+    }
+  }
+  for (int group = 0; group < kSumGroups; ++group) sum[group] = of_values[group];
+  for (int group = 0; group < kSumGroups; ++group) square[group] = of_squares[group];
+}
+
+/// Sums of all channels over the voxels [from, to), in their order.
+template <typename Kernel>
+MEDGEN_KERNEL void sum_voxels(const Kernel& kernel, std::int64_t from, std::int64_t to, double* sums,
+                              double* squares) {
+  const std::int64_t channels = kernel.x.channels;
+  std::int64_t first = 0;
+  if constexpr (requires { sum_lanes(kernel, from, to, first, sums, squares); }) {
+    for (; first + kSumChannels <= channels; first += kSumChannels) sum_lanes(kernel, from, to, first, sums, squares);
+  }
+  for (std::int64_t voxel = from; voxel < to; ++voxel) {
+#pragma GCC ivdep
+    for (std::int64_t channel = first; channel < channels; ++channel) {
+      kernel(voxel, channel, sums + channel, squares + channel);
+    }
+  }
+}
+
 /// A plane is one task, whatever the threads: its sums are formed in one order.
 template <typename Kernel>
 MEDGEN_KERNEL void each_plane(const Kernel& kernel, std::int64_t from, std::int64_t to) {
   const std::int64_t channels = kernel.x.channels;
   const std::int64_t voxels = kernel.x.voxels_per_plane();
   for (std::int64_t plane = from; plane < to; ++plane) {
-    double* const sums = kernel.sums + plane * channels;
-    double* const squares = kernel.squares + plane * channels;
-    for (std::int64_t voxel = plane * voxels; voxel < (plane + 1) * voxels; ++voxel) {
-#pragma GCC ivdep
-      for (std::int64_t channel = 0; channel < channels; ++channel) {
-        kernel(voxel, channel, sums + channel, squares + channel);
-      }
+    const std::int64_t end = (plane + 1) * voxels;
+    for (std::int64_t voxel = plane * voxels; voxel < end; voxel += kSumVoxels) {
+      sum_voxels(kernel, voxel, std::min(voxel + kSumVoxels, end), kernel.sums + plane * channels,
+                 kernel.squares + plane * channels);
     }
   }
 }
