@@ -34,8 +34,8 @@ inline std::int64_t winograd_channels(std::int64_t channels) {
   return (channels + kWinogradLanes - 1) / kWinogradLanes * kWinogradLanes;
 }
 
-/// G g G^T for the inputs [from, to): `g` are weights (out, in, taps, 3, 3) with strides; `transformed` is
-/// [36][taps][winograd_channels(in)][winograd_channels(out)], of which those of these inputs are filled.
+/// G g G^T: `g` are weights (out, in, taps, 3, 3) with strides; `transformed` is
+/// [36][taps][winograd_channels(in)][winograd_channels(out)].
 template <typename T>
 struct WinogradWeights {
   const T* g;
@@ -44,6 +44,12 @@ struct WinogradWeights {
   float* transformed;
 };
 
+/// How many blocks of 16 x 16 weights each of the 9 * taps numbers has.
+inline std::int64_t winograd_weight_blocks(std::int64_t in, std::int64_t out) {
+  return winograd_channels(in) / kWinogradLanes * (winograd_channels(out) / kWinogradLanes);
+}
+
+/// Of the blocks [from, to). Fastest where neighbours along in or out lie side by side.
 template <typename T>
 void winograd_weights(const WinogradWeights<T>& weights, std::int64_t from, std::int64_t to);
 

@@ -11,8 +11,8 @@ namespace medgen::kernels {
 
 inline constexpr std::int64_t kWinogradCube = 216;  ///< numbers of a transformed cube
 
-/// The weights, of three taps, for the inputs [from, to): `transformed` is
-/// [216][winograd_channels(in)][winograd_channels(out)], of which those of these inputs are filled.
+/// Of the blocks [from, to) of the weights, of three taps; `transformed` is
+/// [216][winograd_channels(in)][winograd_channels(out)].
 template <typename T>
 void winograd_cube_weights(const WinogradWeights<T>& weights, std::int64_t from, std::int64_t to);
 

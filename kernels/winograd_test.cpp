@@ -86,8 +86,8 @@ TEMPLATE_TEST_CASE("winograd: transformed, multiplied and transformed back, it i
   const std::int64_t width = winograd_channels(kOut), tiles = winograd_tiles(kRows, kColumns);
   std::vector<float> u(static_cast<std::size_t>(kWinogradNumbers * kTaps * kIn * width), NAN);
   const WinogradWeights<float> weights{g.data(), {kIn * kTaps * 9, kTaps * 9, 9, 3, 1}, kOut, kIn, kTaps, u.data()};
-  winograd_weights(weights, 0, 5);
-  winograd_weights(weights, 5, kIn);
+  winograd_weights(weights, 0, 1);
+  winograd_weights(weights, 1, winograd_weight_blocks(kIn, kOut));
 
   const std::int64_t stride = (kPlanes + 2) * tiles * kIn;
   std::vector<float> v(static_cast<std::size_t>(kWinogradNumbers * stride), NAN);
@@ -116,8 +116,8 @@ TEMPLATE_TEST_CASE("winograd: cubes transformed, multiplied and transformed back
   const std::int64_t width = winograd_channels(kOut), tiles = winograd_tiles(kRows, kColumns);
   std::vector<float> u(static_cast<std::size_t>(kWinogradCube * kIn * width), NAN);
   const WinogradWeights<float> weights{g.data(), {kIn * kTaps * 9, kTaps * 9, 9, 3, 1}, kOut, kIn, kTaps, u.data()};
-  winograd_cube_weights(weights, 0, 5);
-  winograd_cube_weights(weights, 5, kIn);
+  winograd_cube_weights(weights, 0, 1);
+  winograd_cube_weights(weights, 1, winograd_weight_blocks(kIn, kOut));
 
   const Planes<const TestType> planes{narrow.data(), kPlanes, kRows, kColumns, kIn};
   std::vector<float> y(static_cast<std::size_t>(kPlanes * kRows * kColumns * kOut), 0.5F);

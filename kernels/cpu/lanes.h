@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sixteen numbers at a time, for loops that the compiler does not make vector code of. Without the instructions they are
-// taken apart.
+// Sixteen numbers at a time, for loops that the compiler does not make vector code of. Without the instructions they
+// are taken apart.
 #pragma once
 
 #include "kernels/numeric.h"
@@ -29,6 +29,33 @@ MEDGEN_KERNEL void store_lanes(const Lanes& values, float* to) {
 
 MEDGEN_KERNEL void store_lanes(const Lanes& values, Bf16* to) {
   for (std::int64_t i = 0; i < kLanes; ++i) store(values[i], to + i);
+}
+
+/// Pairs of lines `kStep` apart exchange half of their numbers.
+template <int kStep>
+MEDGEN_KERNEL void exchange(Lanes* lines) {
+  Bits low{}, high{};
+#pragma GCC unroll 16
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const bool second = (lane & kStep) != 0;
+    low[lane] = static_cast<std::uint32_t>(second ? lane - kStep + kLanes : lane);
+    high[lane] = static_cast<std::uint32_t>(second ? lane + kLanes : lane + kStep);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) {
+    if ((i & kStep) != 0) continue;
+    const Lanes a = lines[i], b = lines[i + kStep];
+    lines[i] = __builtin_shuffle(a, b, low);
+    lines[i + kStep] = __builtin_shuffle(a, b, high);
+  }
+}
+
+/// Sixteen lines of sixteen become its columns.
+MEDGEN_KERNEL void transpose_lanes(Lanes* lines) {
+  exchange<1>(lines);
+  exchange<2>(lines);
+  exchange<4>(lines);
+  exchange<8>(lines);
 }
 
 /// As exponential(float), to the bit.

@@ -11,7 +11,7 @@ namespace medgen::kernels {
 namespace {
 
 constexpr std::int64_t kElementsPerTask = 1 << 15;
-constexpr int kTogether = 32;  // elements of one step of an element kernel
+constexpr int kTogether = 32;   // elements of one step of an element kernel
 constexpr int kSumVoxels = 16;  // whose sums are formed channels by channels, out of the first cache
 
 template <typename Kernel>
@@ -60,8 +60,7 @@ MEDGEN_KERNEL void sum_lanes(const ChannelSums<T>& kernel, std::int64_t from, st
 
 /// Sums of all channels over the voxels [from, to), in their order.
 template <typename Kernel>
-MEDGEN_KERNEL void sum_voxels(const Kernel& kernel, std::int64_t from, std::int64_t to, double* sums,
-                              double* squares) {
+MEDGEN_KERNEL void sum_voxels(const Kernel& kernel, std::int64_t from, std::int64_t to, double* sums, double* squares) {
   const std::int64_t channels = kernel.x.channels;
   std::int64_t first = 0;
   if constexpr (requires { sum_lanes(kernel, from, to, first, sums, squares); }) {

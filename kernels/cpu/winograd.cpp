@@ -35,19 +35,15 @@ MEDGEN_KERNEL void transform_gradient(const Lanes* u, int from, Lanes* g, int to
 template <typename T>
 MEDGEN_KERNEL void weights_of(const WinogradWeights<T>& w, std::int64_t from, std::int64_t to) {
   const std::int64_t width = winograd_channels(w.out), matrix = winograd_channels(w.in) * width;
-  for (std::int64_t k = 0; k < width; k += kWinogradLanes) {
-    const std::int64_t results = std::min(kWinogradLanes, w.out - k);
-    for (std::int64_t c = from; c < to; ++c) {
-      const std::int64_t lanes = c < w.in ? results : 0;
-      for (std::int64_t tap = 0; tap < w.taps; ++tap) {
-        const T* const first = w.g + k * w.stride[0] + std::min(c, w.in - 1) * w.stride[1] + tap * w.stride[2];
-        Lanes g[9] = {}, u[36];
-        for (int i = 0; i < 9; ++i) {
-          const T* const one = first + i / 3 * w.stride[3] + i % 3 * w.stride[4];
-          for (std::int64_t lane = 0; lane < lanes; ++lane) g[i][lane] = load(one[lane * w.stride[0]]);
-        }
+  for (std::int64_t block = from; block < to; ++block) {
+    Lanes lines[kKernelNumbers * kLanes];
+    const WeightBlock at = gather_weights(w, block, lines);
+    for (std::int64_t tap = 0; tap < w.taps; ++tap) {
+      for (std::int64_t c = 0; c < kLanes; ++c) {
+        Lanes g[9], u[36];
+        for (std::int64_t i = 0; i < 9; ++i) g[i] = lines[(9 * tap + i) * kLanes + c];
         transform_weights_plane(g, u);
-        float* const out = w.transformed + tap * matrix + c * width + k;
+        float* const out = w.transformed + tap * matrix + (at.in + c) * width + at.out;
         for (std::int64_t i = 0; i < kWinogradNumbers; ++i) store_lanes(u[i], out + i * w.taps * matrix);
       }
     }
@@ -61,7 +57,7 @@ MEDGEN_KERNEL void input_of(const Planes<const T>& x, std::int64_t plane, Winogr
     TileVoxels<T> voxels;
     voxels.find(x, plane, Place(tiles.first + tile, x.columns));
     float* const out = v + tile * x.channels;
-    for (std::int64_t c = 0; c < x.channels; c += kWinogradLanes) {
+    for (std::int64_t c = 0; c < x.channels; c += kLanes) {
       Lanes d[36], u[36];
       for (std::int64_t i = 0; i < 36; ++i) d[i] = voxels.at(i, c);
       transform_input_plane(d, u);
@@ -78,8 +74,8 @@ MEDGEN_KERNEL void output_of(const WinogradSums& sums, std::int64_t plane, Winog
     const std::int64_t columns = std::min(kWinogradTile, y.columns - place.column);
     T* const out = y.data + ((plane * y.rows + place.row) * y.columns + place.column) * y.channels + sums.from;
     const float* const m = sums.m + tile * sums.width;
-    for (std::int64_t c = 0; c < sums.width; c += kWinogradLanes) {
-      const std::int64_t lanes = std::min(kWinogradLanes, y.channels - sums.from - c);
+    for (std::int64_t c = 0; c < sums.width; c += kLanes) {
+      const std::int64_t lanes = std::min(kLanes, y.channels - sums.from - c);
       Lanes numbers[36], result[16];
       for (std::int64_t i = 0; i < kWinogradNumbers; ++i) numbers[i] = load_lanes(m + i * sums.stride + c);
       transform_output_plane(numbers, result);
@@ -112,53 +108,26 @@ MEDGEN_KERNEL void slopes_of_tile(const Planes<const T>& dy, std::int64_t plane,
   for (int column = 0; column < 6; ++column) transform_slopes(half + column, 6, u + column, 6);
 }
 
-/// Pairs of lines `kStep` apart exchange half of their numbers.
-template <int kStep>
-MEDGEN_KERNEL void exchange(Lanes* lines) {
-  Bits low{}, high{};
-#pragma GCC unroll 16
-  for (int lane = 0; lane < kWinogradLanes; ++lane) {
-    const bool second = (lane & kStep) != 0;
-    low[lane] = static_cast<std::uint32_t>(second ? lane - kStep + kWinogradLanes : lane);
-    high[lane] = static_cast<std::uint32_t>(second ? lane + kWinogradLanes : lane + kStep);
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < kWinogradLanes; ++i) {
-    if ((i & kStep) != 0) continue;
-    const Lanes a = lines[i], b = lines[i + kStep];
-    lines[i] = __builtin_shuffle(a, b, low);
-    lines[i + kStep] = __builtin_shuffle(a, b, high);
-  }
-}
-
-/// Sixteen lines of sixteen become its columns.
-MEDGEN_KERNEL void transpose_lanes(Lanes* lines) {
-  exchange<1>(lines);
-  exchange<2>(lines);
-  exchange<4>(lines);
-  exchange<8>(lines);
-}
-
 template <typename T>
 MEDGEN_KERNEL void slopes_of(const Planes<const T>& dy, std::int64_t plane, WinogradTiles tiles, float* m,
                              std::int64_t stride, std::int64_t row) {
-  for (std::int64_t first = 0; first < tiles.count; first += kWinogradLanes) {
-    const std::int64_t count = std::min(kWinogradLanes, tiles.count - first);
-    for (std::int64_t c = 0; c < dy.channels; c += kWinogradLanes) {
-      Lanes u[kWinogradNumbers * kWinogradLanes];
+  for (std::int64_t first = 0; first < tiles.count; first += kLanes) {
+    const std::int64_t count = std::min(kLanes, tiles.count - first);
+    for (std::int64_t c = 0; c < dy.channels; c += kLanes) {
+      Lanes u[kWinogradNumbers * kLanes];
       for (std::int64_t tile = 0; tile < count; ++tile) {
         Lanes one[kWinogradNumbers];
         slopes_of_tile(dy, plane, Place(tiles.first + first + tile, dy.columns), c, one);
-        for (std::int64_t i = 0; i < kWinogradNumbers; ++i) u[i * kWinogradLanes + tile] = one[i];
+        for (std::int64_t i = 0; i < kWinogradNumbers; ++i) u[i * kLanes + tile] = one[i];
       }
       for (std::int64_t i = 0; i < kWinogradNumbers; ++i) {
-        Lanes* const lines = u + i * kWinogradLanes;
-        for (std::int64_t tile = count; tile < kWinogradLanes; ++tile) lines[tile] = Lanes{};
+        Lanes* const lines = u + i * kLanes;
+        for (std::int64_t tile = count; tile < kLanes; ++tile) lines[tile] = Lanes{};
         transpose_lanes(lines);
         float* const to = m + i * stride + c * row + first;
-        for (std::int64_t channel = 0; channel < kWinogradLanes; ++channel) {
+        for (std::int64_t channel = 0; channel < kLanes; ++channel) {
           const Lanes values = lines[channel];
-          if (count == kWinogradLanes) {
+          if (count == kLanes) {
             store_lanes(values, to + channel * row);
             continue;
           }
@@ -173,14 +142,14 @@ MEDGEN_KERNEL void gradient_of(const WinogradGradient& g, std::int64_t from, std
   const std::int64_t width = winograd_channels(g.in), matrix = winograd_channels(g.out) * width;
   for (std::int64_t k = from; k < to; ++k) {
     for (std::int64_t tap = 0; tap < g.taps; ++tap) {
-      for (std::int64_t c = 0; c < g.in; c += kWinogradLanes) {
+      for (std::int64_t c = 0; c < g.in; c += kLanes) {
         Lanes u[36], half[18], result[9];
         const float* const sums = g.sums + tap * matrix + k * width + c;
         for (std::int64_t i = 0; i < kWinogradNumbers; ++i) u[i] = load_lanes(sums + i * g.taps * matrix);
         for (int row = 0; row < 6; ++row) transform_gradient(u + 6 * row, 1, half + 3 * row, 1);
         for (int column = 0; column < 3; ++column) transform_gradient(half + column, 3, result + column, 3);
         float* const dg = g.dg + (k * g.taps + tap) * 9 * g.in + c;
-        const std::int64_t lanes = std::min(kWinogradLanes, g.in - c);
+        const std::int64_t lanes = std::min(kLanes, g.in - c);
         for (std::int64_t i = 0; i < 9; ++i) {
           for (std::int64_t lane = 0; lane < lanes; ++lane) dg[i * g.in + lane] = result[i][lane];
         }

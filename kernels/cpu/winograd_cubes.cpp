@@ -15,18 +15,14 @@ constexpr int kPlane = 36;  ///< transformed numbers of one of them
 template <typename T>
 MEDGEN_KERNEL void weights_of(const WinogradWeights<T>& w, std::int64_t from, std::int64_t to) {
   const std::int64_t width = winograd_channels(w.out), matrix = winograd_channels(w.in) * width;
-  for (std::int64_t k = 0; k < width; k += kWinogradLanes) {
-    const std::int64_t results = std::min(kWinogradLanes, w.out - k);
-    for (std::int64_t c = from; c < to; ++c) {
-      const std::int64_t lanes = c < w.in ? results : 0;
-      const T* const first = w.g + k * w.stride[0] + std::min(c, w.in - 1) * w.stride[1];
-      Lanes g[27] = {}, deep[kSide * 9], u[kPlane];
-      for (int i = 0; i < 27; ++i) {
-        const T* const one = first + i / 9 * w.stride[2] + i / 3 % 3 * w.stride[3] + i % 3 * w.stride[4];
-        for (std::int64_t lane = 0; lane < lanes; ++lane) g[i][lane] = load(one[lane * w.stride[0]]);
-      }
+  for (std::int64_t block = from; block < to; ++block) {
+    Lanes lines[kKernelNumbers * kLanes];
+    const WeightBlock at = gather_weights(w, block, lines);
+    for (std::int64_t c = 0; c < kLanes; ++c) {
+      Lanes g[kKernelNumbers], deep[kSide * 9], u[kPlane];
+      for (int i = 0; i < kKernelNumbers; ++i) g[i] = lines[i * kLanes + c];
       for (int i = 0; i < 9; ++i) transform_weights(g + i, 9, deep + i, 9);
-      float* const out = w.transformed + c * width + k;
+      float* const out = w.transformed + (at.in + c) * width + at.out;
       for (int plane = 0; plane < kSide; ++plane) {
         transform_weights_plane(deep + 9 * plane, u);
         for (int i = 0; i < kPlane; ++i) store_lanes(u[i], out + (kPlane * plane + i) * matrix);
@@ -42,7 +38,7 @@ MEDGEN_KERNEL void input_of(const Planes<const T>& x, std::int64_t plane, Winogr
     TileVoxels<T> voxels[kSide];
     for (int i = 0; i < kSide; ++i) voxels[i].find(x, plane + i, Place(tiles.first + tile, x.columns));
     float* const out = v + tile * x.channels;
-    for (std::int64_t c = 0; c < x.channels; c += kWinogradLanes) {
+    for (std::int64_t c = 0; c < x.channels; c += kLanes) {
       Lanes deep[kWinogradCube], u[kPlane];
       for (int i = 0; i < kPlane; ++i) {
         Lanes d[kSide];
@@ -75,8 +71,8 @@ MEDGEN_KERNEL void output_of(const WinogradSums& sums, std::int64_t plane, Winog
     const Place place(tiles.first + tile, y.columns);
     const std::int64_t rows = std::min(kWinogradTile, y.rows - place.row);
     const std::int64_t columns = std::min(kWinogradTile, y.columns - place.column);
-    for (std::int64_t c = 0; c < sums.width; c += kWinogradLanes) {
-      const std::int64_t lanes = std::min(kWinogradLanes, y.channels - sums.from - c);
+    for (std::int64_t c = 0; c < sums.width; c += kLanes) {
+      const std::int64_t lanes = std::min(kLanes, y.channels - sums.from - c);
       Lanes result[64];
       results_of(sums.m + tile * sums.width + c, sums.stride, result);
       const Lanes bias = load_lanes(sums.bias + sums.from + c);

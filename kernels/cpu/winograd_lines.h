@@ -71,6 +71,39 @@ MEDGEN_KERNEL void transform_weights_plane(const Lanes* g, Lanes* u) {
   for (int column = 0; column < 6; ++column) transform_weights(half + column, 6, u + column, 6);
 }
 
+constexpr int kKernelNumbers = 27;  ///< weights for one input of one result, of a volume
+
+/// The first result and the first input of 16 each.
+struct WeightBlock {
+  std::int64_t out, in;
+};
+
+/// Block `block` of the weights, inputs first, as lines of 16 results: [9 * taps][input]. Zeros where there are none.
+template <typename T>
+MEDGEN_KERNEL WeightBlock gather_weights(const WinogradWeights<T>& w, std::int64_t block, Lanes* lines) {
+  const std::int64_t inputs = winograd_channels(w.in) / kLanes;
+  const WeightBlock at{block / inputs * kLanes, block % inputs * kLanes};
+  const std::int64_t outs = std::min(kLanes, w.out - at.out), ins = std::min(kLanes, w.in - at.in);
+  const bool whole = outs == kLanes && ins == kLanes;
+  for (std::int64_t i = 0; i < 9 * w.taps; ++i) {
+    const T* const first = w.g + at.out * w.stride[0] + at.in * w.stride[1] + i / 9 * w.stride[2] +
+                           i / 3 % 3 * w.stride[3] + i % 3 * w.stride[4];
+    Lanes* const to = lines + i * kLanes;
+    if (whole && w.stride[0] == 1) {
+      for (std::int64_t c = 0; c < kLanes; ++c) to[c] = load_lanes(first + c * w.stride[1]);
+    } else if (whole && w.stride[1] == 1) {
+      for (std::int64_t k = 0; k < kLanes; ++k) to[k] = load_lanes(first + k * w.stride[0]);
+      transpose_lanes(to);
+    } else {
+      for (std::int64_t c = 0; c < kLanes; ++c) to[c] = Lanes{};
+      for (std::int64_t n = 0; n < outs * ins; ++n) {
+        to[n % ins][n / ins] = load(first[n / ins * w.stride[0] + n % ins * w.stride[1]]);
+      }
+    }
+  }
+  return at;
+}
+
 /// How a tile lies in a plane.
 struct Place {
   Place(std::int64_t tile, std::int64_t columns) {
@@ -100,7 +133,7 @@ class TileVoxels {
   MEDGEN_KERNEL Lanes at(std::int64_t i, std::int64_t c) const { return load_lanes(voxel_[i] + c * step_[i]); }
 
  private:
-  static constexpr T kZeros[kWinogradLanes] = {};
+  static constexpr T kZeros[kLanes] = {};
 
   const T* voxel_[36];
   std::int64_t step_[36];
@@ -109,7 +142,7 @@ class TileVoxels {
 /// Puts one result of 16 channels, or adds it; the first `lanes` of them where the map has no more.
 template <typename T>
 MEDGEN_KERNEL void put_lanes(const Lanes& value, std::int64_t lanes, bool add, T* voxel) {
-  if (lanes == kWinogradLanes) return store_lanes(add ? value + load_lanes(voxel) : value, voxel);
+  if (lanes == kLanes) return store_lanes(add ? value + load_lanes(voxel) : value, voxel);
   for (std::int64_t lane = 0; lane < lanes; ++lane)
     store(add ? value[lane] + load(voxel[lane]) : value[lane], voxel + lane);
 }

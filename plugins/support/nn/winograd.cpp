@@ -108,7 +108,7 @@ class TransformedWeights {
           in,
           taps,
           transformed_.mutable_data_ptr<float>()};
-      at::parallel_for(0, filled, 16, [&](int64_t from, int64_t to) {
+      at::parallel_for(0, kernels::winograd_weight_blocks(in, out), 1, [&](int64_t from, int64_t to) {
         filter == Filter::Cubes ? kernels::winograd_cube_weights(work, from, to)
                                 : kernels::winograd_weights(work, from, to);
       });
