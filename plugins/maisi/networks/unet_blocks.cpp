@@ -7,7 +7,6 @@
 #include "plugins/support/nn/ops.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
 #include <fmt/format.h>
 
 namespace medgen::maisi {
@@ -178,12 +177,12 @@ at::Tensor UpBlock::forward(at::Tensor x, const at::Tensor& emb, const at::Tenso
     skips.pop_back();
     if (at::GradMode::is_enabled()) {
       const auto joins = [this, i, context](at::TensorList in) {
-        return unit(i, at::cat({in[0], in[1]}, 1), in[2], context);
+        return unit(i, nn::join_channels(in[0], in[1]), in[2], context);
       };
       x = nn::run_segment(*this, joins, {x, skip, emb});
       continue;
     }
-    const at::Tensor joined = at::cat({x, skip}, 1);
+    const at::Tensor joined = nn::join_channels(x, skip);
     x.reset(), skip.reset();  // the largest maps of a pass
     x = unit(i, joined, emb, context);
   }

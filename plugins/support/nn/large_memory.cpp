@@ -1,23 +1,104 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/support/nn/large_memory.h"
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <c10/util/Exception.h>
 
 #include <sys/mman.h>
 #include <algorithm>
+#include <map>
+#include <mutex>
 
 namespace medgen::nn {
+namespace {
 
-at::Tensor large_array(at::IntArrayRef shape, at::ScalarType dtype) {
+constexpr std::size_t kLeastKept = std::size_t{1} << 20, kKeptPage = std::size_t{1} << 16;
+
+/// In whole pages.
+std::size_t bytes_of(at::IntArrayRef shape, at::ScalarType dtype, std::size_t page) {
   const auto numbers = static_cast<std::size_t>(c10::multiply_integers(shape));
-  const std::size_t bytes =
-      (std::max<std::size_t>(numbers, 1) * c10::elementSize(dtype) + kLargePage - 1) / kLargePage * kLargePage;
+  return (std::max<std::size_t>(numbers, 1) * c10::elementSize(dtype) + page - 1) / page * page;
+}
+
+void* map_pages(std::size_t bytes) {
   void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   TORCH_CHECK_WITH(OutOfMemoryError, address != MAP_FAILED, "not enough memory for an array of ", bytes, " bytes");
   ::madvise(address, bytes, MADV_HUGEPAGE);
+  return address;
+}
+
+/// Blocks of pages that are used, or kept for the next use. Thread: any.
+class KeptBlocks {
+ public:
+  void* take(std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    const auto found = kept_.find(bytes);
+    used_bytes_ += bytes;
+    most_used_ = std::max(most_used_, used_bytes_);
+    if (found != kept_.end()) {
+      void* const address = found->second;
+      forget(found);
+      return address;
+    }
+    while (used_bytes_ + kept_bytes_ > most_used_ && !kept_.empty()) release(kept_.begin());
+    return map_pages(bytes);
+  }
+
+  void give_back(void* address, std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    used_bytes_ -= bytes;
+    kept_.emplace(bytes, address);
+    kept_bytes_ += bytes;
+  }
+
+  void release_all() {
+    const std::lock_guard lock(mutex_);
+    while (!kept_.empty()) release(kept_.begin());
+    most_used_ = used_bytes_;
+  }
+
+ private:
+  using Kept = std::multimap<std::size_t, void*>;
+
+  void forget(Kept::iterator block) {
+    kept_bytes_ -= block->first;
+    kept_.erase(block);
+  }
+
+  void release(Kept::iterator block) {
+    ::munmap(block->second, block->first);
+    forget(block);
+  }
+
+  std::mutex mutex_;
+  Kept kept_;
+  std::size_t used_bytes_ = 0, kept_bytes_ = 0, most_used_ = 0;
+};
+
+KeptBlocks& kept_blocks() {
+  static auto& blocks = *new KeptBlocks;  // the last array may outlive what is destroyed at the end
+  return blocks;
+}
+
+}  // namespace
+
+at::Tensor large_array(at::IntArrayRef shape, at::ScalarType dtype) {
+  const std::size_t bytes = bytes_of(shape, dtype, kLargePage);
   return at::from_blob(
-      address, shape, [bytes](void* memory) { ::munmap(memory, bytes); }, at::TensorOptions().dtype(dtype));
+      map_pages(bytes), shape, [bytes](void* memory) { ::munmap(memory, bytes); }, at::TensorOptions().dtype(dtype));
+}
+
+at::Tensor kept_array(at::IntArrayRef shape, at::ScalarType dtype) {
+  const at::TensorOptions options = at::TensorOptions().dtype(dtype);
+  const std::size_t bytes = bytes_of(shape, dtype, kKeptPage);
+  if (bytes < kLeastKept) return at::empty(shape, options);
+  return at::from_blob(
+      kept_blocks().take(bytes), shape, [bytes](void* memory) { kept_blocks().give_back(memory, bytes); }, options);
+}
+
+void release_kept_arrays() {
+  kept_blocks().release_all();
 }
 
 at::Tensor large_array(at::IntArrayRef shape, at::IntArrayRef strides, at::ScalarType dtype) {

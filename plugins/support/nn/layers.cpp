@@ -18,7 +18,6 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/convolution.h>
 #include <ATen/ops/embedding.h>
-#include <ATen/ops/empty_like.h>
 #include <ATen/ops/group_norm.h>
 #include <ATen/ops/instance_norm.h>
 #include <ATen/ops/layer_norm.h>
@@ -330,7 +329,7 @@ ChannelAffine GroupNorm::affine(const FeatureMap::Sums& sums, int64_t voxels) co
 }
 
 at::Tensor GroupNorm::fused(const at::Tensor& x, bool with_silu, const at::Tensor& shift) const {
-  at::Tensor y = at::empty_like(x);
+  const at::Tensor y = empty_map(x, x.size(1), x.scalar_type());
   for (int64_t n = 0; n < x.size(0); ++n) {
     const at::Tensor moved = shift.defined() ? shift.select(0, shift.size(0) == 1 ? 0 : n).contiguous() : at::Tensor();
     group_normalize(as_planes(x.narrow(0, n, 1)), {weight_, bias_, groups_, eps_}, moved, with_silu,

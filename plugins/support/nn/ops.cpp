@@ -2,6 +2,7 @@
 #include "plugins/support/nn/ops.h"
 
 #include "plugins/support/error.h"
+#include "plugins/support/nn/large_memory.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
@@ -89,8 +90,21 @@ at::Tensor channels_last(const at::Tensor& x) {
 
 at::Tensor empty_map(const at::Tensor& x, int64_t channels, at::ScalarType dtype) {
   std::vector<int64_t> shape = x.sizes().vec();
+  if (x.is_cpu() && !at::GradMode::is_enabled()) {
+    shape.erase(shape.begin() + 1);
+    shape.push_back(channels);
+    return kept_array(shape, dtype).movedim(-1, 1);
+  }
   shape[1] = channels;
   return at::empty(shape, x.options().dtype(dtype).memory_format(channels_last_format(x)));
+}
+
+at::Tensor join_channels(const at::Tensor& a, const at::Tensor& b) {
+  if (at::GradMode::is_enabled() || a.scalar_type() != b.scalar_type()) return at::cat({a, b}, 1);
+  const at::Tensor joined = empty_map(a, a.size(1) + b.size(1), a.scalar_type());
+  joined.narrow(1, 0, a.size(1)).copy_(a);
+  joined.narrow(1, a.size(1), b.size(1)).copy_(b);
+  return joined;
 }
 
 at::Tensor as_weights(const at::Tensor& taps, int64_t rank, int64_t kernel) {

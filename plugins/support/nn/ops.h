@@ -43,6 +43,9 @@ at::Tensor channels_last(const at::Tensor& x);
 /// An array for `channels` channels on the voxels of x, channels-last.
 at::Tensor empty_map(const at::Tensor& x, int64_t channels, at::ScalarType dtype);
 
+/// The channels of a, then those of b, channels-last where no gradients are wanted.
+at::Tensor join_channels(const at::Tensor& a, const at::Tensor& b);
+
 /// (out, kernel^rank, in) as the weights of a convolution, (out, in, kernel, ...), channels-last; shares memory.
 at::Tensor as_weights(const at::Tensor& taps, int64_t rank, int64_t kernel = 3);
 

@@ -2,6 +2,7 @@
 #include "plugins/support/nn/stream.h"
 
 #include "plugins/support/nn/device.h"
+#include "plugins/support/nn/large_memory.h"
 #include "plugins/support/nn/planes.h"
 #include "plugins/support/nn/products.h"
 #include "plugins/support/nn/winograd.h"
@@ -261,7 +262,9 @@ Stream::Stream(StreamOptions options, double total_flops, bool planned)
     : options_(std::move(options)),
       planned_(planned),
       memory_(std::make_shared<MapMemory>(options_.memory, options_.scratch)),
-      total_flops_(total_flops) {}
+      total_flops_(total_flops) {
+  if (!planned) release_kept_arrays();
+}
 
 FeatureMap Stream::make(std::int64_t channels, Size size, at::ScalarType dtype) {
   return FeatureMap(memory_, channels, size, dtype, options_.devices.size(), !planned_);
