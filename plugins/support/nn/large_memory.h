@@ -18,9 +18,9 @@ at::Tensor large_array(at::IntArrayRef shape, at::ScalarType dtype);
 /// The same with strides, which leave no gaps.
 at::Tensor large_array(at::IntArrayRef shape, at::IntArrayRef strides, at::ScalarType dtype);
 
-/// An array for the result of a layer. A pass makes the same ones again and again, and the kernel would clear every page of
-/// each: what is freed is kept for the next of its size, as long as used and kept arrays together take no more than used
-/// ones once did. Small ones are LibTorch's. Thread: any.
+/// An array for the result of a layer. A pass makes the same ones again and again, and the kernel would clear every
+/// page of each: what is freed is kept for the next of its size, as long as used and kept arrays together take no more
+/// than used ones once did. Small ones are LibTorch's. Thread: any.
 /// @throws c10::OutOfMemoryError
 at::Tensor kept_array(at::IntArrayRef shape, at::ScalarType dtype);
 

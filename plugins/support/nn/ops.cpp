@@ -3,6 +3,7 @@
 
 #include "plugins/support/error.h"
 #include "plugins/support/nn/large_memory.h"
+#include "plugins/support/nn/planes.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
@@ -27,6 +28,17 @@ std::vector<int64_t> doubled(const at::Tensor& x) {
   std::vector<int64_t> size = x.sizes().slice(2).vec();
   for (int64_t& extent : size) extent *= 2;
   return size;
+}
+
+/// As many samples as x has, channels-last.
+at::Tensor empty_of(const at::Tensor& x, at::IntArrayRef spatial, int64_t channels, at::ScalarType dtype) {
+  std::vector<int64_t> shape{x.size(0)};
+  shape.insert(shape.end(), spatial.begin(), spatial.end());
+  shape.push_back(channels);
+  const bool keeps = x.is_cpu() && !at::GradMode::is_enabled();
+  const at::Tensor made =
+      keeps ? kept_array(shape, dtype) : at::empty(shape, at::TensorOptions().dtype(dtype).device(x.device()));
+  return made.movedim(-1, 1);
 }
 
 /// LibTorch's operator for three axes takes ten times as long: it brings the channels first, and back. Same sums.
@@ -59,6 +71,12 @@ at::Tensor silu(at::Tensor x) {
 }
 
 at::Tensor upsample_nearest_2x(const at::Tensor& x) {
+  if (x.dim() == 5 && !at::GradMode::is_enabled() && has_planes(x)) {
+    const at::Tensor y = empty_of(x, doubled(x), x.size(1), x.scalar_type());
+    for (int64_t n = 0; n < x.size(0); ++n)
+      upsample_nearest(as_planes(x.narrow(0, n, 1)), as_planes(y.narrow(0, n, 1)));
+    return y;
+  }
   if (x.dim() == 4) return at::upsample_nearest2d(x, doubled(x), 2.0, 2.0);
   return at::upsample_nearest3d(x, doubled(x), 2.0, 2.0, 2.0);
 }
@@ -89,14 +107,7 @@ at::Tensor channels_last(const at::Tensor& x) {
 }
 
 at::Tensor empty_map(const at::Tensor& x, int64_t channels, at::ScalarType dtype) {
-  std::vector<int64_t> shape = x.sizes().vec();
-  if (x.is_cpu() && !at::GradMode::is_enabled()) {
-    shape.erase(shape.begin() + 1);
-    shape.push_back(channels);
-    return kept_array(shape, dtype).movedim(-1, 1);
-  }
-  shape[1] = channels;
-  return at::empty(shape, x.options().dtype(dtype).memory_format(channels_last_format(x)));
+  return empty_of(x, x.sizes().slice(2), channels, dtype);
 }
 
 at::Tensor join_channels(const at::Tensor& a, const at::Tensor& b) {

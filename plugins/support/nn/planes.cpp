@@ -206,6 +206,12 @@ void upsample_linear(const at::Tensor& x, std::int64_t first_plane, std::int64_t
   });
 }
 
+void upsample_nearest(const at::Tensor& x, const at::Tensor& y) {
+  by_type(x, [&]<typename T>(T*) {
+    run(x.device(), kernels::UpsampleNearest<T>{{planes_of<T>(x), 0, x.size(0), values_of<T>(y), 0, y.size(0)}});
+  });
+}
+
 void blend_window(const at::Tensor& values, const BlendWeights& weights, std::array<std::int64_t, 3> origin,
                   const at::Tensor& sum) {
   const auto size = [&](std::size_t axis) { return weights.axis[axis].size(0); };

@@ -33,6 +33,9 @@ auto by_type(const at::Tensor& x, const Call& call) {
 /// Adds the sums of each plane's channels: [plane][channel].
 void channel_sums(const at::Tensor& x, double* sum, double* squares);
 
+/// Doubles the planes x (planes, rows, columns, channels) along three axes by repeating voxels, into y.
+void upsample_nearest(const at::Tensor& x, const at::Tensor& y);
+
 /// silu(factor x + offset) into `y` of the same type and form; factor and offset have one float for each channel.
 void normalize(const at::Tensor& x, const float* factor, const float* offset, bool with_silu, const at::Tensor& y);
 

@@ -28,8 +28,8 @@ using kernels::WinogradTiles;
 // A task takes so many tiles, of so many planes where there are as many, and multiplies with so many channels of the
 // result at a time: what it holds then stays in the second cache.
 constexpr int64_t kTaskTiles = 128, kPlanes = 8, kOut = 64;
-// Of cubes; many where the third cache does not hold the weights, so that they come less often.
-constexpr int64_t kTaskCubes = 24, kManyCubes = 64, kLargeWeights = 256 * 256, kCubesOut = 128;
+// Of cubes, so many numbers; many more where the third cache does not hold the weights, so that these come less often.
+constexpr int64_t kTaskNumbers = 2048, kFewCubes = 16, kManyCubes = 64, kLargeWeights = 256 * 256, kCubesOut = 128;
 
 // Below so many voxels of a plane, making the transformed weights takes longer than it saves. The number of planes is
 // not asked: slabs of a volume are convolved as the volume is. Cubes have six times as many.
@@ -200,7 +200,8 @@ struct PlaneConvolution : Convolution<In, Out> {
 };
 
 int64_t task_cubes(int64_t in, int64_t out) {
-  return in * out >= kLargeWeights ? kManyCubes : kTaskCubes;
+  if (in * out >= kLargeWeights) return kManyCubes;
+  return std::clamp(kTaskNumbers / std::max(in, out), kFewCubes, kManyCubes);
 }
 
 /// Numbers of a task of cubes: of its transformed inputs and of its products, which take their places.
