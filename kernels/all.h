@@ -23,6 +23,8 @@
 #define MEDGEN_EACH_LINE_KERNEL(EACH)   \
   EACH(Normalize<float, true>)          \
   EACH(Normalize<float, false>)         \
+  EACH(Normalize<float, true, Bf16>)    \
+  EACH(Normalize<float, false, Bf16>)   \
   EACH(Normalize<Bf16, true>)           \
   EACH(Normalize<Bf16, false>)          \
   EACH(NormBackwardInput<float, true>)  \

@@ -92,19 +92,19 @@ struct GroupAffine {
   }
 };
 
-/// y = silu(factor x + offset) with one factor and offset for each channel, or without SiLU; y may be x.
-template <typename T, bool kSilu>
+/// y = silu(factor x + offset) with one factor and offset for each channel, or without SiLU; y, of type To, may be x.
+template <typename T, bool kSilu, typename To = T>
 struct Normalize {
   Planes<const T> x;
   const float* factor;
   const float* offset;
-  T* y;
+  To* y;
 
   struct Voxel {
     const T* x;
     const float* factor;
     const float* offset;
-    T* y;
+    To* y;
 
     MEDGEN_KERNEL void operator()(std::int64_t channel) const {
       const float value = load(x[channel]) * factor[channel] + offset[channel];

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every kernel against the plain formula in double.
+#include "kernels/softmax.h"
 #include "kernels/test_operations.h"
 
 #include <catch2/catch.hpp>
@@ -166,6 +167,15 @@ TEMPLATE_TEST_CASE("kernels: normalisation is silu(factor x + offset)", "[unit][
   }
 }
 
+TEST_CASE("kernels: normalisation of float32 may be rounded to bfloat16, once", "[unit][kernels]") {
+  OnCpu cpu;
+  const std::vector<float> x = normal(count(kSize), 1), factor = normal(19, 2), offset = normal(19, 3);
+  CHECK(normalize<float, true, Bf16>(cpu, x, kSize, factor, offset) ==
+        floats(as<Bf16>(normalize<float, true>(cpu, x, kSize, factor, offset))));
+  CHECK(normalize<float, false, Bf16>(cpu, x, kSize, factor, offset) ==
+        floats(as<Bf16>(normalize<float, false>(cpu, x, kSize, factor, offset))));
+}
+
 TEMPLATE_TEST_CASE("kernels: doubling repeats, or interpolates between, neighbours", "[unit][kernels]", float, Bf16) {
   OnCpu cpu;
   const std::vector<float> x = normal(count(kSize), 1);
@@ -313,4 +323,38 @@ TEST_CASE("kernels: threads change no bit, and nothing to do is nothing done", "
   CHECK(channel_sums<float>(three, {}, none).empty());
   CHECK(normalize<float, true>(three, {}, none, factor, factor).empty());
   CHECK(update(three, full_update(), true, 0).next.empty());
+}
+
+TEST_CASE("kernels: the softmax of keys that come in blocks is that of all of them", "[unit][kernels]") {
+  constexpr std::int64_t kRows = 3, kKeys = 100, kBlock = 37;
+  std::vector<float> scores = normal(kRows * kKeys, 5), largest(kRows, -INFINITY), sums(kRows, 0.0F),
+                     mixed(kRows, 0.0F);
+  for (float& score : scores) score *= 30;
+  for (std::int64_t first = 0; first < kKeys; first += kBlock) {
+    const std::int64_t keys = std::min(kBlock, kKeys - first);
+    std::vector<float> block;
+    for (std::int64_t row = 0; row < kRows; ++row) {
+      const auto begin = scores.begin() + row * kKeys + first;
+      block.insert(block.end(), begin, begin + keys);
+    }
+    softmax_rows({block.data(), kRows, keys, largest.data(), sums.data(), mixed.data(), 1});
+    // The values are the numbers of the keys.
+    for (std::int64_t i = 0; i < kRows * keys; ++i) {
+      mixed[static_cast<std::size_t>(i / keys)] +=
+          block[static_cast<std::size_t>(i)] * static_cast<float>(first + i % keys);
+    }
+  }
+  for (std::int64_t row = 0; row < kRows; ++row) {
+    const float* const all = scores.data() + row * kKeys;
+    const double most = *std::max_element(all, all + kKeys);
+    double sum = 0, expected = 0;
+    for (std::int64_t key = 0; key < kKeys; ++key) {
+      sum += std::exp(all[key] - most);
+      expected += std::exp(all[key] - most) * static_cast<double>(key);
+    }
+    const auto i = static_cast<std::size_t>(row);
+    CHECK(largest[i] == static_cast<float>(most));
+    CHECK(sums[i] == Approx(sum).epsilon(1e-5));
+    CHECK(mixed[i] / sums[i] == Approx(expected / sum).epsilon(1e-5));
+  }
 }

@@ -89,11 +89,11 @@ std::vector<double> channel_sums(Device& device, const std::vector<float>& x, co
   return device.back(sums, 2 * n);
 }
 
-template <typename T, bool kSilu, typename Device>
+template <typename T, bool kSilu, typename To = T, typename Device>
 std::vector<float> normalize(Device& device, const std::vector<float>& x, const Size& size,
                              const std::vector<float>& factor, const std::vector<float>& offset) {
-  T* const y = device.template out<T>(count(size));
-  device.run(Normalize<T, kSilu>{planes<T>(device, x, size), device.in(factor), device.in(offset), y});
+  To* const y = device.template out<To>(count(size));
+  device.run(Normalize<T, kSilu, To>{planes<T>(device, x, size), device.in(factor), device.in(offset), y});
   return floats(device.back(y, count(size)));
 }
 

@@ -2,8 +2,7 @@
 #pragma once
 
 // Compiles a function for several instruction sets, of which the loader takes the best. Multiply and add are never
-// fused
-// (-ffp-contract=off), so all give the same bits. Sanitizers do not run yet when the loader chooses.
+// fused (-ffp-contract=off), so all give the same bits. Sanitizers do not run yet when the loader chooses.
 #ifdef __SANITIZE_ADDRESS__
 #define MEDGEN_CLONES __attribute__((flatten))
 #else

@@ -3,7 +3,6 @@
 
 #include "kernels/all.h"
 #include "kernels/cpu/clones.h"
-#include "kernels/cpu/lanes.h"
 
 #include <algorithm>
 

@@ -84,6 +84,8 @@ TEMPLATE_TEST_CASE("cuda: kernels over feature maps are the CPU's", "[gpu]", flo
         normalize<TestType, true>(cpu, x, kSize, factor, offset));
   CHECK(normalize<TestType, false>(cuda, x, kSize, factor, offset) ==
         normalize<TestType, false>(cpu, x, kSize, factor, offset));
+  CHECK(normalize<float, true, Bf16>(cuda, x, kSize, factor, offset) ==
+        normalize<float, true, Bf16>(cpu, x, kSize, factor, offset));
   CHECK(upsample<UpsampleLinear, TestType>(cuda, x, kSize, 1, 5) ==
         upsample<UpsampleLinear, TestType>(cpu, x, kSize, 1, 5));
   CHECK(upsample<UpsampleNearest, TestType>(cuda, x, kSize, 1, 5) ==

@@ -59,7 +59,7 @@ std::string slab_note(const nn::StreamOptions& options) {
 }
 
 /// Blocks that the allocator keeps for the next slab, as measured (docs/performance.md).
-constexpr std::int64_t kKeptByAllocator = std::int64_t{64} << 20;
+constexpr std::int64_t kKeptByAllocator = std::int64_t{72} << 20;
 
 std::uint64_t peak_of(const nn::StreamCost& cost) {
   return static_cast<std::uint64_t>(cost.memory + std::min(2 * cost.slabs, kKeptByAllocator));

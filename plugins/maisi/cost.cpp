@@ -209,7 +209,9 @@ class Pass {
     const auto c = static_cast<double>(channels_);
     const double layers = config_.with_conditioning ? static_cast<double>(config_.transformer_num_layers) : 1;
     const double broad = config_.with_conditioning ? 8 : 0;
-    touch((7 + broad) * map(channels_) + 2 * wide(channels_, tokens));
+    // Queries, keys, values and what is mixed of them, multiplied in float32.
+    const double floats = nn::prefers_float(compute_) ? 4 * float_map(channels_, tokens) : 2 * wide(channels_, tokens);
+    touch((7 + broad) * map(channels_) + floats);
     cost_.flops += layers * (8 * c * c + 4 * tokens * c) * tokens;
     if (config_.with_conditioning) cost_.flops += layers * (4 + 24) * c * c * tokens;
   }

@@ -21,6 +21,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/randn_like.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/Parallel.h>
 #include <ATen/record_function.h>
 #include <ATen/TensorOperators.h>
@@ -141,6 +142,7 @@ class Arithmetic {
   /// What our own products stand for.
   static std::unique_ptr<at::ObserverContext> record_own(const at::RecordFunction& function) {
     const std::string name = function.name();
+    if (name == "medgen::wide_attention") return record_attention(function.inputs());
     if (name != "medgen::winograd_conv" && name != "medgen::gathered_conv" && name != "medgen::row_products")
       return nullptr;
     const std::lock_guard lock(mutex_);
@@ -154,6 +156,17 @@ class Arithmetic {
     if (x.dim() == 5) padding[0] = function.inputs()[2].toInt();
     const std::vector<std::int64_t> one(padding.size(), 1), none(padding.size(), 0);
     calls_.push_back({[=] { at::convolution(x, weight, {}, one, padding, one, false, none, 1); }, false});
+    return nullptr;
+  }
+
+  static std::unique_ptr<at::ObserverContext> record_attention(c10::ArrayRef<const c10::IValue> inputs) {
+    const std::lock_guard lock(mutex_);
+    std::vector<at::Tensor> heads;
+    for (std::size_t i = 0; i < 3; ++i) {
+      const at::Tensor tokens = stand_in(inputs[i].toTensor(), i);
+      heads.push_back(tokens.unflatten(2, {inputs[3].toInt(), -1}).transpose(1, 2));
+    }
+    calls_.push_back({[heads] { at::scaled_dot_product_attention(heads[0], heads[1], heads[2]); }, false});
     return nullptr;
   }
 

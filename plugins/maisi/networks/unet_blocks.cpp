@@ -62,8 +62,7 @@ at::Tensor DiffusionResBlock::resampled(const at::Tensor& x) const {
 }
 
 at::Tensor DiffusionResBlock::forward(const at::Tensor& x, const at::Tensor& emb) const {
-  const at::Tensor narrow = x.to(compute_dtype());
-  at::Tensor h = norm1_.forward_silu(narrow);
+  at::Tensor h = norm1_.forward_silu_as(compute_dtype(), x);
   h = resample_ == Resample::Up ? conv1_.forward_upsampled(h) : conv1_.forward(resampled(h));
   h = norm2_.forward_silu(h, time_emb_proj_.forward(emb));
   return conv2_.forward_add(h, owned(shortcut(x), x));

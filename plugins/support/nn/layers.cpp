@@ -328,8 +328,8 @@ ChannelAffine GroupNorm::affine(const FeatureMap::Sums& sums, int64_t voxels) co
   return result;
 }
 
-at::Tensor GroupNorm::fused(const at::Tensor& x, bool with_silu, const at::Tensor& shift) const {
-  const at::Tensor y = empty_map(x, x.size(1), x.scalar_type());
+at::Tensor GroupNorm::fused(const at::Tensor& x, bool with_silu, const at::Tensor& shift, at::ScalarType type) const {
+  const at::Tensor y = empty_map(x, x.size(1), type);
   for (int64_t n = 0; n < x.size(0); ++n) {
     const at::Tensor moved = shift.defined() ? shift.select(0, shift.size(0) == 1 ? 0 : n).contiguous() : at::Tensor();
     group_normalize(as_planes(x.narrow(0, n, 1)), {weight_, bias_, groups_, eps_}, moved, with_silu,
@@ -347,7 +347,7 @@ bool GroupNorm::has_kernels(const at::Tensor& x) {
 }
 
 at::Tensor GroupNorm::with_kernels(const at::Tensor& x, bool with_silu, const at::Tensor& shift) const {
-  if (!at::GradMode::is_enabled()) return fused(x, with_silu, shift);
+  if (!at::GradMode::is_enabled()) return fused(x, with_silu, shift, x.scalar_type());
   return differentiable_norm(channels_last(x), shift, weight_, bias_, {groups_, eps_, with_silu});
 }
 
@@ -365,6 +365,13 @@ at::Tensor GroupNorm::forward_silu(const at::Tensor& x, const at::Tensor& shift)
   if (shift.defined()) h = h.add(per_voxel(shift, x));
   h = for_exact_statistics(h, x.scalar_type());
   return nn::silu(at::group_norm(h, groups_, weight_, bias_, eps_)).to(x.scalar_type());
+}
+
+at::Tensor GroupNorm::forward_silu_as(at::ScalarType type, const at::Tensor& x) const {
+  const bool rounds = x.scalar_type() == at::kFloat && type == at::kBFloat16;
+  if (!rounds || at::GradMode::is_enabled() || !has_planes(x)) return forward_silu(x.to(type));
+  const sdk::Range range = this->range();
+  return fused(x, true, {}, type);
 }
 
 LayerNorm::LayerNorm(int64_t channels, double eps)

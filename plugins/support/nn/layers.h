@@ -118,14 +118,17 @@ class GroupNorm : public Module {
   /// embeddings are, would otherwise cost half-width activations most of their digits.
   at::Tensor forward_silu(const at::Tensor& x, const at::Tensor& shift = {}) const;
 
+  /// silu(norm(x)) in `type`, for which x is rounded beforehand only where gradients are wanted.
+  at::Tensor forward_silu_as(at::ScalarType type, const at::Tensor& x) const;
+
   /// From the sums of every channel over `voxels` voxels.
   ChannelAffine affine(const FeatureMap::Sums& sums, int64_t voxels) const;
 
  private:
   static bool has_kernels(const at::Tensor& x);
   at::Tensor with_kernels(const at::Tensor& x, bool with_silu, const at::Tensor& shift) const;
-  /// One pass for the sums, one that normalises, without gradients.
-  at::Tensor fused(const at::Tensor& x, bool with_silu, const at::Tensor& shift) const;
+  /// One pass for the sums, one that normalises, without gradients. The result is of `type`.
+  at::Tensor fused(const at::Tensor& x, bool with_silu, const at::Tensor& shift, at::ScalarType type) const;
 
   int64_t groups_;
   double eps_;

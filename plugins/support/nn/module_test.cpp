@@ -350,6 +350,36 @@ TEST_CASE("ops: tokens are row-major voxels, and a round trip changes nothing", 
   CHECK(from_tokens(tokens, x).equal(x));
 }
 
+TEST_CASE("ops: joined channels are those of the first map, then those of the second", "[unit][nn]") {
+  const at::AutoGradMode gradients(GENERATE(false, true));
+  const auto shape = GENERATE(std::vector<int64_t>{2, 3, 2, 4, 3}, std::vector<int64_t>{1, 3, 5, 2});
+  const at::Tensor a = channels_last(at::randn(shape)), b = at::randn(shape);
+  const at::Tensor joined = join_channels(a, b);
+  CHECK(joined.narrow(1, 0, 3).equal(a));
+  CHECK(joined.narrow(1, 3, 3).equal(b));
+  CHECK(join_channels(a, b.to(at::kBFloat16)).scalar_type() == at::kFloat);
+}
+
+TEST_CASE("ops: repeated voxels are LibTorch's, with gradients or without", "[unit][nn]") {
+  const at::ScalarType type = GENERATE(at::kFloat, at::kBFloat16);
+  const at::Tensor x = channels_last(at::randn({2, 3, 2, 1, 3})).to(type);
+  const at::Tensor expected = x.repeat_interleave(2, 2).repeat_interleave(2, 3).repeat_interleave(2, 4);
+  const at::AutoGradMode gradients(GENERATE(false, true));
+  CHECK(upsample_nearest_2x(x).equal(expected));
+}
+
+TEST_CASE("group norm: float32 may be rounded behind it", "[unit][nn]") {
+  GroupNorm norm(2, 8, 1e-6);
+  norm.initialize(1);
+  const at::Tensor x = channels_last(at::randn({2, 8, 4, 3, 5}));
+  const at::AutoGradMode gradients(GENERATE(false, true));
+  const at::Tensor exact = norm.forward_silu(x), rounded = norm.forward_silu_as(at::kBFloat16, x);
+  CHECK(rounded.scalar_type() == at::kBFloat16);
+  CHECK(rounded.to(at::kFloat).allclose(exact, 2e-2, 2e-2));
+  if (!at::GradMode::is_enabled()) CHECK(rounded.equal(exact.to(at::kBFloat16)));
+  CHECK(norm.forward_silu_as(at::kFloat, x).equal(exact));
+}
+
 TEST_CASE("ops: averaging undoes repeating", "[unit][nn]") {
   const bool half = GENERATE(false, true);
   const at::Tensor x = channels_last(at::randn({1, 3, 2, 4, 3})).to(half ? at::kBFloat16 : at::kFloat);

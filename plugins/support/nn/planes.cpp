@@ -79,12 +79,16 @@ void run_channel_sums(const at::Tensor& x, double* sums, double* squares) {
 }
 
 void run_normalize(const at::Tensor& x, const float* factor, const float* offset, bool with_silu, const at::Tensor& y) {
-  by_type(x, [&]<typename T>(T*) {
+  const auto run_as = [&]<typename T, typename To>(T*, To*) {
     const auto run_with = [&]<bool kSilu>(std::bool_constant<kSilu>) {
-      run(x.device(), kernels::Normalize<T, kSilu>{planes_of<T>(x), factor, offset, values_of<T>(y)});
+      run(x.device(), kernels::Normalize<T, kSilu, To>{planes_of<T>(x), factor, offset, values_of<To>(y)});
     };
     with_silu ? run_with(std::true_type{}) : run_with(std::false_type{});
-  });
+  };
+  if (x.scalar_type() == at::kFloat && y.scalar_type() == at::kBFloat16) {
+    return run_as(static_cast<float*>(nullptr), static_cast<Bf16*>(nullptr));
+  }
+  by_type(x, [&]<typename T>(T* type) { run_as(type, type); });
 }
 
 template <bool kValues>

@@ -352,9 +352,10 @@ void Stream::conv_into(const Conv& conv, const FeatureMap& x, const at::Tensor& 
 }
 
 FeatureMap Stream::whole(FeatureMap x, const std::function<at::Tensor(const at::Tensor&)>& layer) {
-  // Normalised, queries, keys, values and what is mixed of them; where products are wider, copies of the last four.
-  const bool widens = product_type(x.dtype(), options_.device()) != x.dtype();
-  set_slabs((widens ? 12 : 5) * x.plane_bytes() * x.planes());
+  // Normalised, queries, keys, values and what is mixed of them; multiplied in float32, copies of the last four.
+  const bool wide = options_.device().is_cpu() && prefers_float(x.dtype());
+  const std::int64_t copies = wide ? 4 * sizeof(float) / c10::elementSize(x.dtype()) : 0;
+  set_slabs((5 + copies) * x.plane_bytes() * x.planes());
   if (!planned_) x.write(0, layer(on_device(x.read(0, x.planes()), options_.device())));
   set_slabs(0);
   return x;

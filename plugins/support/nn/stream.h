@@ -18,7 +18,8 @@ namespace medgen::nn {
 struct StreamOptions {
   std::int64_t memory = 0;                 ///< bytes of feature maps in memory, 0: all; the others lie in files
   std::filesystem::path scratch = "/tmp";  ///< folder of these files
-  std::int64_t slab_bytes = 8 << 20;       ///< aim for what a layer takes at a time; two planes at least
+  std::int64_t slab_bytes =
+      8 << 20;  ///< aim for what a layer takes at a time; two planes at least, or four (winograd.h)
   /// Where slabs are computed, all of one kind: each takes a part of the volume, on a thread of its own. Maps lie in
   /// the host's memory.
   std::vector<at::Device> devices = {at::kCPU};
