@@ -5,6 +5,7 @@
 #include "plugins/maisi/networks/limits.h"
 #include "plugins/maisi/training_cost.h"
 #include "plugins/support/bridge.h"
+#include "plugins/support/nn/large_memory.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
@@ -44,8 +45,13 @@ ControlNetInputs ControlNet::inputs(const sdk::Binds& in) const {
   return inputs;
 }
 
+ControlNet::~ControlNet() {
+  nn::release_kept_arrays();
+}
+
 void ControlNet::step(const sdk::Context&, const sdk::Binds& in, sdk::Outputs& out) {
   const at::NoGradGuard no_grad;
+  const nn::KeepArrays keep;
   const nn::DeviceScope scope(device_);
   support::require_weights(*network_, id);
   const ControlNetInputs all = inputs(in);

@@ -25,6 +25,9 @@ class ControlNet {
   static constexpr std::string_view io = kControlNetIo;
 
   explicit ControlNet(const sdk::Create& create);
+  ~ControlNet();
+  ControlNet(const ControlNet&) = delete;
+  ControlNet& operator=(const ControlNet&) = delete;
 
   /// x (N, C, X, Y, Z), timesteps (N), controlnet_cond (N, K, X*f, Y*f, Z*f) -> down0 ..., mid
   void step(const sdk::Context& context, const sdk::Binds& in, sdk::Outputs& out);

@@ -6,6 +6,7 @@
 #include "plugins/maisi/training_cost.h"
 #include "plugins/support/bridge.h"
 #include "plugins/support/error.h"
+#include "plugins/support/nn/large_memory.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
@@ -78,8 +79,13 @@ UnetInputs UnetComponent::inputs(const sdk::Binds& in) const {
   return inputs;
 }
 
+UnetComponent::~UnetComponent() {
+  nn::release_kept_arrays();
+}
+
 void UnetComponent::predict(const sdk::Context&, const sdk::Binds& in, sdk::Outputs& out) {
   const at::NoGradGuard no_grad;
+  const nn::KeepArrays keep;
   const nn::DeviceScope scope(device_);
   support::require_weights(*network_, "the denoiser");
   const UnetInputs all = inputs(in);

@@ -49,6 +49,9 @@ class UnetComponent {
 
  protected:
   UnetComponent(const sdk::Create& create, std::unique_ptr<DiffusionUnet> network, std::int64_t out_channels);
+  ~UnetComponent();
+  UnetComponent(const UnetComponent&) = delete;
+  UnetComponent& operator=(const UnetComponent&) = delete;
 
  private:
   at::Device device_;

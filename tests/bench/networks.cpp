@@ -9,6 +9,7 @@
 #include "plugins/maisi/networks/autoencoder_kl_maisi.h"
 #include "plugins/maisi/networks/controlnet_maisi.h"
 #include "plugins/maisi/networks/diffusion_model_unet.h"
+#include "plugins/support/nn/large_memory.h"
 #include "plugins/support/training/training.h"
 
 #include "core/run/resources.h"
@@ -334,6 +335,8 @@ int main(int argc, char** argv) {
   std::optional<TrainingHeap> heap;
   using Room = TrainingHeap::Room;
   if (what.starts_with("train")) heap.emplace(is_lean(what) ? Room::Scarce : Room::Plenty);
+  std::optional<nn::KeepArrays> keep;
+  if (!what.starts_with("train")) keep.emplace();
   const at::NoGradGuard no_grad;
   const auto work = work_of(what, size, precision == "bf16" ? at::kBFloat16 : at::kFloat);
   const double time = median(repeats, work);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/support/nn/brgemm.h"
 #include "plugins/support/nn/conv_gradient.h"
+#include "plugins/support/nn/large_memory.h"
 #include "plugins/support/nn/layers.h"
 #include "plugins/support/nn/ops.h"
 #include "plugins/support/nn/products.h"
@@ -10,6 +11,8 @@
 #include <ATen/ops/randn.h>
 #include <ATen/TensorOperators.h>
 #include <catch2/catch.hpp>
+
+#include <optional>
 
 using namespace medgen;
 using nn::Conv;
@@ -47,6 +50,19 @@ struct Layer : Conv {
 };
 
 }  // namespace
+
+TEST_CASE("conv: a result with gradients may be added to in place", "[unit][nn]") {
+  const auto size = GENERATE(std::vector<int64_t>{3, 12, 12}, std::vector<int64_t>{3, 33, 32});
+  Layer conv({.in = 16, .out = 24}, at::kBFloat16);
+  const at::Tensor x = nn::channels_last(at::randn({1, 16, size[0], size[1], size[2]})).to(at::kBFloat16);
+  const bool keeps = GENERATE(false, true);
+  std::optional<nn::KeepArrays> keep;
+  if (keeps) keep.emplace();
+  const at::Tensor y = conv.forward(x);
+  const at::Tensor before = y.detach().clone();
+  CHECK_NOTHROW(y.add_(1));
+  CHECK(y.detach().equal(before.add(1)));
+}
 
 TEST_CASE("conv: gradients in bfloat16 are those in float32, rounded", "[unit][nn]") {
   const bool upsampled = GENERATE(false, true), bias = GENERATE(true, false);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/support/nn/large_memory.h"
 
-#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_strided.h>
 #include <ATen/ops/from_blob.h>
 #include <c10/util/Exception.h>
 
@@ -81,6 +81,8 @@ KeptBlocks& kept_blocks() {
   return blocks;
 }
 
+thread_local int keepers = 0;
+
 }  // namespace
 
 at::Tensor large_array(at::IntArrayRef shape, at::ScalarType dtype) {
@@ -89,12 +91,20 @@ at::Tensor large_array(at::IntArrayRef shape, at::ScalarType dtype) {
       map_pages(bytes), shape, [bytes](void* memory) { ::munmap(memory, bytes); }, at::TensorOptions().dtype(dtype));
 }
 
-at::Tensor kept_array(at::IntArrayRef shape, at::ScalarType dtype) {
+KeepArrays::KeepArrays() {
+  ++keepers;
+}
+
+KeepArrays::~KeepArrays() {
+  --keepers;
+}
+
+at::Tensor result_array(at::IntArrayRef shape, at::IntArrayRef strides, at::ScalarType dtype) {
   const at::TensorOptions options = at::TensorOptions().dtype(dtype);
   const std::size_t bytes = bytes_of(shape, dtype, kKeptPage);
-  if (bytes < kLeastKept) return at::empty(shape, options);
-  return at::from_blob(
-      kept_blocks().take(bytes), shape, [bytes](void* memory) { kept_blocks().give_back(memory, bytes); }, options);
+  if (keepers == 0 || bytes < kLeastKept) return at::empty_strided(shape, strides, options);
+  const auto give_back = [bytes](void* memory) { kept_blocks().give_back(memory, bytes); };
+  return at::from_blob(kept_blocks().take(bytes), shape, strides, give_back, options);
 }
 
 void release_kept_arrays() {

@@ -18,13 +18,23 @@ at::Tensor large_array(at::IntArrayRef shape, at::ScalarType dtype);
 /// The same with strides, which leave no gaps.
 at::Tensor large_array(at::IntArrayRef shape, at::IntArrayRef strides, at::ScalarType dtype);
 
-/// An array for the result of a layer. A pass makes the same ones again and again, and the kernel would clear every
-/// page of each: what is freed is kept for the next of its size, as long as used and kept arrays together take no more
-/// than used ones once did. Small ones are LibTorch's. Thread: any.
-/// @throws c10::OutOfMemoryError
-at::Tensor kept_array(at::IntArrayRef shape, at::ScalarType dtype);
+/// While one lives, arrays for results of layers that this thread asks for take memory that is kept: a network that is
+/// evaluated again and again makes the same ones each time, and the kernel would clear every page of each. What is
+/// freed waits for the next of its size, as long as used and kept arrays together take no more than used ones once did.
+class KeepArrays {
+ public:
+  KeepArrays();
+  ~KeepArrays();
+  KeepArrays(const KeepArrays&) = delete;
+  KeepArrays& operator=(const KeepArrays&) = delete;
+};
 
-/// Gives back the memory that is kept and not used: for what comes after passes of a network.
+/// An array for the result of a layer, on the CPU; strides leave no gaps. Small ones, and those of a thread that keeps
+/// none, are LibTorch's.
+/// @throws c10::OutOfMemoryError
+at::Tensor result_array(at::IntArrayRef shape, at::IntArrayRef strides, at::ScalarType dtype);
+
+/// Gives back the memory that is kept and not used: for what comes after the evaluations. Thread: any.
 void release_kept_arrays();
 
 /// Memory of this thread for so many numbers, kept from call to call; the next call gives the same.

@@ -30,15 +30,16 @@ std::vector<int64_t> doubled(const at::Tensor& x) {
   return size;
 }
 
+std::vector<int64_t> channels_last_strides(at::IntArrayRef shape) {
+  return shape.size() == 4 ? c10::get_channels_last_strides_2d(shape) : c10::get_channels_last_strides_3d(shape);
+}
+
 /// As many samples as x has, channels-last.
 at::Tensor empty_of(const at::Tensor& x, at::IntArrayRef spatial, int64_t channels, at::ScalarType dtype) {
-  std::vector<int64_t> shape{x.size(0)};
+  std::vector<int64_t> shape{x.size(0), channels};
   shape.insert(shape.end(), spatial.begin(), spatial.end());
-  shape.push_back(channels);
-  const bool keeps = x.is_cpu() && !at::GradMode::is_enabled();
-  const at::Tensor made =
-      keeps ? kept_array(shape, dtype) : at::empty(shape, at::TensorOptions().dtype(dtype).device(x.device()));
-  return made.movedim(-1, 1);
+  if (x.is_cpu()) return result_array(shape, channels_last_strides(shape), dtype);
+  return at::empty(shape, x.options().dtype(dtype).memory_format(channels_last_format(x)));
 }
 
 /// LibTorch's operator for three axes takes ten times as long: it brings the channels first, and back. Same sums.
