@@ -33,16 +33,19 @@ class KeptBlocks {
  public:
   void* take(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
+    const std::size_t used = used_bytes_ + bytes, most = std::max(most_used_, used);
     const auto found = kept_.find(bytes);
-    used_bytes_ += bytes;
-    most_used_ = std::max(most_used_, used_bytes_);
+    void* address = nullptr;
     if (found != kept_.end()) {
-      void* const address = found->second;
+      address = found->second;
       forget(found);
-      return address;
+    } else {
+      while (used + kept_bytes_ > most && !kept_.empty()) release(kept_.begin());
+      address = map_pages(bytes);
     }
-    while (used_bytes_ + kept_bytes_ > most_used_ && !kept_.empty()) release(kept_.begin());
-    return map_pages(bytes);
+    used_bytes_ = used;
+    most_used_ = most;
+    return address;
   }
 
   void give_back(void* address, std::size_t bytes) {

@@ -70,11 +70,14 @@ TEST_CASE("kept arrays: used and kept ones take no more than used ones once did"
   }
 }
 
-TEST_CASE("kept arrays: what does not fit is told", "[unit][nn]") {
+TEST_CASE("kept arrays: what does not fit is told, and counts for nothing", "[unit][nn]") {
   const nn::KeepArrays keep;
+  nn::release_kept_arrays();
   CHECK_THROWS_WITH(floats(int64_t{1} << 50), Catch::Contains("not enough memory"));
   use(kNumbers);
   CHECK(was_kept(kNumbers));
+  use(kNumbers / 2);
+  CHECK_FALSE(was_kept(kNumbers));
 }
 
 TEST_CASE("kept arrays: a thread that keeps none has LibTorch's", "[unit][nn]") {
