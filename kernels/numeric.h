@@ -56,23 +56,33 @@ MEDGEN_KERNEL void store(float value, Bf16* to) {
   to->bits = static_cast<std::uint16_t>((rounded & ~nan) | (0x7FC0U & nan));
 }
 
-/// exp(x) without branches, so that loops over it become vector code; within 2 units in the last place between -87 and
-/// 88, and clamped to that range. Cephes' polynomial.
-MEDGEN_KERNEL float exponential(float x) {
-  x = x < -87.0F ? -87.0F : x;
-  x = x > 88.0F ? 88.0F : x;
+/// exp(x) of a number or a vector of numbers, and unsigned integers of its size; without branches, so that loops over
+/// it become vector code. Within 2 units in the last place between -87 and 88, and clamped to that range. Cephes'
+/// polynomial.
+template <typename Value, typename Word>
+MEDGEN_KERNEL Value exponential_of(Value x) {
+  x = x < -87.0F ? Value{} - 87.0F : x;
+  x = x > 88.0F ? Value{} + 88.0F : x;
   constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it leaves the nearest integer in the last bits
-  const float shifted = x * 1.44269504F + kRound;
-  const float n = shifted - kRound;
-  const float r = (x - n * 0.693359375F) - n * -2.12194440e-4F;
-  float p = 1.9875691500e-4F;
-  p = p * r + 1.3981999507e-3F;
+  const Value shifted = x * 1.44269504F + kRound;
+  const Value n = shifted - kRound;
+  const Value r = (x - n * 0.693359375F) - n * -2.12194440e-4F;
+  Value p = r * 1.9875691500e-4F + 1.3981999507e-3F;
   p = p * r + 8.3334519073e-3F;
   p = p * r + 4.1665795894e-2F;
   p = p * r + 1.6666665459e-1F;
   p = p * r + 5.0000001201e-1F;
   p = p * r * r + r + 1.0F;
-  return p * bits_to_float((float_to_bits(shifted) << 23) + 0x3F800000U);
+  Word bits;
+  memcpy(&bits, &shifted, sizeof bits);
+  bits = (bits << 23) + 0x3F800000U;
+  Value scale;
+  memcpy(&scale, &bits, sizeof scale);
+  return p * scale;
+}
+
+MEDGEN_KERNEL float exponential(float x) {
+  return exponential_of<float, std::uint32_t>(x);
 }
 
 /// exp(x) of doubles, of operations that IEEE 754 defines to the last bit: the same on every device. Relative error

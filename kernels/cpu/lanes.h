@@ -58,21 +58,8 @@ MEDGEN_KERNEL void transpose_lanes(Lanes* lines) {
   exchange<8>(lines);
 }
 
-/// As exponential(float), to the bit.
 MEDGEN_KERNEL Lanes exponential(Lanes x) {
-  x = x < -87.0F ? Lanes{} - 87.0F : x;
-  x = x > 88.0F ? Lanes{} + 88.0F : x;
-  constexpr float kRound = 12582912.0F;
-  const Lanes shifted = x * 1.44269504F + kRound;
-  const Lanes n = shifted - kRound;
-  const Lanes r = (x - n * 0.693359375F) - n * -2.12194440e-4F;
-  Lanes p = r * 1.9875691500e-4F + 1.3981999507e-3F;
-  p = p * r + 8.3334519073e-3F;
-  p = p * r + 4.1665795894e-2F;
-  p = p * r + 1.6666665459e-1F;
-  p = p * r + 5.0000001201e-1F;
-  p = p * r * r + r + 1.0F;
-  return p * reinterpret_cast<Lanes>((reinterpret_cast<Bits>(shifted) << 23) + 0x3F800000U);
+  return exponential_of<Lanes, Bits>(x);
 }
 
 }  // namespace medgen::kernels

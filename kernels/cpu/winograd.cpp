@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/winograd.h"
 
-#include "kernels/cpu/clones.h"
 #include "kernels/cpu/winograd_lines.h"
 
 #include <algorithm>
-#include <array>
 
 namespace medgen::kernels {
 namespace {
@@ -158,25 +156,15 @@ MEDGEN_KERNEL void gradient_of(const WinogradGradient& g, std::int64_t from, std
   }
 }
 
-// Clones are made of functions, not of templates.
-#define MEDGEN_WINOGRAD(T)                                                                                    \
-  MEDGEN_CLONES void run_weights(const WinogradWeights<T>& weights, std::int64_t from, std::int64_t to) {     \
-    weights_of(weights, from, to);                                                                            \
-  }                                                                                                           \
-  MEDGEN_CLONES void run_input(const Planes<const T>& x, std::int64_t plane, WinogradTiles tiles, float* v,   \
-                               std::int64_t stride) {                                                         \
-    input_of(x, plane, tiles, v, stride);                                                                     \
-  }                                                                                                           \
-  MEDGEN_CLONES void run_output(const WinogradSums& sums, std::int64_t plane, WinogradTiles tiles,            \
-                                const Planes<T>& y) {                                                         \
-    output_of(sums, plane, tiles, y);                                                                         \
-  }                                                                                                           \
+#define MEDGEN_SLOPES_CLONES(T)                                                                               \
   MEDGEN_CLONES void run_slopes(const Planes<const T>& dy, std::int64_t plane, WinogradTiles tiles, float* m, \
                                 std::int64_t stride, std::int64_t row) {                                      \
     slopes_of(dy, plane, tiles, m, stride, row);                                                              \
   }
-MEDGEN_WINOGRAD(float)
-MEDGEN_WINOGRAD(Bf16)
+MEDGEN_WINOGRAD_CLONES(float)
+MEDGEN_WINOGRAD_CLONES(Bf16)
+MEDGEN_SLOPES_CLONES(float)
+MEDGEN_SLOPES_CLONES(Bf16)
 
 MEDGEN_CLONES void run_gradient(const WinogradGradient& gradient, std::int64_t from, std::int64_t to) {
   gradient_of(gradient, from, to);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/winograd_cubes.h"
 
-#include "kernels/cpu/clones.h"
 #include "kernels/cpu/winograd_lines.h"
 
 #include <algorithm>
@@ -9,8 +8,8 @@
 namespace medgen::kernels {
 namespace {
 
-constexpr int kSide = 6;    ///< planes that a cube hangs on
-constexpr int kPlane = 36;  ///< transformed numbers of one of them
+constexpr int kSide = 6;                  ///< planes that a cube hangs on
+constexpr int kPlane = kWinogradNumbers;  ///< transformed numbers of one of them
 
 template <typename T>
 MEDGEN_KERNEL void weights_of(const WinogradWeights<T>& w, std::int64_t from, std::int64_t to) {
@@ -88,21 +87,8 @@ MEDGEN_KERNEL void output_of(const WinogradSums& sums, std::int64_t plane, Winog
   }
 }
 
-// Clones are made of functions, not of templates.
-#define MEDGEN_CUBES(T)                                                                                     \
-  MEDGEN_CLONES void run_weights(const WinogradWeights<T>& weights, std::int64_t from, std::int64_t to) {   \
-    weights_of(weights, from, to);                                                                          \
-  }                                                                                                         \
-  MEDGEN_CLONES void run_input(const Planes<const T>& x, std::int64_t plane, WinogradTiles tiles, float* v, \
-                               std::int64_t stride) {                                                       \
-    input_of(x, plane, tiles, v, stride);                                                                   \
-  }                                                                                                         \
-  MEDGEN_CLONES void run_output(const WinogradSums& sums, std::int64_t plane, WinogradTiles tiles,          \
-                                const Planes<T>& y) {                                                       \
-    output_of(sums, plane, tiles, y);                                                                       \
-  }
-MEDGEN_CUBES(float)
-MEDGEN_CUBES(Bf16)
+MEDGEN_WINOGRAD_CLONES(float)
+MEDGEN_WINOGRAD_CLONES(Bf16)
 
 }  // namespace
 

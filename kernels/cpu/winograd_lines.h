@@ -3,12 +3,15 @@
 // planes.
 #pragma once
 
+#include "kernels/cpu/clones.h"
 #include "kernels/cpu/lanes.h"
 #include "kernels/winograd.h"
 
 #include <algorithm>
 
 namespace medgen::kernels {
+
+static_assert(kLanes == kWinogradLanes);
 
 // The points: 0, +-a, +-b and infinity, with a b = 1.
 constexpr float kA = 0.70710678F, kB = 1.41421356F;
@@ -146,5 +149,19 @@ MEDGEN_KERNEL void put_lanes(const Lanes& value, std::int64_t lanes, bool add, T
   for (std::int64_t lane = 0; lane < lanes; ++lane)
     store(add ? value[lane] + load(voxel[lane]) : value[lane], voxel + lane);
 }
+
+// Clones are made of functions, not of templates: those of weights_of, input_of and output_of.
+#define MEDGEN_WINOGRAD_CLONES(T)                                                                           \
+  MEDGEN_CLONES void run_weights(const WinogradWeights<T>& weights, std::int64_t from, std::int64_t to) {   \
+    weights_of(weights, from, to);                                                                          \
+  }                                                                                                         \
+  MEDGEN_CLONES void run_input(const Planes<const T>& x, std::int64_t plane, WinogradTiles tiles, float* v, \
+                               std::int64_t stride) {                                                       \
+    input_of(x, plane, tiles, v, stride);                                                                   \
+  }                                                                                                         \
+  MEDGEN_CLONES void run_output(const WinogradSums& sums, std::int64_t plane, WinogradTiles tiles,          \
+                                const Planes<T>& y) {                                                       \
+    output_of(sums, plane, tiles, y);                                                                       \
+  }
 
 }  // namespace medgen::kernels

@@ -22,6 +22,7 @@ namespace {
 using kernels::kWinogradCube;
 using kernels::kWinogradNumbers;
 using kernels::kWinogradTile;
+static_assert(kCubePlanes == kWinogradTile);
 using kernels::Planes;
 using kernels::WinogradTiles;
 
@@ -32,7 +33,7 @@ constexpr int64_t kTaskTiles = 128, kPlanes = 8, kOut = 64;
 constexpr int64_t kTaskNumbers = 2048, kFewCubes = 16, kManyCubes = 64, kLargeWeights = 256 * 256, kCubesOut = 128;
 
 // Below so many voxels of a plane, making the transformed weights takes longer than it saves. The number of planes is
-// not asked: slabs of a volume are convolved as the volume is. Cubes have six times as many.
+// not asked: slabs of a volume are convolved as the volume is. Cubes have twice as many weights.
 constexpr int64_t kLeastOfVolume = 128, kLeastOfPlane = 1024, kLeastOfCubes = 1024;
 // Gradients transform no weights. Where bfloat16 has products of its own, these are faster for small planes.
 constexpr int64_t kLeastOfGradient = 64, kLeastOfNarrowGradient = 256;
