@@ -58,6 +58,19 @@ MEDGEN_KERNEL void transpose_lanes(Lanes* lines) {
   exchange<8>(lines);
 }
 
+inline constexpr std::int64_t kCacheLine = 64;
+
+/// Asks for the cache line of `at` before it is wanted. Any address will do, also one where nothing lies.
+MEDGEN_KERNEL void prefetch(const void* at) {
+  __builtin_prefetch(at);
+}
+
+/// Whether a line of cache begins with channel c of a voxel, of voxels that begin with one.
+template <typename T>
+MEDGEN_KERNEL bool begins_line(std::int64_t c) {
+  return c % (kCacheLine / static_cast<std::int64_t>(sizeof(T))) == 0;
+}
+
 MEDGEN_KERNEL Lanes exponential(Lanes x) {
   return exponential_of<Lanes, Bits>(x);
 }

@@ -42,7 +42,7 @@ MEDGEN_KERNEL void weights_of(const WinogradWeights<T>& w, std::int64_t from, st
         for (std::int64_t i = 0; i < 9; ++i) g[i] = lines[(9 * tap + i) * kLanes + c];
         transform_weights_plane(g, u);
         float* const out = w.transformed + tap * matrix + (at.in + c) * width + at.out;
-        for (std::int64_t i = 0; i < kWinogradNumbers; ++i) store_lanes(u[i], out + i * w.taps * matrix);
+        for (std::int64_t i = 0; i < kWinogradNumbers; ++i) store_and_prefetch(u[i], out + i * w.taps * matrix, width);
       }
     }
   }
@@ -58,8 +58,9 @@ MEDGEN_KERNEL void input_of(const Planes<const T>& x, std::int64_t plane, Winogr
     for (std::int64_t c = 0; c < x.channels; c += kLanes) {
       Lanes d[36], u[36];
       for (std::int64_t i = 0; i < 36; ++i) d[i] = voxels.at(i, c);
+      for (std::int64_t i = 0; i < 36; ++i) voxels.prefetch_next(i, c, x.channels);
       transform_input_plane(d, u);
-      for (std::int64_t i = 0; i < kWinogradNumbers; ++i) store_lanes(u[i], out + i * stride + c);
+      for (std::int64_t i = 0; i < kWinogradNumbers; ++i) store_and_prefetch(u[i], out + i * stride + c, kLanes);
     }
   }
 }
@@ -75,13 +76,14 @@ MEDGEN_KERNEL void output_of(const WinogradSums& sums, std::int64_t plane, Winog
     for (std::int64_t c = 0; c < sums.width; c += kLanes) {
       const std::int64_t lanes = std::min(kLanes, y.channels - sums.from - c);
       Lanes numbers[36], result[16];
-      for (std::int64_t i = 0; i < kWinogradNumbers; ++i) numbers[i] = load_lanes(m + i * sums.stride + c);
+      for (std::int64_t i = 0; i < kWinogradNumbers; ++i) numbers[i] = load_and_prefetch(m + i * sums.stride + c);
       transform_output_plane(numbers, result);
       const Lanes bias = load_lanes(sums.bias + sums.from + c);
       for (std::int64_t row = 0; row < rows; ++row) {
+        T* const first = out + row * y.columns * y.channels + c;
+        prefetch_next_tile(first, c, y.channels);
         for (std::int64_t column = 0; column < columns; ++column) {
-          put_lanes(result[row * kWinogradTile + column] + bias, lanes, sums.add,
-                    out + (row * y.columns + column) * y.channels + c);
+          put_lanes(result[row * kWinogradTile + column] + bias, lanes, sums.add, first + column * y.channels);
         }
       }
     }

@@ -24,7 +24,7 @@ MEDGEN_KERNEL void weights_of(const WinogradWeights<T>& w, std::int64_t from, st
       float* const out = w.transformed + (at.in + c) * width + at.out;
       for (int plane = 0; plane < kSide; ++plane) {
         transform_weights_plane(deep + 9 * plane, u);
-        for (int i = 0; i < kPlane; ++i) store_lanes(u[i], out + (kPlane * plane + i) * matrix);
+        for (int i = 0; i < kPlane; ++i) store_and_prefetch(u[i], out + (kPlane * plane + i) * matrix, width);
       }
     }
   }
@@ -42,11 +42,12 @@ MEDGEN_KERNEL void input_of(const Planes<const T>& x, std::int64_t plane, Winogr
       for (int i = 0; i < kPlane; ++i) {
         Lanes d[kSide];
         for (int p = 0; p < kSide; ++p) d[p] = voxels[p].at(i, c);
+        for (int p = 0; p < kSide; ++p) voxels[p].prefetch_next(i, c, x.channels);
         transform_input(d, 1, deep + i, kPlane);
       }
       for (int p = 0; p < kSide; ++p) {
         transform_input_plane(deep + kPlane * p, u);
-        for (int i = 0; i < kPlane; ++i) store_lanes(u[i], out + (kPlane * p + i) * stride + c);
+        for (int i = 0; i < kPlane; ++i) store_and_prefetch(u[i], out + (kPlane * p + i) * stride + c, kLanes);
       }
     }
   }
@@ -57,7 +58,7 @@ MEDGEN_KERNEL void results_of(const float* m, std::int64_t stride, Lanes* result
   Lanes deep[kSide * 16];
   for (int p = 0; p < kSide; ++p) {
     Lanes numbers[kPlane];
-    for (int i = 0; i < kPlane; ++i) numbers[i] = load_lanes(m + (kPlane * p + i) * stride);
+    for (int i = 0; i < kPlane; ++i) numbers[i] = load_and_prefetch(m + (kPlane * p + i) * stride);
     transform_output_plane(numbers, deep + 16 * p);
   }
   for (int i = 0; i < 16; ++i) transform_output(deep + i, 16, result + i, 16);
@@ -78,9 +79,10 @@ MEDGEN_KERNEL void output_of(const WinogradSums& sums, std::int64_t plane, Winog
       for (std::int64_t i = 0; i < planes * rows; ++i) {
         const std::int64_t p = i / rows, row = i % rows;
         const std::int64_t voxel = ((plane + p) * y.rows + place.row + row) * y.columns + place.column;
+        T* const first = y.data + voxel * y.channels + sums.from + c;
+        prefetch_next_tile(first, c, y.channels);
         for (std::int64_t column = 0; column < columns; ++column) {
-          put_lanes(result[16 * p + kWinogradTile * row + column] + bias, lanes, sums.add,
-                    y.data + (voxel + column) * y.channels + sums.from + c);
+          put_lanes(result[16 * p + kWinogradTile * row + column] + bias, lanes, sums.add, first + column * y.channels);
         }
       }
     }

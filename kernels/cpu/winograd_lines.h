@@ -135,12 +135,38 @@ class TileVoxels {
   /// Channels from c on of voxel i; zeros outside of x.
   MEDGEN_KERNEL Lanes at(std::int64_t i, std::int64_t c) const { return load_lanes(voxel_[i] + c * step_[i]); }
 
+  /// Prefetches channels from c on of voxel i of the tile behind this one, where it is none of this one's.
+  MEDGEN_KERNEL void prefetch_next(std::int64_t i, std::int64_t c, std::int64_t channels) const {
+    if (i % 6 >= 2 && begins_line<T>(c)) prefetch(voxel_[i] + c + kWinogradTile * channels);
+  }
+
  private:
   static constexpr T kZeros[kLanes] = {};
 
   const T* voxel_[36];
   std::int64_t step_[36];
 };
+
+// Transformed numbers lie far apart, where no processor looks by itself. Those that come next lie behind these.
+
+/// Prefetches what is stored next.
+MEDGEN_KERNEL void store_and_prefetch(const Lanes& number, float* to, std::int64_t next) {
+  store_lanes(number, to);
+  prefetch(to + next);
+}
+
+/// Prefetches the next 16.
+MEDGEN_KERNEL Lanes load_and_prefetch(const float* from) {
+  prefetch(from + kLanes);
+  return load_lanes(from);
+}
+
+/// Prefetches the line of results behind the line `line` of a tile's.
+template <typename T>
+MEDGEN_KERNEL void prefetch_next_tile(const T* line, std::int64_t c, std::int64_t channels) {
+  if (!begins_line<T>(c)) return;
+  for (std::int64_t column = 0; column < kWinogradTile; ++column) prefetch(line + (kWinogradTile + column) * channels);
+}
 
 /// Puts one result of 16 channels, or adds it; the first `lanes` of them where the map has no more.
 template <typename T>

@@ -32,7 +32,7 @@ nn::SpatialMixer& add_mixer(nn::Module& owner, const std::string& name, const Un
 
 /// In memory that nobody else holds.
 at::Tensor owned(const at::Tensor& y, const at::Tensor& x) {
-  return y.is_same(x) && !at::GradMode::is_enabled() ? x.clone() : y;
+  return y.is_same(x) && !at::GradMode::is_enabled() ? nn::copy_of(x) : y;
 }
 
 }  // namespace

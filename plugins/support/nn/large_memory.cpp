@@ -28,31 +28,26 @@ void* map_pages(std::size_t bytes) {
   return address;
 }
 
-/// Blocks of pages that are used, or kept for the next use. Thread: any.
-class KeptBlocks {
+/// Pages that are used, or kept for the next use; of those, neighbours are one range. Thread: any.
+class KeptPages {
  public:
   void* take(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
-    const std::size_t used = used_bytes_ + bytes, most = std::max(most_used_, used);
-    const auto found = kept_.find(bytes);
-    void* address = nullptr;
-    if (found != kept_.end()) {
-      address = found->second;
-      forget(found);
-    } else {
-      while (used + kept_bytes_ > most && !kept_.empty()) release(kept_.begin());
-      address = map_pages(bytes);
-    }
-    used_bytes_ = used;
-    most_used_ = most;
-    return address;
+    used_bytes_ += bytes;
+    most_used_ = std::max(most_used_, used_bytes_);
+    const auto found = smallest_of(bytes);
+    if (found != kept_.end()) return cut(found, bytes);
+    while (used_bytes_ + kept_bytes_ > most_used_ && !kept_.empty()) release(kept_.begin());
+    return map_pages(bytes);
   }
 
   void give_back(void* address, std::size_t bytes) {
     const std::lock_guard lock(mutex_);
     used_bytes_ -= bytes;
-    kept_.emplace(bytes, address);
     kept_bytes_ += bytes;
+    const auto range = kept_.emplace(static_cast<std::byte*>(address), bytes).first;
+    join(range, std::next(range));
+    if (range != kept_.begin()) join(std::prev(range), range);
   }
 
   void release_all() {
@@ -62,26 +57,45 @@ class KeptBlocks {
   }
 
  private:
-  using Kept = std::multimap<std::size_t, void*>;
+  using Ranges = std::map<std::byte*, std::size_t>;  // by address: bytes
 
-  void forget(Kept::iterator block) {
-    kept_bytes_ -= block->first;
-    kept_.erase(block);
+  /// Of the ranges with room for so many bytes.
+  Ranges::iterator smallest_of(std::size_t bytes) {
+    auto found = kept_.end();
+    for (auto range = kept_.begin(); range != kept_.end(); ++range) {
+      if (range->second >= bytes && (found == kept_.end() || range->second < found->second)) found = range;
+    }
+    return found;
   }
 
-  void release(Kept::iterator block) {
-    ::munmap(block->second, block->first);
-    forget(block);
+  void* cut(Ranges::iterator range, std::size_t bytes) {
+    const auto [address, size] = *range;
+    kept_.erase(range);
+    kept_bytes_ -= bytes;
+    if (size > bytes) kept_.emplace(address + bytes, size - bytes);
+    return address;
+  }
+
+  void join(Ranges::iterator first, Ranges::iterator second) {
+    if (second == kept_.end() || first->first + first->second != second->first) return;
+    first->second += second->second;
+    kept_.erase(second);
+  }
+
+  void release(Ranges::iterator range) {
+    ::munmap(range->first, range->second);
+    kept_bytes_ -= range->second;
+    kept_.erase(range);
   }
 
   std::mutex mutex_;
-  Kept kept_;
+  Ranges kept_;
   std::size_t used_bytes_ = 0, kept_bytes_ = 0, most_used_ = 0;
 };
 
-KeptBlocks& kept_blocks() {
-  static auto& blocks = *new KeptBlocks;  // the last array may outlive what is destroyed at the end
-  return blocks;
+KeptPages& kept_pages() {
+  static auto& pages = *new KeptPages;  // the last array may outlive what is destroyed at the end
+  return pages;
 }
 
 thread_local int keepers = 0;
@@ -106,12 +120,12 @@ at::Tensor result_array(at::IntArrayRef shape, at::IntArrayRef strides, at::Scal
   const at::TensorOptions options = at::TensorOptions().dtype(dtype);
   const std::size_t bytes = bytes_of(shape, dtype, kKeptPage);
   if (keepers == 0 || bytes < kLeastKept) return at::empty_strided(shape, strides, options);
-  const auto give_back = [bytes](void* memory) { kept_blocks().give_back(memory, bytes); };
-  return at::from_blob(kept_blocks().take(bytes), shape, strides, give_back, options);
+  const auto give_back = [bytes](void* memory) { kept_pages().give_back(memory, bytes); };
+  return at::from_blob(kept_pages().take(bytes), shape, strides, give_back, options);
 }
 
 void release_kept_arrays() {
-  kept_blocks().release_all();
+  kept_pages().release_all();
 }
 
 at::Tensor large_array(at::IntArrayRef shape, at::IntArrayRef strides, at::ScalarType dtype) {

@@ -111,6 +111,10 @@ at::Tensor empty_map(const at::Tensor& x, int64_t channels, at::ScalarType dtype
   return empty_of(x, x.sizes().slice(2), channels, dtype);
 }
 
+at::Tensor copy_of(const at::Tensor& x) {
+  return empty_map(x, x.size(1), x.scalar_type()).copy_(x);
+}
+
 at::Tensor join_channels(const at::Tensor& a, const at::Tensor& b) {
   if (at::GradMode::is_enabled() || a.scalar_type() != b.scalar_type()) return at::cat({a, b}, 1);
   const at::Tensor joined = empty_map(a, a.size(1) + b.size(1), a.scalar_type());

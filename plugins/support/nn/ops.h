@@ -43,6 +43,9 @@ at::Tensor channels_last(const at::Tensor& x);
 /// An array for `channels` channels on the voxels of x, channels-last.
 at::Tensor empty_map(const at::Tensor& x, int64_t channels, at::ScalarType dtype);
 
+/// x in memory that nobody else holds, channels-last.
+at::Tensor copy_of(const at::Tensor& x);
+
 /// The channels of a, then those of b, channels-last where no gradients are wanted.
 at::Tensor join_channels(const at::Tensor& a, const at::Tensor& b);
 
