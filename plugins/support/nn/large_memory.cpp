@@ -33,12 +33,15 @@ class KeptPages {
  public:
   void* take(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
-    used_bytes_ += bytes;
-    most_used_ = std::max(most_used_, used_bytes_);
+    const std::size_t used = used_bytes_ + bytes, most = std::max(most_used_, used);
     const auto found = smallest_of(bytes);
-    if (found != kept_.end()) return cut(found, bytes);
-    while (used_bytes_ + kept_bytes_ > most_used_ && !kept_.empty()) release(kept_.begin());
-    return map_pages(bytes);
+    if (found == kept_.end()) {
+      while (used + kept_bytes_ > with_kept_bytes(most) && !kept_.empty()) release(kept_.begin());
+    }
+    void* const address = found == kept_.end() ? map_pages(bytes) : cut(found, bytes);
+    used_bytes_ = used;
+    most_used_ = most;
+    return address;
   }
 
   void give_back(void* address, std::size_t bytes) {

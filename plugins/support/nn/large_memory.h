@@ -20,7 +20,8 @@ at::Tensor large_array(at::IntArrayRef shape, at::IntArrayRef strides, at::Scala
 
 /// While one lives, arrays for results of layers that this thread asks for take memory that is kept: a network that is
 /// evaluated again and again makes the same ones each time, and the kernel would clear every page of each. What is
-/// freed waits for the next of its size, as long as used and kept arrays together take no more than used ones once did.
+/// freed waits for the next that fits, as long as used and kept arrays together take no more than with_kept_bytes() of
+/// what used ones once did.
 class KeepArrays {
  public:
   KeepArrays();
@@ -28,6 +29,13 @@ class KeepArrays {
   KeepArrays(const KeepArrays&) = delete;
   KeepArrays& operator=(const KeepArrays&) = delete;
 };
+
+/// The most bytes that arrays take together, used and kept, when used ones take so many: a quarter more, for the gaps
+/// between arrays of several sizes.
+template <typename Bytes>
+constexpr Bytes with_kept_bytes(Bytes used) {
+  return used + used / 4;
+}
 
 /// An array for the result of a layer, on the CPU; strides leave no gaps. Small ones, and those of a thread that keeps
 /// none, are LibTorch's.

@@ -28,7 +28,7 @@ bool was_kept(int64_t numbers) {
 
 }  // namespace
 
-TEST_CASE("kept arrays: memory is taken again for the same size", "[unit][nn]") {
+TEST_CASE("kept arrays: memory is taken again", "[unit][nn]") {
   const nn::KeepArrays keep;
   nn::release_kept_arrays();
   use(kNumbers);
@@ -43,28 +43,49 @@ TEST_CASE("kept arrays: memory is taken again for the same size", "[unit][nn]") 
     CHECK(nn::result_array({kNumbers / 2, 4}, {1, kNumbers / 2}, at::kBFloat16)[kNumbers / 2 - 1][3].item<float>() !=
           0);
   }
-  SECTION("not for another size") {
-    CHECK_FALSE(was_kept(kNumbers / 2));
+  SECTION("by smaller arrays, side by side, and by a larger one when these are freed") {
+    {
+      const at::Tensor one = floats(kNumbers / 2), other = floats(kNumbers / 2);
+      CHECK(one[0].item<float>() == 1);
+      CHECK(other[0].item<float>() == 1);
+      CHECK(one.data_ptr() != other.data_ptr());
+    }
+    CHECK(was_kept(kNumbers));
+  }
+  SECTION("not by a larger one") {
+    CHECK_FALSE(was_kept(2 * kNumbers));
   }
 }
 
-TEST_CASE("kept arrays: used and kept ones take no more than used ones once did", "[unit][nn]") {
+TEST_CASE("kept arrays: the smallest gap is taken", "[unit][nn]") {
   const nn::KeepArrays keep;
   nn::release_kept_arrays();
-  use(kNumbers);
-  SECTION("another size takes their place") {
-    use(kNumbers / 2);
-    CHECK_FALSE(was_kept(kNumbers));
+  at::Tensor large = floats(2 * kNumbers), between = floats(kNumbers), small = floats(kNumbers);
+  const void *const of_large = large.data_ptr(), *const of_small = small.data_ptr();
+  large.reset();
+  small.reset();
+  CHECK(floats(kNumbers).data_ptr() == of_small);
+  CHECK(floats(2 * kNumbers).data_ptr() == of_large);
+}
+
+TEST_CASE("kept arrays: used and kept ones take a quarter more than used ones once did", "[unit][nn]") {
+  const nn::KeepArrays keep;
+  nn::release_kept_arrays();
+  SECTION("what would be more is given back") {
+    use(kNumbers);
+    use(2 * kNumbers);
+    const at::Tensor one = floats(2 * kNumbers), other = floats(kNumbers);
+    CHECK(other[kNumbers - 1].item<float>() == 0);
   }
-  SECTION("unless both were used at once before") {
-    {
-      const at::Tensor one = floats(kNumbers).fill_(1);
-      use(kNumbers / 2);
-    }
-    use(kNumbers / 2);
-    CHECK(was_kept(kNumbers));
+  SECTION("what is not stays") {
+    const at::Tensor large = floats(4 * kNumbers), between = floats(kNumbers);
+    const void* of_small = floats(kNumbers).data_ptr();
+    const at::Tensor other = floats(kNumbers + kNumbers / 2);
+    CHECK(other.data_ptr() != of_small);
+    CHECK(floats(kNumbers).data_ptr() == of_small);
   }
-  SECTION("they are given back when asked") {
+  SECTION("nothing when asked") {
+    use(kNumbers);
     nn::release_kept_arrays();
     CHECK_FALSE(was_kept(kNumbers));
   }
@@ -76,7 +97,8 @@ TEST_CASE("kept arrays: what does not fit is told, and counts for nothing", "[un
   CHECK_THROWS_WITH(floats(int64_t{1} << 50), Catch::Contains("not enough memory"));
   use(kNumbers);
   CHECK(was_kept(kNumbers));
-  use(kNumbers / 2);
+  use(2 * kNumbers);
+  const at::Tensor one = floats(2 * kNumbers);
   CHECK_FALSE(was_kept(kNumbers));
 }
 
