@@ -16,6 +16,8 @@
 namespace medgen::nn {
 namespace {
 
+constexpr std::int64_t kMostMoved = std::int64_t{4} << 30;
+
 /// (planes, rows, columns, channels) in memory as (1, channels, planes, rows, columns).
 at::Tensor as_feature_map(const at::Tensor& planes) {
   return planes.permute({3, 0, 1, 2}).unsqueeze(0);
@@ -46,6 +48,21 @@ void MapMemory::set_beside(std::int64_t bytes) {
   const std::lock_guard lock(mutex_);
   beside_ = bytes;
   peak_in_memory_ = std::max(peak_in_memory_, in_memory_ + beside_);
+  spare_.shrink(room());
+}
+
+void MapMemory::keep_pages(std::byte* from, std::size_t bytes) {
+  const std::lock_guard lock(mutex_);
+  const std::size_t free = room() - std::min(room(), spare_.bytes());
+  const std::size_t kept = std::min(bytes, free / kLargePage * kLargePage);
+  spare_.keep(from, kept);
+  if (kept < bytes) ::madvise(from + kept, bytes - kept, MADV_DONTNEED);
+}
+
+void MapMemory::lend_pages(std::byte* to, std::size_t bytes) {
+  const std::lock_guard lock(mutex_);
+  spare_.lend(to, bytes);
+  spare_.shrink(room());
 }
 
 /// Planes [from, to) of a map. Memory is an array for all of them, and the file has a place for each, but only those
@@ -68,9 +85,14 @@ class FeatureMap::Storage {
   Storage& operator=(const Storage&) = delete;
 
   ~Storage() {
-    for (const Place place : places_) {
-      if (place != Place::Nowhere) memory_->give_back(plane_bytes_, place);
-    }
+    each_run(from_, to_, [&](std::int64_t first, std::int64_t last) {
+      const Place place = place_of(first);
+      if (place == Place::Nowhere) return;
+      memory_->give_back((last - first) * plane_bytes_, place);
+      set_place(first, last, Place::Nowhere);
+      // Views of planes that still live keep the array.
+      if (real_ && place == Place::Memory && values_.storage().use_count() == 1) drop_memory(first, last);
+    });
   }
 
   std::int64_t from() const { return from_; }
@@ -93,6 +115,7 @@ class FeatureMap::Storage {
         const Place place = memory_->take((last - from) * plane_bytes_);
         set_place(from, last, place);
         if (real_) open(place);
+        if (real_ && place == Place::Memory) borrow_pages(from, last);
       }
       from = last;
     }
@@ -176,16 +199,40 @@ class FeatureMap::Storage {
     file_->write(offset(from), planes.data_ptr(), planes.size(0) * plane_bytes_);
   }
 
-  /// Pages can only go as a whole: with those of the planes around that hold nothing in memory either.
-  void drop_memory(std::int64_t from, std::int64_t to) {
-    while (from > from_ && place_of(from - 1) != Place::Memory) --from;
-    while (to < to_ && place_of(to) != Place::Memory) ++to;
-    const auto start = reinterpret_cast<std::uintptr_t>(values_.data_ptr());
-    const std::uintptr_t first =
-        (start + static_cast<std::uintptr_t>(offset(from)) + kLargePage - 1) / kLargePage * kLargePage;
-    const std::uintptr_t last = (start + static_cast<std::uintptr_t>(offset(to))) / kLargePage * kLargePage;
-    if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  std::byte* address(std::int64_t plane) const { return static_cast<std::byte*>(values_.data_ptr()) + offset(plane); }
+
+  static std::byte* rounded(std::byte* address, std::uintptr_t up) {
+    const auto number = reinterpret_cast<std::uintptr_t>(address) + up;
+    return address + up - number % kLargePage;
   }
+
+  /// For the pages that planes [from, to) have for themselves.
+  void borrow_pages(std::int64_t from, std::int64_t to) {
+    std::byte *const first = rounded(address(from), kLargePage - 1), *const last = rounded(address(to), 0);
+    if (first < last && can_move()) memory_->lend_pages(first, static_cast<std::size_t>(last - first));
+  }
+
+  /// Whether the page is the array's and no plane in memory has a part in it.
+  bool is_unused(std::byte* page) const {
+    if (page < address(from_) || page + kLargePage > address(to_)) return false;
+    const std::int64_t first = (page - address(from_)) / plane_bytes_;
+    const std::int64_t last = (page + kLargePage - 1 - address(from_)) / plane_bytes_;
+    return std::none_of(&places_[index(from_ + first)], &places_[index(from_ + last)] + 1,
+                        [](Place place) { return place == Place::Memory; });
+  }
+
+  /// Pages can only go as a whole: with a part of the planes around, where these hold nothing in memory.
+  void drop_memory(std::int64_t from, std::int64_t to) {
+    std::byte *first = rounded(address(from), 0), *last = rounded(address(to), kLargePage - 1);
+    if (!is_unused(first)) first += kLargePage;
+    if (!is_unused(last - kLargePage)) last -= kLargePage;
+    if (first >= last) return;
+    const auto bytes = static_cast<std::size_t>(last - first);
+    can_move() ? memory_->keep_pages(first, bytes) : void(::madvise(first, bytes, MADV_DONTNEED));
+  }
+
+  /// The system knows some ten thousand places of memory; pages that moved are one each.
+  bool can_move() const { return (to_ - from_) * plane_bytes_ <= kMostMoved; }
 
   /// On a file system that cannot do it, the planes stay until the map is gone.
   void drop_file(std::int64_t from, std::int64_t to) { file_->discard(offset(from), (to - from) * plane_bytes_); }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "plugins/support/nn/spare_pages.h"
+
 #include <ATen/core/Tensor.h>
 
 #include <array>
@@ -29,6 +31,13 @@ class MapMemory {
   /// What is taken beside maps from now on, until it is told anew; the limit does not hold for it.
   void set_beside(std::int64_t bytes);
 
+  /// Pages that no plane needs any more, for planes that are placed later, as long as all takes no more memory than it
+  /// once did. Large pages, as SparePages has them.
+  void keep_pages(std::byte* from, std::size_t bytes);
+
+  /// Such pages for planes that were placed now.
+  void lend_pages(std::byte* to, std::size_t bytes);
+
   const std::filesystem::path& scratch() const { return scratch_; }
 
   /// Most bytes at a time of maps in memory and of what is beside them.
@@ -37,10 +46,14 @@ class MapMemory {
   std::int64_t peak_in_files() const { return peak_in_files_; }
 
  private:
+  /// For spare pages.
+  std::size_t room() const { return static_cast<std::size_t>(peak_in_memory_ - in_memory_ - beside_); }
+
   std::mutex mutex_;
   std::int64_t limit_;
   std::filesystem::path scratch_;
   std::int64_t in_memory_ = 0, in_files_ = 0, beside_ = 0, peak_in_memory_ = 0, peak_in_files_ = 0;
+  SparePages spare_;
 };
 
 /// What lies between two layers: (planes, rows, columns, channels), planes being the first spatial axis of the

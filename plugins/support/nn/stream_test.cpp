@@ -303,14 +303,38 @@ TEST_CASE("feature map: released planes make room, keep their sums and cannot be
   REQUIRE(map.read(2, 3).equal(x.narrow(2, 2, 1)));
 }
 
-TEST_CASE("feature map: what was released is given back to the system", "[unit][nn]") {
+TEST_CASE("feature map: what was released is taken by others, or given back to the system", "[unit][nn]") {
   constexpr int64_t kPlanes = 16, kMiB = 1 << 20;
   const auto memory = std::make_shared<nn::MapMemory>(0, "/tmp");
-  nn::FeatureMap map(memory, 256, {kPlanes, 64, 64}, at::kFloat, 1, true);  // 4 MiB a plane
+  const auto make = [&] { return nn::FeatureMap(memory, 256, {kPlanes, 64, 64}, at::kFloat, 1, true); };
+  nn::FeatureMap map = make();  // 4 MiB a plane
   const int64_t before = resident_bytes();
+  const auto resident = [&] { return resident_bytes() - before; };
   for (int64_t plane = 0; plane < kPlanes; ++plane) map.room(plane, plane + 1).fill_(1);
-  REQUIRE(resident_bytes() - before > (4 * kPlanes - 4) * kMiB);
-  for (int64_t plane = 0; plane + 1 < kPlanes; ++plane) map.release(plane, plane + 1);
-  REQUIRE(resident_bytes() - before < 12 * kMiB);
-  REQUIRE(map.read(kPlanes - 1, kPlanes).min().item<float>() == 1);
+  REQUIRE(resident() > (4 * kPlanes - 4) * kMiB);
+  nn::FeatureMap other = make();
+  for (int64_t plane = 0; plane + 1 < kPlanes; ++plane) {
+    map.release(plane, plane + 1);
+    other.room(plane, plane + 1).fill_(2);
+  }
+  REQUIRE(resident() < (4 * kPlanes + 12) * kMiB);
+  REQUIRE(map.read(kPlanes - 1, kPlanes).eq(1).all().item<bool>());
+  REQUIRE(other.read(0, kPlanes - 1).eq(2).all().item<bool>());
+  SECTION("when the map is gone") {
+    other = make();
+    REQUIRE(resident() > (4 * kPlanes - 12) * kMiB);
+    other.room(0, kPlanes - 1).fill_(3);
+    REQUIRE(resident() < (4 * kPlanes + 12) * kMiB);
+  }
+  SECTION("when memory is wanted beside maps") {
+    other = make();
+    memory->set_beside(memory->peak_in_memory());
+    REQUIRE(resident() < 2 * kPlanes * kMiB);
+  }
+  SECTION("but what is read of it stays, as long as it is held") {
+    const at::Tensor held = other.read(0, kPlanes - 1);
+    other = make();
+    make().room(0, kPlanes).fill_(4);
+    REQUIRE(held.eq(2).all().item<bool>());
+  }
 }
