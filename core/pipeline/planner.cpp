@@ -57,6 +57,7 @@ void check_disk(Plan& plan, std::uint64_t processes) {
     DiskUse& use = uses[step.folder];
     use.least += step.output_least;
     use.most += step.output;
+    use.trains = use.trains || step.verb == "train";
   }
   for (const auto& [folder, use] : uses) {
     if (use.most == 0) continue;
@@ -65,6 +66,7 @@ void check_disk(Plan& plan, std::uint64_t processes) {
       if (!same_disk(folder, other)) continue;
       together.least += more.least;
       together.most += more.most;
+      together.trains = together.trains || more.trains;
     }
     const std::string warning = disk_warning(together, free_disk(folder), folder);
     if (warning.empty()) continue;
@@ -80,10 +82,11 @@ std::string disk_warning(const DiskUse& use, std::uint64_t free, const std::stri
   if (use.least > free) {
     throw RuntimeError(
         "the run writes at least {} to the disk of '{}' (temporary files, checkpoints, and outputs however well they "
-        "compress), where {} are free; nothing was computed. What would fit: fewer or smaller samples, another disk "
-        "(\"to\", or "
-        "TMPDIR for temporary files), or more memory, so that less lies in temporary files",
-        size_text(use.least), folder, size_text(free));
+        "compress), where {} are free; nothing was computed. What would fit: {}, another disk (\"to\", or TMPDIR for "
+        "temporary files), or more memory, so that less lies in temporary files",
+        size_text(use.least), folder, size_text(free),
+        use.trains ? "a smaller network, \"optimizer_state\": \"memory\" where it is \"disk\""
+                   : "fewer or smaller samples");
   }
   if (use.most <= free) return "";
   return fmt::format(

@@ -32,6 +32,7 @@ MemoryPrediction add_up(std::uint64_t process, const std::vector<std::pair<std::
 struct DiskUse {
   std::uint64_t least = 0;  ///< however well volumes compress
   std::uint64_t most = 0;   ///< when they do not compress at all
+  bool trains = false;      ///< of it, checkpoints and what else trainings write
 };
 
 /// @param folder  where on the disk
