@@ -86,12 +86,9 @@ class FeatureMap::Storage {
 
   ~Storage() {
     each_run(from_, to_, [&](std::int64_t first, std::int64_t last) {
-      const Place place = place_of(first);
-      if (place == Place::Nowhere) return;
-      memory_->give_back((last - first) * plane_bytes_, place);
-      set_place(first, last, Place::Nowhere);
       // Views of planes that still live keep the array.
-      if (real_ && place == Place::Memory && values_.storage().use_count() == 1) drop_memory(first, last);
+      const bool owned = vacate(first, last) == Place::Memory && real_ && values_.storage().use_count() == 1;
+      if (owned) drop_memory(first, last);
     });
   }
 
@@ -149,11 +146,9 @@ class FeatureMap::Storage {
   void release(std::int64_t from, std::int64_t to) {
     const std::lock_guard lock(mutex_);
     each_run(from, to, [&](std::int64_t first, std::int64_t last) {
-      const Place place = place_of(first);
-      if (place == Place::Nowhere) return;
-      memory_->give_back((last - first) * plane_bytes_, place);
-      set_place(first, last, Place::Nowhere);
-      if (real_) place == Place::Memory ? drop_memory(first, last) : drop_file(first, last);
+      const Place place = vacate(first, last);
+      if (place == Place::Nowhere || !real_) return;
+      place == Place::Memory ? drop_memory(first, last) : drop_file(first, last);
     });
   }
 
@@ -164,6 +159,15 @@ class FeatureMap::Storage {
 
   void set_place(std::int64_t from, std::int64_t to, Place place) {
     std::fill(&places_[index(from)], &places_[index(from)] + (to - from), place);
+  }
+
+  /// Planes of one place hold nothing any more. @return where they lay
+  Place vacate(std::int64_t from, std::int64_t to) {
+    const Place place = place_of(from);
+    if (place == Place::Nowhere) return place;
+    memory_->give_back((to - from) * plane_bytes_, place);
+    set_place(from, to, Place::Nowhere);
+    return place;
   }
 
   /// Where the planes from `from` on that lie at `place` end.
@@ -206,10 +210,10 @@ class FeatureMap::Storage {
     return address + up - number % kLargePage;
   }
 
-  /// For the pages that planes [from, to) have for themselves.
+  /// For the pages that planes [from, to) have for themselves, if any.
   void borrow_pages(std::int64_t from, std::int64_t to) {
     std::byte *const first = rounded(address(from), kLargePage - 1), *const last = rounded(address(to), 0);
-    if (first < last && can_move()) memory_->lend_pages(first, static_cast<std::size_t>(last - first));
+    memory_->lend_pages(first, first < last && can_move() ? static_cast<std::size_t>(last - first) : 0);
   }
 
   /// Whether the page is the array's and no plane in memory has a part in it.

@@ -35,7 +35,8 @@ class MapMemory {
   /// once did. Large pages, as SparePages has them.
   void keep_pages(std::byte* from, std::size_t bytes);
 
-  /// Such pages for planes that were placed now.
+  /// Such pages for planes that were placed in memory now, perhaps none; what these leave no room for goes to the
+  /// system.
   void lend_pages(std::byte* to, std::size_t bytes);
 
   const std::filesystem::path& scratch() const { return scratch_; }
