@@ -12,6 +12,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+
 namespace medgen::maisi {
 namespace {
 
@@ -24,7 +26,9 @@ ControlNetMaisiConfig controlnet_config(nlohmann::json config) {
 }  // namespace
 
 ControlNet::ControlNet(const sdk::Create& create)
-    : device_(support::prepare_device(create)), compute_(support::compute_type(create)) {
+    : device_(support::prepare_device(create)),
+      compute_(support::compute_type(create)),
+      kept_weights_(nn::KeptWeights::most_bytes(create.memory_budget())) {
   const auto config = nlohmann::json::parse(create.config());
   conditioning_scale_ = config.value("conditioning_scale", 1.0);
   network_ = std::make_unique<ControlNetMaisi>(controlnet_config(config));
@@ -52,6 +56,7 @@ ControlNet::~ControlNet() {
 void ControlNet::step(const sdk::Context&, const sdk::Binds& in, sdk::Outputs& out) {
   const at::NoGradGuard no_grad;
   const nn::KeepArrays keep;
+  const nn::KeptWeights::Use use(kept_weights_);
   const nn::DeviceScope scope(device_);
   support::require_weights(*network_, id);
   const ControlNetInputs all = inputs(in);
@@ -104,7 +109,10 @@ std::string ControlNet::estimate(std::string_view request_json) const {
   if (request.at("function") != "step") throw sdk::invalid("only step and train can be estimated");
   const std::vector<std::int64_t> x = requested_shape(request, "x");
   PassCost cost = controlnet_cost(network_->config(), {x.begin() + 2, x.end()}, compute_);
-  if (device_.is_cpu()) cost.peak_bytes = nn::with_kept_bytes(cost.peak_bytes);
+  if (device_.is_cpu()) {
+    cost.peak_bytes = nn::with_kept_bytes(cost.peak_bytes);
+    cost.known_bytes += std::min(cost.filtered_bytes, static_cast<double>(kept_weights_.most_bytes()));
+  }
   auto outputs = nlohmann::json::object();
   double results = 0;
   for (const auto& [name, shape] : residual_shapes(network_->config(), x)) {

@@ -3,6 +3,7 @@
 
 #include "plugins/maisi/networks/controlnet_maisi.h"
 #include "plugins/maisi/schemas.h"
+#include "plugins/support/nn/kept_weights.h"
 #include "plugins/support/nn/replay.h"
 
 #include <medgen/sdk/sdk.hpp>
@@ -51,6 +52,7 @@ class ControlNet {
   double conditioning_scale_;
   std::unique_ptr<ControlNetMaisi> network_;
   nn::Replay replay_;
+  nn::KeptWeights kept_weights_;
 
   /// Of one row.
   ControlNetResiduals evaluated(ControlNetInputs inputs);

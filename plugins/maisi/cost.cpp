@@ -155,7 +155,11 @@ class Pass {
 
   /// What wide_conv takes for a layer.
   void keep_wide(std::int64_t in, std::int64_t out, double results) {
-    const std::int64_t bytes = nn::wide_conv_memory(planes(), static_cast<std::int64_t>(results), in, out);
+    const auto count = static_cast<std::int64_t>(results);
+    if (is_filtered()) {
+      cost_.filtered_bytes += static_cast<double>(nn::winograd_kept_memory(planes(), count, in, out));
+    }
+    const std::int64_t bytes = nn::wide_conv_memory(planes(), count, in, out);
     cost_.scratch_bytes = std::max(cost_.scratch_bytes, static_cast<double>(bytes));
   }
 

@@ -16,11 +16,12 @@ namespace medgen::maisi {
 
 /// Of one sample.
 struct PassCost {
-  double peak_bytes = 0;     ///< most of activations at a time, the result included
-  double flops = 0;          ///< of convolutions, linear layers and attention
-  double packed_bytes = 0;   ///< of weights in the order that convolutions want, kept from the first pass on
-  double scratch_bytes = 0;  ///< that wide_conv takes beside a layer's maps
-  double known_bytes = 0;    ///< of the conditions that are remembered after the pass, with their embeddings
+  double peak_bytes = 0;      ///< most of activations at a time, the result included
+  double flops = 0;           ///< of convolutions, linear layers and attention
+  double packed_bytes = 0;    ///< of weights in the order that convolutions want, kept from the first pass on
+  double scratch_bytes = 0;   ///< that wide_conv takes beside a layer's maps
+  double filtered_bytes = 0;  ///< of transformed weights, if there is room to keep them all
+  double known_bytes = 0;     ///< of the conditions that are remembered after the pass, with their embeddings
 };
 
 /// @param spatial    lengths of x

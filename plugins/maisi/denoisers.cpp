@@ -56,7 +56,8 @@ UnetComponent::UnetComponent(const sdk::Create& create, std::unique_ptr<Diffusio
     : device_(support::prepare_device(create)),
       compute_(support::compute_type(create)),
       network_(std::move(network)),
-      out_channels_(out_channels) {
+      out_channels_(out_channels),
+      kept_weights_(nn::KeptWeights::most_bytes(create.memory_budget())) {
   support::load_weights(*network_, create, device_);
 }
 
@@ -86,6 +87,7 @@ UnetComponent::~UnetComponent() {
 void UnetComponent::predict(const sdk::Context&, const sdk::Binds& in, sdk::Outputs& out) {
   const at::NoGradGuard no_grad;
   const nn::KeepArrays keep;
+  const nn::KeptWeights::Use use(kept_weights_);
   const nn::DeviceScope scope(device_);
   support::require_weights(*network_, "the denoiser");
   const UnetInputs all = inputs(in);
@@ -124,7 +126,10 @@ std::string UnetComponent::estimate(std::string_view request_json) const {
   const bool residuals = request.at("inputs").contains("mid");
   PassCost cost = unet_cost(network_->config(), out_channels_, {x.begin() + 2, x.end()}, compute_, residuals);
   x[1] = out_channels_;
-  if (device_.is_cpu()) cost.peak_bytes = nn::with_kept_bytes(cost.peak_bytes);
+  if (device_.is_cpu()) {
+    cost.peak_bytes = nn::with_kept_bytes(cost.peak_bytes);
+    cost.known_bytes += std::min(cost.filtered_bytes, static_cast<double>(kept_weights_.most_bytes()));
+  }
   const double result = static_cast<double>(c10::multiply_integers(x)) * sizeof(float);
   cost.peak_bytes += result;  // of the rows that are done
   nlohmann::json reply = cost_reply(cost, x[0], weight_bytes(*network_, compute_, device_), compute_, device_);

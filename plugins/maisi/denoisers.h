@@ -5,6 +5,7 @@
 #include "plugins/maisi/schemas.h"
 #include "plugins/maisi/training_schemas.h"
 #include "plugins/maisi/unet_trainer.h"
+#include "plugins/support/nn/kept_weights.h"
 #include "plugins/support/nn/replay.h"
 
 #include <medgen/sdk/sdk.hpp>
@@ -59,6 +60,7 @@ class UnetComponent {
   std::unique_ptr<DiffusionUnet> network_;
   std::int64_t out_channels_;
   nn::Replay replay_;
+  nn::KeptWeights kept_weights_;
 
   /// Of one row.
   at::Tensor evaluated(UnetInputs inputs);

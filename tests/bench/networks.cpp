@@ -9,6 +9,7 @@
 #include "plugins/maisi/networks/autoencoder_kl_maisi.h"
 #include "plugins/maisi/networks/controlnet_maisi.h"
 #include "plugins/maisi/networks/diffusion_model_unet.h"
+#include "plugins/support/nn/kept_weights.h"
 #include "plugins/support/nn/large_memory.h"
 #include "plugins/support/training/training.h"
 
@@ -203,6 +204,11 @@ maisi::UnetInputs unet_inputs(std::int64_t size) {
   return in;
 }
 
+/// Those of a component without a budget.
+std::shared_ptr<nn::KeptWeights> kept_weights() {
+  return std::make_shared<nn::KeptWeights>(nn::KeptWeights::most_bytes(0));
+}
+
 /// Predictions of the U-Net, with the residuals of a ControlNet or without.
 std::function<at::Tensor(const at::Tensor&, const maisi::ControlNetResiduals&)> work_of_unet(std::int64_t size,
                                                                                              at::ScalarType precision) {
@@ -211,7 +217,8 @@ std::function<at::Tensor(const at::Tensor&, const maisi::ControlNetResiduals&)> 
   network->initialize(1);
   network->set_precision(precision);
   const maisi::UnetInputs in = unet_inputs(size);
-  return [network, in](const at::Tensor& x, const maisi::ControlNetResiduals& residuals) {
+  return [network, in, kept = kept_weights()](const at::Tensor& x, const maisi::ControlNetResiduals& residuals) {
+    const nn::KeptWeights::Use use(*kept);
     maisi::UnetInputs all = in;
     all.x = x;
     all.down_block_additional_residuals = residuals.down;
@@ -263,7 +270,8 @@ std::function<at::Tensor(const at::Tensor&)> work_of_control(std::int64_t size, 
   in.timesteps = at::ones({1}).mul(500);
   in.class_labels = at::ones({1});
   in.controlnet_cond = at::ones({1, 8, 4 * size, 4 * size, 4 * size});
-  return [network, in, unet](const at::Tensor& x) {
+  return [network, in, unet, kept = kept_weights()](const at::Tensor& x) {
+    const nn::KeptWeights::Use use(*kept);
     maisi::ControlNetInputs all = in;
     all.x = x;
     return unet(x, network->forward(all));

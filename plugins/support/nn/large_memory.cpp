@@ -5,6 +5,7 @@
 #include <ATen/ops/from_blob.h>
 #include <c10/util/Exception.h>
 
+#include <malloc.h>
 #include <sys/mman.h>
 #include <algorithm>
 #include <map>
@@ -129,6 +130,7 @@ at::Tensor result_array(at::IntArrayRef shape, at::IntArrayRef strides, at::Scal
 
 void release_kept_arrays() {
   kept_pages().release_all();
+  ::malloc_trim(0);
 }
 
 at::Tensor large_array(at::IntArrayRef shape, at::IntArrayRef strides, at::ScalarType dtype) {

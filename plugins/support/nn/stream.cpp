@@ -263,7 +263,9 @@ Stream::Stream(StreamOptions options, double total_flops, bool planned)
       planned_(planned),
       memory_(std::make_shared<MapMemory>(options_.memory, options_.scratch)),
       total_flops_(total_flops) {
-  if (!planned) release_kept_arrays();
+  if (planned) return;
+  release_kept_arrays();
+  release_transformed_weights();
 }
 
 FeatureMap Stream::make(std::int64_t channels, Size size, at::ScalarType dtype) {

@@ -2,6 +2,7 @@
 #include "plugins/support/nn/winograd.h"
 
 #include "plugins/support/nn/brgemm.h"
+#include "plugins/support/nn/kept_weights.h"
 #include "plugins/support/nn/large_memory.h"
 #include "plugins/support/nn/winograd_maps.h"
 
@@ -37,6 +38,9 @@ constexpr int64_t kTaskNumbers = 2048, kFewCubes = 16, kManyCubes = 64, kLargeWe
 constexpr int64_t kLeastOfVolume = 128, kLeastOfPlane = 1024, kLeastOfCubes = 1024;
 // Gradients transform no weights. Where bfloat16 has products of its own, these are faster for small planes.
 constexpr int64_t kLeastOfGradient = 64, kLeastOfNarrowGradient = 256;
+
+// Up to so many voxels of a result, weights are worth keeping: they take a tenth of the time and more to make.
+constexpr int64_t kFewVoxels = 32768;
 
 constexpr int64_t kSpread = 16;  ///< numbers between arrays that would otherwise lie a power of two apart
 
@@ -75,45 +79,70 @@ int64_t matrices(Filter filter, int64_t rank) {
   return kWinogradNumbers * (rank == 3 ? 3 : 1);
 }
 
-/// The transformed weights of the layer at hand: slabs of one layer come one after another, and then the next layer, so
-/// that keeping those of all would take memory for nothing.
+/// Of the transformed weights of one layer.
+int64_t transformed_numbers(Filter filter, int64_t rank, int64_t in, int64_t out) {
+  return matrices(filter, rank) * kernels::winograd_channels(in) * kernels::winograd_channels(out);
+}
+
+int64_t transformed_numbers(Filter filter, const at::Tensor& weight) {
+  return transformed_numbers(filter, weight.dim() - 2, weight.size(1), weight.size(0));
+}
+
+/// `weight` as [36][taps] or [216], [winograd_channels(in)][winograd_channels(out)].
+void transform(const at::Tensor& weight, Filter filter, const at::Tensor& transformed) {
+  const int64_t out = weight.size(0), in = weight.size(1), taps = weight.dim() == 5 ? 3 : 1;
+  by_type(weight, [&]<typename T>(T*) {
+    const auto stride = [&](int64_t axis) { return weight.dim() == 5 || axis < 2 ? weight.stride(axis) : 0; };
+    const int64_t last = weight.dim() - 1;
+    const kernels::WinogradWeights<T> work{
+        static_cast<const T*>(weight.const_data_ptr()),
+        {stride(0), stride(1), stride(2), weight.stride(last - 1), weight.stride(last)},
+        out,
+        in,
+        taps,
+        transformed.mutable_data_ptr<float>()};
+    at::parallel_for(0, kernels::winograd_weight_blocks(in, out), 1, [&](int64_t from, int64_t to) {
+      filter == Filter::Cubes ? kernels::winograd_cube_weights(work, from, to)
+                              : kernels::winograd_weights(work, from, to);
+    });
+  });
+}
+
+/// The transformed weights of the layer at hand: slabs of one layer come one after another, and then the next layer.
+/// Those of small maps stay where a network keeps them for its next evaluation (nn/kept_weights.h); keeping all would
+/// take gigabytes.
 /// Thread: any.
 class TransformedWeights {
  public:
-  /// [36][taps] or [216], [winograd_channels(in)][winograd_channels(out)] float32, and perhaps more behind.
-  at::Tensor of(const at::Tensor& weight, Filter filter) {
+  /// As `transform` makes them, and perhaps more behind, for a result of so many voxels.
+  at::Tensor of(const at::Tensor& weight, Filter filter, int64_t voxels) {
+    if (KeptWeights* const kept = KeptWeights::in_use(); kept != nullptr && voxels <= kFewVoxels) {
+      const at::Tensor found = kept->get(weight, transformed_numbers(filter, weight),
+                                         [&](const at::Tensor& array) { transform(weight, filter, array); });
+      if (found.defined()) return found;
+    }
+    return at_hand(weight, filter);
+  }
+
+  void release() {
+    const std::lock_guard lock(mutex_);
+    source_.reset();
+    transformed_.reset();
+  }
+
+ private:
+  at::Tensor at_hand(const at::Tensor& weight, Filter filter) {
     const std::lock_guard lock(mutex_);
     const auto source = source_.has_value() ? source_->lock() : nullptr;
     if (source.get() != weight.unsafeGetTensorImpl() || version_ != weight._version() || filter_ != filter) {
-      transform(weight, filter);
+      source_.reset();  // of nothing, when memory is short
+      make_room(transformed_numbers(filter, weight));
+      transform(weight, filter, transformed_);
       source_.emplace(weight.getIntrusivePtr());
       version_ = weight._version();
       filter_ = filter;
     }
     return transformed_;
-  }
-
- private:
-  void transform(const at::Tensor& weight, Filter filter) {
-    source_.reset();  // of nothing, when memory is short
-    const int64_t out = weight.size(0), in = weight.size(1), taps = weight.dim() == 5 ? 3 : 1;
-    const int64_t filled = kernels::winograd_channels(in);
-    make_room(matrices(filter, weight.dim() - 2) * filled * kernels::winograd_channels(out));
-    by_type(weight, [&]<typename T>(T*) {
-      const auto stride = [&](int64_t axis) { return weight.dim() == 5 || axis < 2 ? weight.stride(axis) : 0; };
-      const int64_t last = weight.dim() - 1;
-      const kernels::WinogradWeights<T> work{
-          static_cast<const T*>(weight.const_data_ptr()),
-          {stride(0), stride(1), stride(2), weight.stride(last - 1), weight.stride(last)},
-          out,
-          in,
-          taps,
-          transformed_.mutable_data_ptr<float>()};
-      at::parallel_for(0, kernels::winograd_weight_blocks(in, out), 1, [&](int64_t from, int64_t to) {
-        filter == Filter::Cubes ? kernels::winograd_cube_weights(work, from, to)
-                                : kernels::winograd_weights(work, from, to);
-      });
-    });
   }
 
   /// Not where others still compute with the former weights.
@@ -277,7 +306,8 @@ void winograd_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tens
   RECORD_USER_SCOPE_WITH_INPUTS("medgen::winograd_conv", (std::vector<c10::IValue>{x, weight, first_padding}));
   const at::Tensor in = filled_channels(x), offset = filled_bias(bias, y.size(1));
   const Filter filter = filter_of(plane_form(x));
-  const at::Tensor transformed = transformed_weights().of(weight, filter);
+  const int64_t voxels = y.numel() / (y.size(0) * y.size(1));
+  const at::Tensor transformed = transformed_weights().of(weight, filter, voxels);
   const int64_t taps = x.dim() == 5 ? 3 : 1;
   by_type(in, [&]<typename In>(In*) {
     by_type(y, [&]<typename Out>(Out*) {
@@ -292,10 +322,18 @@ void winograd_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tens
   });
 }
 
+void release_transformed_weights() {
+  transformed_weights().release();
+}
+
+int64_t winograd_kept_memory(const PlaneForm& planes, int64_t voxels, int64_t in, int64_t out) {
+  return voxels > kFewVoxels ? 0 : KeptWeights::bytes_of(transformed_numbers(filter_of(planes), planes.rank, in, out));
+}
+
 int64_t winograd_memory(const PlaneForm& planes, int64_t in, int64_t out) {
   in = kernels::winograd_channels(in);
   const Filter filter = filter_of(planes);
-  const int64_t weights = matrices(filter, planes.rank) * in * kernels::winograd_channels(out);
+  const int64_t weights = transformed_numbers(filter, planes.rank, in, out);
   const int64_t task = filter == Filter::Cubes ? CubesSize(in, out, task_cubes(in, out)).all()
                                                : TaskSize(in, out, 2, kTaskTiles / 2).all();
   return static_cast<int64_t>(sizeof(float)) * (weights + at::get_num_threads() * task);

@@ -46,4 +46,10 @@ int64_t winograd_gradient_memory(int64_t rank, int64_t in, int64_t out);
 /// Bytes that winograd_conv takes besides x and y, and keeps for the next call.
 int64_t winograd_memory(const PlaneForm& planes, int64_t in, int64_t out);
 
+/// Gives back the weights that it keeps for the next call, which may be those of a larger network. Thread: any.
+void release_transformed_weights();
+
+/// Bytes that stay of a layer whose result has so many voxels, where a network keeps weights (nn/kept_weights.h).
+int64_t winograd_kept_memory(const PlaneForm& planes, int64_t voxels, int64_t in, int64_t out);
+
 }  // namespace medgen::nn
