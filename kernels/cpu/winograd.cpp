@@ -58,7 +58,9 @@ MEDGEN_KERNEL void input_of(const Planes<const T>& x, std::int64_t plane, Winogr
     for (std::int64_t c = 0; c < x.channels; c += kLanes) {
       Lanes d[36], u[36];
       for (std::int64_t i = 0; i < 36; ++i) d[i] = voxels.at(i, c);
-      for (std::int64_t i = 0; i < 36; ++i) voxels.prefetch_next(i, c, x.channels);
+      for (std::int64_t i = 0; i < 36; ++i) {
+        if (TileVoxels<T>::wants_next(i, c)) voxels.prefetch_next(i, c, x.channels);
+      }
       transform_input_plane(d, u);
       for (std::int64_t i = 0; i < kWinogradNumbers; ++i) store_and_prefetch(u[i], out + i * stride + c, kLanes);
     }

@@ -41,13 +41,16 @@ MEDGEN_KERNEL void input_of(const Planes<const T>& x, std::int64_t plane, Winogr
       Lanes deep[kWinogradCube], u[kPlane];
       for (int i = 0; i < kPlane; ++i) {
         Lanes d[kSide];
+#pragma GCC unroll 6
         for (int p = 0; p < kSide; ++p) d[p] = voxels[p].at(i, c);
-        for (int p = 0; p < kSide; ++p) voxels[p].prefetch_next(i, c, x.channels);
+        if (TileVoxels<T>::wants_next(i, c)) {
+          for (int p = 0; p < kSide; ++p) voxels[p].prefetch_next(i, c, x.channels);
+        }
         transform_input(d, 1, deep + i, kPlane);
       }
       for (int p = 0; p < kSide; ++p) {
         transform_input_plane(deep + kPlane * p, u);
-        for (int i = 0; i < kPlane; ++i) store_and_prefetch(u[i], out + (kPlane * p + i) * stride + c, kLanes);
+        for (int i = 0; i < kPlane; ++i) store_lanes(u[i], out + (kPlane * p + i) * stride + c);
       }
     }
   }

@@ -128,23 +128,25 @@ class TileVoxels {
       const std::int64_t row = place.row - 1 + i / 6, column = place.column - 1 + i % 6;
       const bool zero = outside || row < 0 || row >= x.rows || column < 0 || column >= x.columns;
       voxel_[i] = zero ? kZeros : x.data + ((plane * x.rows + row) * x.columns + column) * x.channels;
-      step_[i] = zero ? 0 : 1;
+      mask_[i] = zero ? 0 : -1;
     }
   }
 
   /// Channels from c on of voxel i; zeros outside of x.
-  MEDGEN_KERNEL Lanes at(std::int64_t i, std::int64_t c) const { return load_lanes(voxel_[i] + c * step_[i]); }
+  MEDGEN_KERNEL Lanes at(std::int64_t i, std::int64_t c) const { return load_lanes(voxel_[i] + (c & mask_[i])); }
 
-  /// Prefetches channels from c on of voxel i of the tile behind this one, where it is none of this one's.
+  /// Whether to prefetch channels from c on of voxel i of the tile behind this one: where it is none of this one's.
+  MEDGEN_KERNEL static bool wants_next(std::int64_t i, std::int64_t c) { return i % 6 >= 2 && begins_line<T>(c); }
+
   MEDGEN_KERNEL void prefetch_next(std::int64_t i, std::int64_t c, std::int64_t channels) const {
-    if (i % 6 >= 2 && begins_line<T>(c)) prefetch(voxel_[i] + c + kWinogradTile * channels);
+    prefetch(voxel_[i] + c + kWinogradTile * channels);
   }
 
  private:
   static constexpr T kZeros[kLanes] = {};
 
   const T* voxel_[36];
-  std::int64_t step_[36];
+  std::int64_t mask_[36];  ///< of channels; of zeros there are 16
 };
 
 // Transformed numbers lie far apart, where no processor looks by itself. Those that come next lie behind these.

@@ -2,7 +2,9 @@
 #include "plugins/maisi/cost.h"
 
 #include "plugins/maisi/networks/controlnet_maisi.h"
+#include "plugins/maisi/networks/diffusion_model_unet.h"
 #include "plugins/support/nn/brgemm.h"
+#include "plugins/support/nn/kept_weights.h"
 #include "plugins/support/nn/products.h"
 #include "plugins/support/nn/winograd.h"
 
@@ -97,6 +99,33 @@ TEST_CASE("weights are packed for small maps in bfloat16, and otherwise taken as
   CHECK(cost(32).packed_bytes > cost(512).packed_bytes);
   CHECK(cost(16).packed_bytes > cost(32).packed_bytes);
   CHECK(cost(8).packed_bytes >= cost(16).packed_bytes);
+}
+
+TEST_CASE("transformed weights are counted as a pass keeps them", "[unit][maisi]") {
+  const at::NoGradGuard no_grad;
+  const std::vector<std::int64_t> spatial =
+      GENERATE(std::vector<std::int64_t>{8, 16, 16}, std::vector<std::int64_t>{4, 32, 36},
+               std::vector<std::int64_t>{4, 96, 96}, std::vector<std::int64_t>{4, 8, 8});
+  const auto config = DiffusionModelUNetMaisiConfig::from_json({{"spatial_dims", 3},
+                                                                {"in_channels", 3},
+                                                                {"out_channels", 3},
+                                                                {"num_channels", {32, 64}},
+                                                                {"num_res_blocks", 1},
+                                                                {"attention_levels", {false, false}},
+                                                                {"num_head_channels", {0, 32}},
+                                                                {"resblock_updown", true}});
+  DiffusionModelUNetMaisi network(config);
+  network.initialize(1);
+  UnetInputs inputs;
+  inputs.x = at::zeros({1, 3, spatial[0], spatial[1], spatial[2]});
+  inputs.timesteps = at::zeros({1});
+  nn::KeptWeights kept(nn::KeptWeights::most_bytes(0));
+  const nn::KeptWeights::Use use(kept);
+  network.forward(inputs);
+  CHECK(static_cast<double>(kept.bytes()) == unet_cost(config, 3, spatial, at::kFloat, false).filtered_bytes);
+  const auto first = kept.bytes();
+  network.forward(inputs);
+  CHECK(kept.bytes() == first);
 }
 
 TEST_CASE("residuals have the shapes that the U-Net wants", "[unit][maisi]") {

@@ -8,7 +8,7 @@
 namespace medgen::nn {
 namespace {
 
-constexpr std::int64_t kMost = std::int64_t{256} << 20;
+constexpr std::int64_t kMost = std::int64_t{384} << 20;
 
 thread_local KeptWeights* weights_in_use = nullptr;
 
@@ -22,6 +22,11 @@ std::int64_t KeptWeights::most_bytes(std::uint64_t memory_budget) {
 std::int64_t KeptWeights::bytes_of(std::int64_t numbers) {
   constexpr auto kPage = static_cast<std::int64_t>(kLargePage);
   return (numbers * static_cast<std::int64_t>(sizeof(float)) + kPage - 1) / kPage * kPage;
+}
+
+std::int64_t KeptWeights::bytes() {
+  const std::lock_guard lock(mutex_);
+  return bytes_;
 }
 
 void KeptWeights::forget(const at::Tensor& weight) {

@@ -17,7 +17,7 @@ class KeptWeights {
  public:
   explicit KeptWeights(std::int64_t most_bytes) : most_bytes_(most_bytes) {}
 
-  /// Of a component: a quarter of a gigabyte, and no more than a quarter of its budget, if it has one (0: none).
+  /// Of a component: 384 MiB, and no more than a quarter of its budget, if it has one (0: none).
   static std::int64_t most_bytes(std::uint64_t memory_budget);
 
   /// Of so many numbers, in whole pages.
@@ -28,6 +28,8 @@ class KeptWeights {
   at::Tensor get(const at::Tensor& weight, std::int64_t numbers, const std::function<void(const at::Tensor&)>& make);
 
   std::int64_t most_bytes() const { return most_bytes_; }
+
+  std::int64_t bytes();
 
   /// As long as one lives, convolutions that this thread begins keep weights here.
   class Use {

@@ -78,6 +78,7 @@ TEST_CASE("kept weights: no more than there is room for", "[unit][nn]") {
     Made few(kRoomForOne);
     few.of(at::ones({4}));
     CHECK(few.of(one)[0].item<float>() == 1);
+    CHECK(few.kept.bytes() == kRoomForOne);
     CHECK_FALSE(few.of(other).defined());
   }
   SECTION("what could not be made takes none") {

@@ -117,7 +117,10 @@ TEST_CASE("wide conv: results are added to what is there, of either type", "[uni
 TEST_CASE("wide conv: planes are the same to the bit in any slab and on any number of threads", "[unit][nn]") {
   const at::NoGradGuard no_grad;
   const Way way = GENERATE(kWinograd, kGathered);
-  const Case one(48, 70, GENERATE(std::vector<int64_t>{21, 18, 15}, std::vector<int64_t>{21, 31, 34}));
+  // Planes; cubes of which some slabs are convolved together; cubes in tasks alone.
+  const Case one(
+      48, 70,
+      GENERATE(std::vector<int64_t>{21, 13, 12}, std::vector<int64_t>{21, 18, 15}, std::vector<int64_t>{21, 31, 34}));
   const at::Tensor whole = one.result(way);
   const int threads = at::get_num_threads();
   for (const int count : {1, 2, 3}) {

@@ -33,9 +33,9 @@ constexpr int64_t kTaskTiles = 128, kPlanes = 8, kOut = 64;
 // Of cubes, so many numbers; many more where the third cache does not hold the weights, so that these come less often.
 constexpr int64_t kTaskNumbers = 2048, kFewCubes = 16, kManyCubes = 64, kLargeWeights = 256 * 256, kCubesOut = 128;
 
-// Below so many voxels of a plane, making the transformed weights takes longer than it saves. The number of planes is
-// not asked: slabs of a volume are convolved as the volume is. Cubes have twice as many weights.
-constexpr int64_t kLeastOfVolume = 128, kLeastOfPlane = 1024, kLeastOfCubes = 1024;
+// Below so many voxels of a plane, making or reading the transformed weights takes longer than it saves. The number of
+// planes is not asked: slabs of a volume are convolved as the volume is. Cubes have twice as many weights.
+constexpr int64_t kLeastOfVolume = 128, kLeastOfPlane = 1024, kLeastOfCubes = 256;
 // Gradients transform no weights. Where bfloat16 has products of its own, these are faster for small planes.
 constexpr int64_t kLeastOfGradient = 64, kLeastOfNarrowGradient = 256;
 
@@ -244,24 +244,66 @@ struct CubesSize {
   int64_t all() const { return (kWinogradCube + 1) * one; }
 };
 
+/// Numbers of all transformed inputs of a few cubes, and of their products.
+struct TogetherSize {
+  TogetherSize(int64_t in, int64_t out, int64_t cubes)
+      : input(cubes * in + kSpread), products(cubes * kernels::winograd_channels(out) + kSpread) {}
+
+  int64_t input, products;  ///< of one of the 216
+
+  int64_t all() const { return kWinogradCube * (input + products); }
+};
+
 template <typename In, typename Out>
 struct CubeConvolution : Convolution<In, Out> {
   using Base = Convolution<In, Out>;
   using Base::x, Base::weights, Base::bias, Base::first_padding, Base::y, Base::add;
 
   void run() const {
-    const int64_t cubes = task_cubes(x.channels, y.channels);
-    const int64_t all = kernels::winograd_tiles(y.rows, y.columns), bands = ceil_div(all, cubes);
-    at::parallel_for(0, ceil_div(y.planes, kWinogradTile) * bands, 1, [&](int64_t begin, int64_t end) {
+    const int64_t tiles = kernels::winograd_tiles(y.rows, y.columns), layers = ceil_div(y.planes, kWinogradTile);
+    tiles* layers <= kManyCubes ? run_together(tiles, layers) : run_tasks(tiles, layers);
+  }
+
+ private:
+  /// Few cubes: each weight is read once, for all of them.
+  void run_together(int64_t tiles, int64_t layers) const {
+    const int64_t in = x.channels, out = kernels::winograd_channels(y.channels), cubes = layers * tiles;
+    const TogetherSize size(in, out, cubes);
+    const int64_t of_in = size.input, of_out = size.products;
+    float* const v = kept_memory(size.all());
+    float* const m = v + kWinogradCube * of_in;
+    const auto for_each_tile = [&](const auto& f) {
+      at::parallel_for(0, cubes, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) f(i / tiles * kWinogradTile, WinogradTiles{i % tiles, 1}, i);
+      });
+    };
+    for_each_tile([&](int64_t plane, WinogradTiles tile, int64_t i) {
+      kernels::winograd_cube_input(x, plane - first_padding, tile, v + i * in, of_in);
+    });
+    at::parallel_for(0, kWinogradCube, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        for (int64_t k = 0; k < out; k += kCubesOut) {
+          multiply({cubes, std::min(kCubesOut, out - k), in}, {v + i * of_in, in}, {weights + i * in * out + k, out},
+                   {m + i * of_out + k, out}, false);
+        }
+      }
+    });
+    for_each_tile([&](int64_t plane, WinogradTiles tile, int64_t i) {
+      kernels::winograd_cube_output({m + i * out, of_out, 0, out, bias, add}, plane, tile, y);
+    });
+  }
+
+  void run_tasks(int64_t tiles, int64_t layers) const {
+    const int64_t cubes = task_cubes(x.channels, y.channels), bands = ceil_div(tiles, cubes);
+    at::parallel_for(0, layers * bands, 1, [&](int64_t begin, int64_t end) {
       float* const memory = kept_memory(CubesSize(x.channels, y.channels, cubes).all());
       for (int64_t i = begin; i < end; ++i) {
         const int64_t first = i % bands * cubes;
-        task(i / bands * kWinogradTile, {first, std::min(cubes, all - first)}, memory);
+        task(i / bands * kWinogradTile, {first, std::min(cubes, tiles - first)}, memory);
       }
     });
   }
 
- private:
   /// Planes [plane, plane + 4) of the result, those tiles; `memory` has room for the task. Products take the place of
   /// the inputs before theirs, which are in the cache and not needed any more.
   void task(int64_t plane, WinogradTiles tiles, float* memory) const {
@@ -336,7 +378,9 @@ int64_t winograd_memory(const PlaneForm& planes, int64_t in, int64_t out) {
   const int64_t weights = transformed_numbers(filter, planes.rank, in, out);
   const int64_t task = filter == Filter::Cubes ? CubesSize(in, out, task_cubes(in, out)).all()
                                                : TaskSize(in, out, 2, kTaskTiles / 2).all();
-  return static_cast<int64_t>(sizeof(float)) * (weights + at::get_num_threads() * task);
+  const bool few = filter == Filter::Cubes && kernels::winograd_tiles(planes.rows, planes.columns) <= kManyCubes;
+  const int64_t together = few ? TogetherSize(in, out, kManyCubes).all() : 0;
+  return static_cast<int64_t>(sizeof(float)) * (weights + std::max(together, at::get_num_threads() * task));
 }
 
 }  // namespace medgen::nn
