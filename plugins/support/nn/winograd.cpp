@@ -261,7 +261,8 @@ struct CubeConvolution : Convolution<In, Out> {
 
   void run() const {
     const int64_t tiles = kernels::winograd_tiles(y.rows, y.columns), layers = ceil_div(y.planes, kWinogradTile);
-    tiles* layers <= kManyCubes ? run_together(tiles, layers) : run_tasks(tiles, layers);
+    if (tiles * layers <= kManyCubes) return run_together(tiles, layers);
+    run_tasks(tiles, layers);
   }
 
  private:
