@@ -50,9 +50,8 @@ at::Tensor KeptWeights::get(const at::Tensor& weight, std::int64_t numbers,
   const auto found = entries_.find(weight.unsafeGetTensorImpl());
   if (found != entries_.end()) {
     const Entry& entry = found->second;
-    // Another weight may have come to lie at the same address.
-    const bool same = !entry.source.expired() && entry.version == weight._version();
-    if (same && entry.values.numel() == numbers) return entry.values;
+    // No other weight comes to lie at its address, which the entry holds.
+    if (entry.version == weight._version() && entry.values.numel() == numbers) return entry.values;
     forget(weight);
   }
   if (bytes_ + bytes_of(numbers) > most_bytes_) forget_expired();
