@@ -2,6 +2,7 @@
 #include "plugins/support/nn/fused_conv.h"
 #include "plugins/support/nn/layers.h"
 #include "plugins/support/nn/ops.h"
+#include "plugins/support/nn/winograd.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/randn.h>
@@ -41,8 +42,10 @@ TEST_CASE("conv: without gradients it is the ordinary one, for few voxels and ma
   Layer conv({.in = 6, .out = 5, .stride = stride});
   Layer flat({.rank = 2, .in = 6, .out = 5, .stride = stride, .bias = false});
   const at::Tensor x = input(GENERATE(std::vector<int64_t>{2, 6, 4, 5, 3}, std::vector<int64_t>{1, 6, 24, 25, 23}));
-  CHECK(relative(conv.forward(x), conv.ordinary(x)) < 1e-6);
-  CHECK(relative(conv.forward(x.contiguous()), conv.ordinary(x)) < 1e-6);
+  // What filtering in cubes may differ by: docs/numerics.md.
+  const double tolerance = stride == 1 && nn::filters_cubes(nn::plane_form(x)) ? 4e-6 : 1e-6;
+  CHECK(relative(conv.forward(x), conv.ordinary(x)) < tolerance);
+  CHECK(relative(conv.forward(x.contiguous()), conv.ordinary(x)) < tolerance);
   CHECK(relative(flat.forward(x.select(2, 0)), flat.ordinary(x.select(2, 0))) < 1e-6);
 }
 
