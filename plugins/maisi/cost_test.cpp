@@ -45,15 +45,20 @@ ControlNetMaisiConfig controlnet_config() {
                                            {"conditioning_embedding_num_channels", {8, 32, 64}}});
 }
 
+/// Of two levels, one block each.
+DiffusionModelUNetMaisiConfig small_unet(std::int64_t ends, const std::vector<std::int64_t>& channels) {
+  return DiffusionModelUNetMaisiConfig::from_json({{"spatial_dims", 3},
+                                                   {"in_channels", ends},
+                                                   {"out_channels", ends},
+                                                   {"num_channels", channels},
+                                                   {"num_res_blocks", 1},
+                                                   {"attention_levels", {false, false}},
+                                                   {"num_head_channels", {0, 32}},
+                                                   {"resblock_updown", true}});
+}
+
 TEST_CASE("the operations of a small U-Net are those of its layers, one by one", "[unit][maisi]") {
-  const auto config = DiffusionModelUNetMaisiConfig::from_json({{"spatial_dims", 3},
-                                                                {"in_channels", 1},
-                                                                {"out_channels", 1},
-                                                                {"num_channels", {32, 32}},
-                                                                {"num_res_blocks", 1},
-                                                                {"attention_levels", {false, false}},
-                                                                {"num_head_channels", {0, 32}},
-                                                                {"resblock_updown", true}});
+  const auto config = small_unet(1, {32, 32});
   const double fine = 64, coarse = 8;  // voxels
   const double conv = 2.0 * 27 * 32 * 32, wide = 2.0 * 27 * 64 * 32, skip = 2.0 * 64 * 32, ends = 2.0 * 27 * 32;
   const double down = 2 * conv * (fine + coarse + coarse);
@@ -106,14 +111,7 @@ TEST_CASE("transformed weights are counted as a pass keeps them", "[unit][maisi]
   const std::vector<std::int64_t> spatial =
       GENERATE(std::vector<std::int64_t>{8, 16, 16}, std::vector<std::int64_t>{4, 32, 36},
                std::vector<std::int64_t>{4, 96, 96}, std::vector<std::int64_t>{4, 8, 8});
-  const auto config = DiffusionModelUNetMaisiConfig::from_json({{"spatial_dims", 3},
-                                                                {"in_channels", 3},
-                                                                {"out_channels", 3},
-                                                                {"num_channels", {32, 64}},
-                                                                {"num_res_blocks", 1},
-                                                                {"attention_levels", {false, false}},
-                                                                {"num_head_channels", {0, 32}},
-                                                                {"resblock_updown", true}});
+  const auto config = small_unet(3, {32, 64});
   DiffusionModelUNetMaisi network(config);
   network.initialize(1);
   UnetInputs inputs;
