@@ -35,8 +35,11 @@
   EACH(UpsampleLinear<Bf16>)            \
   EACH(UpsampleNearest<float>)          \
   EACH(UpsampleNearest<Bf16>)           \
-  EACH(WidenRows<float>)                \
-  EACH(WidenRows<Bf16>)                 \
+  EACH(ConvertRows<float, float>)       \
+  EACH(ConvertRows<float, Bf16>)        \
+  EACH(ConvertRows<Bf16, float>)        \
+  EACH(PairRows<float>)                 \
+  EACH(PairRows<Bf16>)                  \
   EACH(FinishRows<float, true>)         \
   EACH(FinishRows<float, false>)        \
   EACH(FinishRows<Bf16, true>)          \

@@ -196,11 +196,23 @@ TEMPLATE_TEST_CASE("winograd: the gradient of the weights is that of the plain s
   }
 }
 
-TEMPLATE_TEST_CASE("rows are widened, and products finished, rounded once", "[unit][kernels]", float, Bf16) {
+TEMPLATE_TEST_CASE("rows are converted, and products finished, rounded once", "[unit][kernels]", float, Bf16) {
   const std::vector<TestType> x = as<TestType>(waves(3 * 21));
   std::vector<float> wide(x.size());
-  launch(Cpu{}, WidenRows<TestType>{x.data(), wide.data(), 3, 21});
+  launch(Cpu{}, ConvertRows<TestType, float>{x.data(), 21, wide.data(), 3, 21});
   CHECK(wide == floats(x));
+  std::vector<float> parts(3 * 19);
+  launch(Cpu{}, ConvertRows<TestType, float>{x.data() + 2, 21, parts.data(), 3, 19});
+  for (std::size_t i = 0; i < parts.size(); ++i) CHECK(parts[i] == wide[i / 19 * 21 + 2 + i % 19]);
+
+  std::vector<Bf16> pairs(2 * 2 * 21);  // rows 0 and 1, then 2 and 1
+  launch(Cpu{}, PairRows<TestType>{x.data(), 21, pairs.data(), 1, 21});
+  launch(Cpu{}, PairRows<TestType>{x.data() + 42, -21, pairs.data() + 42, 1, 21});
+  const std::vector<float> rounded = floats(as<Bf16>(floats(x)));
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    const std::size_t row = i < 42 ? i % 2 : 2 - i % 2;
+    CHECK(load(pairs[i]) == rounded[row * 21 + i % 42 / 2]);
+  }
 
   const std::vector<float> bias = waves(7), made = waves(3 * 7);
   std::vector<TestType> y = as<TestType>(waves(3 * 10));

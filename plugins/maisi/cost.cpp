@@ -353,11 +353,10 @@ std::vector<std::pair<std::string, Spatial>> residual_shapes(const UnetConfig& c
 }
 
 std::uint64_t weight_bytes(nn::Module& network, at::ScalarType compute, at::Device device) {
-  const at::ScalarType stored = nn::product_type(compute, device);
   std::uint64_t bytes = 0;
   for (const nn::NamedParameter& named : network.parameters()) {
-    const bool narrow = named.parameter->role == nn::Role::Compute;
-    bytes += static_cast<std::uint64_t>(named.parameter->numel()) * c10::elementSize(narrow ? stored : at::kFloat);
+    const at::ScalarType stored = nn::stored_type(named.parameter->role, compute, device);
+    bytes += static_cast<std::uint64_t>(named.parameter->numel()) * c10::elementSize(stored);
   }
   return bytes;
 }

@@ -4,6 +4,7 @@
 #include "plugins/maisi/cost.h"
 #include "plugins/maisi/networks/unet_blocks.h"
 #include "plugins/support/nn/wide_conv.h"
+#include "plugins/support/nn/winograd.h"
 
 #include <medgen/sdk/sdk.hpp>
 
@@ -41,7 +42,7 @@ class Walk {
         rank_(rank),
         element_(static_cast<double>(c10::elementSize(setup.options.compute))),
         voxels_(voxels(setup.spatial) * static_cast<double>(setup.batch)),
-        is_wide_(narrow() && nn::has_wide_products(setup.options.compute)) {}
+        is_wide_(narrow() && nn::prefers_float(setup.options.compute)) {}
 
   double map(std::int64_t channels) const { return element_ * static_cast<double>(channels) * voxels_; }
 

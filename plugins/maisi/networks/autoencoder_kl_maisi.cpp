@@ -49,9 +49,9 @@ class ResBlock : public AutoencoderBlock {
  public:
   ResBlock(int64_t in, int64_t out, const Norm& norm, const std::string& conv_suffix)
       : norm1_(add<GroupNorm>("norm1", norm.groups, in, norm.eps)),
-        conv1_(add<Conv>("conv1" + conv_suffix, ConvOptions{.in = in, .out = out})),
+        conv1_(add<Conv>("conv1" + conv_suffix, ConvOptions{.in = in, .out = out, .role = nn::Role::Wide})),
         norm2_(add<GroupNorm>("norm2", norm.groups, out, norm.eps)),
-        conv2_(add<Conv>("conv2" + conv_suffix, ConvOptions{.in = out, .out = out})) {
+        conv2_(add<Conv>("conv2" + conv_suffix, ConvOptions{.in = out, .out = out, .role = nn::Role::Wide})) {
     if (in != out) shortcut_ = &add<Conv>("nin_shortcut" + conv_suffix, pointwise(in, out));
   }
 
@@ -105,7 +105,8 @@ class Upsample : public AutoencoderBlock {
                                                       .out = channels,
                                                       .stride = transposed ? 2 : 1,
                                                       .transposed = transposed,
-                                                      .output_padding = transposed ? 1 : 0})) {}
+                                                      .output_padding = transposed ? 1 : 0,
+                                                      .role = transposed ? nn::Role::Compute : nn::Role::Wide})) {}
 
   at::Tensor forward(const at::Tensor& x) const override {
     return conv_.forward(transposed_ ? x : nn::upsample_linear_2x(x));

@@ -7,7 +7,6 @@
 #include "plugins/support/nn/planes.h"
 #include "plugins/support/nn/products.h"
 #include "plugins/support/nn/wide_conv.h"
-#include "plugins/support/nn/winograd.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
@@ -68,7 +67,7 @@ class Convolution : public torch::autograd::Function<Convolution<kDoubling>> {
     if (is_wide(x)) {
       context->save_for_backward({x, weight});
       const at::Tensor y = empty_map(x, weight.size(0), x.scalar_type());
-      wide_conv(x, weight, bias.value_or(at::Tensor()), 1, y);
+      wide_conv(x, weight, bias.value_or(at::Tensor()), 1, y, Result::Replace, x.scalar_type());
       return y;
     }
     const at::Tensor kernel = (kDoubling ? doubling_kernel(weight) : weight).to(x.scalar_type());
@@ -100,10 +99,8 @@ class Convolution : public torch::autograd::Function<Convolution<kDoubling>> {
   static std::vector<int64_t> stride(const at::Tensor& x) { return along_axes(x, kDoubling ? 2 : 1); }
 
   static at::Tensor weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
-    if (!multiplies_bfloat16(x)) return wide_weight_gradient(x, dy);
-    if (!kDoubling)
-      return prefers_winograd_gradient(plane_form(x), at::kBFloat16) ? winograd_weight_gradient(x, dy)
-                                                                     : conv_weight_gradient(x, dy);
+    if (is_wide(x)) return wide_weight_gradient(x, dy);
+    if (!kDoubling) return conv_weight_gradient(x, dy);
     at::Tensor gradient = doubling_weight_gradient(x, dy);
     for (int64_t axis = 2; axis < gradient.dim(); ++axis) gradient = halved(gradient, axis);
     return gradient;

@@ -5,33 +5,83 @@
 #include "plugins/support/nn/large_memory.h"
 #include "plugins/support/nn/ops.h"
 #include "plugins/support/nn/planes.h"
+#include "plugins/support/nn/products.h"
+
+#include "kernels/launch.h"
+#include "kernels/rows.h"
 
 #include <ATen/ops/empty.h>
 #include <ATen/Parallel.h>
 #include <ATen/record_function.h>
 
 #include <algorithm>
-#include <cstring>
+#include <type_traits>
 #include <vector>
 
 namespace medgen::nn {
 namespace {
 
-constexpr int64_t kGathered = 512;             ///< voxels whose neighbours are gathered at a time
-constexpr int64_t kHeight = 64, kWidth = 128;  ///< of one product
-constexpr int64_t kDepth = 256;
+using kernels::Bf16;
 
-/// (N, C, ...) channels-last as float32 (voxels, C).
-at::Tensor voxel_rows(const at::Tensor& x) {
-  return channels_last(x).movedim(1, -1).flatten(0, -2).to(at::kFloat);
+constexpr int64_t kGathered = 512;  ///< voxels whose neighbours are gathered at a time
+constexpr int64_t kChannels = 64;   ///< of one product
+constexpr int64_t kDepth = 256;     ///< of one product, in words
+
+/// Voxels of one product with so many channels of a result. Where weights are many, those that are converted for each
+/// product are so once for all voxels that are gathered.
+template <typename T>
+int64_t product_voxels(int64_t channels) {
+  constexpr int64_t kFew = 128, kManyChannels = 256;
+  return std::is_same_v<T, float> || channels < kManyChannels ? kFew : kGathered;
 }
 
-/// The same as (C, voxels), rows apart such that they do not all share a few lines of the cache.
-at::Tensor channel_rows(const at::Tensor& x) {
-  const at::Tensor rows = channels_last(x).movedim(1, -1).flatten(0, -2);
-  const int64_t voxels = rows.size(0), stride = voxels % 256 == 0 ? voxels + 16 : voxels;
-  const at::Tensor made = at::empty({x.size(1), stride}, at::kFloat).narrow(1, 0, voxels);
-  made.copy_(rows.t());
+/// f(null pointer of the type of the factors). Those of bfloat16 are multiplied in pairs of channels.
+template <typename Function>
+void by_product(at::ScalarType products, int64_t in, int64_t out, const Function& f) {
+  const bool narrow = products == at::kBFloat16 && in % 2 == 0 && out % 2 == 0;
+  narrow ? f(static_cast<Bf16*>(nullptr)) : f(static_cast<float*>(nullptr));
+}
+
+at::ScalarType products_of(const at::Tensor& x) {
+  return product_type(x.scalar_type(), x.device());
+}
+
+/// Numbers of a factor that move together: one of float32, a pair of bfloat16.
+using Word = uint32_t;
+
+template <typename T>
+constexpr int64_t kOfWord = sizeof(Word) / sizeof(T);
+
+template <typename T>
+constexpr at::ScalarType kScalar = std::is_same_v<T, float> ? at::kFloat : at::kBFloat16;
+
+template <typename T>
+const T* values_of(const at::Tensor& x) {
+  return static_cast<const T*>(x.const_data_ptr());
+}
+
+/// (N, C, ...) channels-last as (voxels, C).
+at::Tensor voxel_rows(const at::Tensor& x) {
+  return channels_last(x).movedim(1, -1).flatten(0, -2);
+}
+
+/// The same, and a row of zeros behind.
+template <typename T>
+at::Tensor rows_and_zeros(const at::Tensor& x) {
+  const at::Tensor rows = voxel_rows(x), made = at::empty({rows.size(0) + 1, rows.size(1)}, kScalar<T>);
+  made.narrow(0, 0, rows.size(0)).copy_(rows);
+  made[rows.size(0)].zero_();
+  return made;
+}
+
+/// Rows (voxels, C) as (C, voxels), zeros behind each row, which are apart such that they do not all share a few lines
+/// of the cache.
+at::Tensor columns_and_zeros(const at::Tensor& rows) {
+  constexpr int64_t kApart = 16;
+  const int64_t voxels = rows.size(0), stride = (voxels / kApart + 1) * kApart;
+  const at::Tensor made = at::empty({rows.size(1), stride % 256 == 0 ? stride + kApart : stride}, rows.options());
+  made.narrow(1, 0, voxels).copy_(rows.t());
+  made.narrow(1, voxels, made.size(1) - voxels).zero_();
   return made;
 }
 
@@ -41,80 +91,125 @@ class Neighbours {
   /// From the voxels of y to those of x, `first_padding` planes of zeros lying before x.
   Neighbours(const at::Tensor& x, int64_t planes, int64_t first_padding)
       : volume_(x.dim() == 5),
-        padding_(volume_ ? first_padding : 1),
+        padding_(volume_ ? first_padding : 0),
         in_planes_(volume_ ? x.size(2) : 1),
         planes_(planes),
         rows_(x.size(-2)),
         columns_(x.size(-1)),
-        voxels_(x.size(0) * planes * rows_ * columns_) {}
+        samples_(x.size(0)) {}
 
-  int64_t voxels() const { return voxels_; }
+  /// Of y.
+  int64_t voxels() const { return samples_ * planes_ * rows_ * columns_; }
+
+  /// The number of voxels of x stands for one outside.
+  int64_t outside() const { return samples_ * in_planes_ * rows_ * columns_; }
 
   int64_t taps() const { return volume_ ? 27 : 9; }
 
-  /// For each weight, the voxels of x that meet it from the voxels [from, from + count), -1 where zeros lie.
+  /// For each weight, the voxels of x that meet it from the voxels [from, from + count).
   std::vector<int64_t> of(int64_t from, int64_t count) const {
-    std::vector<int64_t> found;
-    found.reserve(static_cast<size_t>(taps() * count));
+    const std::vector<Place> places = places_of(from, std::min(count, voxels() - from));
+    std::vector<int64_t> found(static_cast<size_t>(taps() * count), outside());
     for (int64_t tap = 0; tap < taps(); ++tap) {
-      for (int64_t v = from; v < from + count; ++v) found.push_back(neighbour(v, tap));
+      const int64_t plane = volume_ ? tap / 9 - padding_ : 0, row = tap / 3 % 3 - 1, column = tap % 3 - 1;
+      int64_t* const to = found.data() + tap * count;
+      for (size_t i = 0; i < places.size(); ++i) {
+        const int64_t d = places[i].plane + plane, h = places[i].row + row, w = places[i].column + column;
+        const bool inside = d >= 0 && d < in_planes_ && h >= 0 && h < rows_ && w >= 0 && w < columns_;
+        if (inside) to[i] = ((places[i].sample * in_planes_ + d) * rows_ + h) * columns_ + w;
+      }
     }
     return found;
   }
 
  private:
-  int64_t neighbour(int64_t v, int64_t tap) const {
-    const int64_t column = v % columns_ + tap % 3 - 1, row = v / columns_ % rows_ + tap / 3 % 3 - 1;
-    const int64_t whole = v / (columns_ * rows_), sample = whole / planes_;
-    const int64_t plane = whole % planes_ + (volume_ ? tap / 9 - padding_ : 0);
-    const bool inside = column >= 0 && column < columns_ && row >= 0 && row < rows_ && plane >= 0 && plane < in_planes_;
-    return inside ? ((sample * in_planes_ + plane) * rows_ + row) * columns_ + column : -1;
+  struct Place {
+    int64_t sample, plane, row, column;
+  };
+
+  std::vector<Place> places_of(int64_t from, int64_t count) const {
+    std::vector<Place> places;
+    places.reserve(static_cast<size_t>(count));
+    for (int64_t v = from; v < from + count; ++v) {
+      const int64_t plane = v / (columns_ * rows_);
+      places.push_back({plane / planes_, plane % planes_, v / columns_ % rows_, v % columns_});
+    }
+    return places;
   }
 
   bool volume_;
-  int64_t padding_, in_planes_, planes_, rows_, columns_, voxels_;
+  int64_t padding_, in_planes_, planes_, rows_, columns_, samples_;
 };
 
 Neighbours same_size(const at::Tensor& x) {
   return {x, x.dim() == 5 ? x.size(2) : 1, 1};
 }
 
-/// Rows of `from` (voxels, C) cut into blocks of `width` channels, the last one perhaps narrower, zeros where there is
-/// no voxel: [tap][block][voxel of these][channel].
-at::Tensor gathered_rows(const at::Tensor& from, const std::vector<int64_t>& voxels, int64_t taps, int64_t width) {
-  const int64_t channels = from.size(1), count = static_cast<int64_t>(voxels.size()) / taps;
-  const at::Tensor made = at::empty({taps, channels * count}, at::kFloat);
-  at::parallel_for(0, taps * ceil_div(channels, width), 1, [&](int64_t begin, int64_t end) {
+/// Rows of another type, or none apart, one after another.
+template <typename In, typename Out>
+void convert_rows(const In* x, int64_t stride, int64_t rows, int64_t columns, Out* to) {
+  kernels::launch(kernels::Cpu{}, kernels::ConvertRows<In, Out>{x, stride, to, rows, columns});
+}
+
+/// Rows as the right factor of a product.
+template <typename In>
+void put_factor(const In* x, int64_t stride, int64_t rows, int64_t columns, float* to) {
+  convert_rows(x, stride, rows, columns, to);
+}
+
+template <typename In>
+void put_factor(const In* x, int64_t stride, int64_t rows, int64_t columns, Bf16* to) {
+  kernels::launch(kernels::Cpu{}, kernels::PairRows<In>{x, stride, to, rows / 2, columns});
+}
+
+/// Rows `voxels` of `from` (rows_and_zeros), as left factors: [tap][voxel of these][channel].
+template <typename T>
+at::Tensor gathered_rows(const at::Tensor& from, const std::vector<int64_t>& voxels) {
+  const int64_t channels = from.size(1), count = static_cast<int64_t>(voxels.size());
+  const at::Tensor made = at::empty({count, channels}, from.options());
+  auto* const to = static_cast<T*>(made.mutable_data_ptr());
+  at::parallel_for(0, count, kChannels, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t tap = i % taps, c = i / taps * width, block = std::min(width, channels - c);
-      auto* const to = made.mutable_data_ptr<float>() + (tap * channels + c) * count;
-      const auto bytes = static_cast<size_t>(block) * sizeof(float);
-      for (int64_t v = 0; v < count; ++v) {
-        const int64_t voxel = voxels[static_cast<size_t>(tap * count + v)];
-        if (voxel < 0) {
-          std::memset(to + v * block, 0, bytes);
-        } else {
-          std::memcpy(to + v * block, from.const_data_ptr<float>() + voxel * channels + c, bytes);
-        }
+      std::copy_n(values_of<T>(from) + voxels[static_cast<size_t>(i)] * channels, channels, to + i * channels);
+    }
+  });
+  return made;
+}
+
+/// The same as right factors, cut into blocks of kChannels channels, the last one perhaps narrower:
+/// [tap][block][voxel of these][channel].
+template <typename T>
+at::Tensor gathered_factors(const at::Tensor& from, const std::vector<int64_t>& voxels, int64_t taps) {
+  const int64_t channels = from.size(1), count = static_cast<int64_t>(voxels.size()) / taps;
+  const at::Tensor made = at::empty({taps, channels * count}, from.options());
+  at::parallel_for(0, taps * ceil_div(channels, kChannels), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t tap = i % taps, c = i / taps * kChannels, width = std::min(kChannels, channels - c);
+      const int64_t* const places = voxels.data() + tap * count;
+      auto* const to = static_cast<T*>(made.mutable_data_ptr()) + (tap * channels + c) * count;
+      const T* const rows = values_of<T>(from) + c;
+      for (int64_t v = 0; v < count; v += kOfWord<T>) {
+        const int64_t apart = places[v + kOfWord<T> - 1] - places[v];
+        put_factor(rows + places[v] * channels, apart * channels, kOfWord<T>, width, to + v * width);
       }
     }
   });
   return made;
 }
 
-/// Columns of `from` (C, voxels) cut into blocks of kWidth voxels of these, the last one perhaps narrower:
-/// [block][tap][channel][voxel].
-at::Tensor gathered_columns(const at::Tensor& from, const std::vector<int64_t>& voxels, int64_t taps) {
-  const int64_t channels = from.size(0), count = static_cast<int64_t>(voxels.size()) / taps;
-  const at::Tensor made = at::empty({taps * channels * count}, at::kFloat);
-  at::parallel_for(0, taps * channels, 16, [&](int64_t begin, int64_t end) {
+/// Columns of `from` (words of channels, voxels) as right factors, cut into blocks of `block` of these, the last
+/// one perhaps narrower: [block][tap][word of channels][voxel].
+at::Tensor gathered_columns(const at::Tensor& from, const std::vector<int64_t>& voxels, int64_t taps, int64_t block) {
+  const int64_t words = from.size(0), count = static_cast<int64_t>(voxels.size()) / taps;
+  const at::Tensor made = at::empty({taps * words * count}, from.options());
+  at::parallel_for(0, taps * words, 16, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const float* const source = from.const_data_ptr<float>() + i % channels * from.stride(0);
-      for (int64_t first = 0; first < count; first += kWidth) {
-        const int64_t width = std::min(kWidth, count - first);
-        const int64_t* const places = voxels.data() + i / channels * count + first;
-        auto* const to = made.mutable_data_ptr<float>() + first * taps * channels + i * width;
-        for (int64_t v = 0; v < width; ++v) to[v] = places[v] < 0 ? 0.0F : source[places[v]];
+      const Word* const source = values_of<Word>(from) + i % words * from.stride(0);
+      for (int64_t first = 0; first < count; first += block) {
+        const int64_t width = std::min(block, count - first);
+        const int64_t* const places = voxels.data() + i / words * count + first;
+        auto* const to = static_cast<Word*>(made.mutable_data_ptr()) + first * taps * words + i * width;
+        for (int64_t v = 0; v < width; ++v) to[v] = source[places[v]];
       }
     }
   });
@@ -122,10 +217,12 @@ at::Tensor gathered_columns(const at::Tensor& from, const std::vector<int64_t>& 
 }
 
 /// multiply for a long inner axis, in parts that the first cache holds.
-void multiply_long(const ProductSize& size, const Matrix<const float>& a, const Matrix<const float>& b,
-                   const Matrix<float>& c, bool add) {
-  for (int64_t k = 0; k < size.inner; k += kDepth) {
-    multiply({size.rows, size.columns, std::min(kDepth, size.inner - k)}, {a.values + k, a.stride},
+template <typename T>
+void multiply_long(const ProductSize& size, const Matrix<const T>& a, const Matrix<const T>& b, const Matrix<float>& c,
+                   bool add) {
+  constexpr int64_t kPart = kDepth * kOfWord<T>;
+  for (int64_t k = 0; k < size.inner; k += kPart) {
+    multiply({size.rows, size.columns, std::min(kPart, size.inner - k)}, {a.values + k, a.stride},
              {b.values + k * b.stride, b.stride}, c, add || k > 0);
   }
 }
@@ -149,6 +246,7 @@ void for_each_block(int64_t rows, int64_t columns, const Block& block, const Fun
       const int64_t row = i / across * block.height, column = i % across * block.width;
       f(Block{row, std::min(block.height, rows - row), column, std::min(block.width, columns - column)});
     }
+    end_products();
   });
 }
 
@@ -159,71 +257,129 @@ void finish(const at::Tensor& sums, const at::Tensor& bias, const at::Tensor& y,
   result == Result::Add ? rows.add_(made) : rows.copy_(made);
 }
 
+/// The weights of a convolution, which lie as (out)(taps)(in), as factors of type T.
+template <typename T, typename W>
+struct Weights {
+  const W* values;
+  int64_t taps, in;
+
+  /// Those of the results [out, out + count) and one tap: count rows.
+  Matrix<const T> rows(int64_t out, int64_t count, int64_t tap) const {
+    const W* const first = values + (out * taps + tap) * in;
+    if constexpr (std::is_same_v<T, W>) {
+      return {first, taps * in};
+    } else {
+      T* const to = reinterpret_cast<T*>(kept_memory(count * in));
+      convert_rows(first, taps * in, count, in, to);
+      return {to, in};
+    }
+  }
+
+  /// Those of the channels [c, c + count), one tap and all `out` results: count columns of a right factor.
+  Matrix<const T> columns(int64_t c, int64_t count, int64_t tap, int64_t out) const {
+    T* const to = reinterpret_cast<T*>(kept_memory(out * count));
+    put_factor(values + tap * in + c, taps * in, out, count, to);
+    return {to, count};
+  }
+};
+
+/// f(weights) for `weight` of any type that the kernels know.
+template <typename T, typename Function>
+void with_weights(const at::Tensor& weight, const Function& f) {
+  const at::Tensor kernel = channels_last(weight);
+  by_type(kernel, [&]<typename W>(W*) {
+    f(Weights<T, W>{values_of<W>(kernel), c10::multiply_integers(weight.sizes().slice(2)), weight.size(1)});
+  });
+}
+
+/// sums (out, voxels) of the convolution of x.
+template <typename T>
+void convolve(const at::Tensor& x, const at::Tensor& weight, const Neighbours& neighbours, const at::Tensor& sums) {
+  const int64_t in = x.size(1), out = sums.size(0), taps = neighbours.taps(), voxels = neighbours.voxels();
+  const int64_t block = product_voxels<T>(out);
+  const at::Tensor source = columns_and_zeros(voxel_rows(x).to(kScalar<T>).view(at::kInt));
+  with_weights<T>(weight, [&](const auto& weights) {
+    for_each_part(voxels, [&](int64_t from, int64_t count) {
+      const at::Tensor columns = gathered_columns(source, neighbours.of(from, count), taps, block);
+      for_each_block(out, count, {0, kChannels, 0, block}, [&](const Block& at) {
+        for (int64_t tap = 0; tap < taps; ++tap) {
+          multiply_long<T>({at.height, at.width, in}, weights.rows(at.row, at.height, tap),
+                           {values_of<T>(columns) + (at.column * taps + tap * at.width) * in, at.width},
+                           {sums.mutable_data_ptr<float>() + at.row * voxels + from + at.column, voxels}, tap > 0);
+        }
+      });
+    });
+  });
+}
+
+/// sums (voxels, in) of the gradient of x.
+template <typename T>
+void add_up_input_gradient(const at::Tensor& dy, const at::Tensor& weight, const at::Tensor& sums) {
+  const Neighbours neighbours = same_size(dy);
+  const int64_t in = sums.size(1), out = dy.size(1), taps = neighbours.taps();
+  const at::Tensor source = rows_and_zeros<T>(dy);
+  with_weights<T>(weight, [&](const auto& weights) {
+    for_each_part(neighbours.voxels(), [&](int64_t from, int64_t count) {
+      const at::Tensor rows = gathered_rows<T>(source, neighbours.of(from, count));
+      for_each_block(count, in, {0, product_voxels<T>(in), 0, kChannels}, [&](const Block& at) {
+        for (int64_t tap = 0; tap < taps; ++tap) {
+          // A voxel of x leads to the neighbours that it is a neighbour of.
+          multiply_long<T>({at.height, at.width, out},
+                           {values_of<T>(rows) + ((taps - 1 - tap) * count + at.row) * out, out},
+                           weights.columns(at.column, at.width, tap, out),
+                           {sums.mutable_data_ptr<float>() + (from + at.row) * in + at.column, in}, tap > 0);
+        }
+      });
+    });
+  });
+}
+
+/// sums (out, taps, in) of the gradient of the weights.
+template <typename T>
+void add_up_weight_gradient(const at::Tensor& x, const at::Tensor& dy, const at::Tensor& sums) {
+  const Neighbours neighbours = same_size(x);
+  const int64_t in = x.size(1), out = dy.size(1), taps = neighbours.taps();
+  const at::Tensor source = rows_and_zeros<T>(x), slopes = columns_and_zeros(voxel_rows(dy).to(kScalar<T>));
+  for_each_part(neighbours.voxels(), [&](int64_t from, int64_t count) {
+    const int64_t even = ceil_div(count, kOfWord<T>) * kOfWord<T>;
+    const at::Tensor factors = gathered_factors<T>(source, neighbours.of(from, even), taps);
+    const int64_t blocks = ceil_div(in, kChannels);
+    for_each_block(out, taps * blocks, {0, kChannels, 0, 1}, [&](const Block& at) {
+      const int64_t tap = at.column / blocks, c = at.column % blocks * kChannels, width = std::min(kChannels, in - c);
+      multiply_long<T>({at.height, width, even},
+                       {values_of<T>(slopes) + at.row * slopes.stride(0) + from, slopes.stride(0)},
+                       {values_of<T>(factors) + (tap * in + c) * even, width},
+                       {sums.mutable_data_ptr<float>() + (at.row * taps + tap) * in + c, taps * in}, from > 0);
+    });
+  });
+}
+
 }  // namespace
 
 void gathered_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, int64_t first_padding,
-                   const at::Tensor& y, Result result) {
+                   const at::Tensor& y, Result result, at::ScalarType products) {
   RECORD_USER_SCOPE_WITH_INPUTS("medgen::gathered_conv", (std::vector<c10::IValue>{x, weight, first_padding}));
   const Neighbours neighbours(x, y.dim() == 5 ? y.size(2) : 1, first_padding);
-  const int64_t in = x.size(1), out = y.size(1), taps = neighbours.taps(), voxels = neighbours.voxels();
-  const at::Tensor source = channel_rows(x), kernel = channels_last(weight.to(at::kFloat));
-  const at::Tensor sums = at::empty({out, voxels}, at::kFloat);
-  for_each_part(voxels, [&](int64_t from, int64_t count) {
-    const at::Tensor columns = gathered_columns(source, neighbours.of(from, count), taps);
-    for_each_block(out, count, {0, kHeight, 0, kWidth}, [&](const Block& at) {
-      for (int64_t tap = 0; tap < taps; ++tap) {
-        multiply_long({at.height, at.width, in},
-                      {kernel.const_data_ptr<float>() + (at.row * taps + tap) * in, taps * in},
-                      {columns.const_data_ptr<float>() + (at.column * taps + tap * at.width) * in, at.width},
-                      {sums.mutable_data_ptr<float>() + at.row * voxels + from + at.column, voxels}, tap > 0);
-      }
-    });
-  });
+  const at::Tensor sums = at::empty({y.size(1), neighbours.voxels()}, at::kFloat);
+  by_product(product_type(products, at::kCPU), x.size(1), y.size(1),
+             [&]<typename T>(T*) { convolve<T>(x, weight, neighbours, sums); });
   finish(sums.t(), bias, y, result);
 }
 
 at::Tensor gathered_input_gradient(const at::Tensor& dy, const at::Tensor& weight) {
   RECORD_USER_SCOPE_WITH_INPUTS("medgen::gathered_input_gradient", (std::vector<c10::IValue>{dy, weight}));
-  const Neighbours neighbours = same_size(dy);
-  const int64_t in = weight.size(1), out = dy.size(1), taps = neighbours.taps(), voxels = neighbours.voxels();
-  const at::Tensor source = voxel_rows(dy), kernel = channels_last(weight.to(at::kFloat));
-  const at::Tensor sums = at::empty({voxels, in}, at::kFloat);
-  for_each_part(voxels, [&](int64_t from, int64_t count) {
-    const at::Tensor rows = gathered_rows(source, neighbours.of(from, count), taps, out);
-    for_each_block(count, in, {0, kWidth, 0, kHeight}, [&](const Block& at) {
-      float* const weights = kept_memory(out * at.width);
-      for (int64_t tap = 0; tap < taps; ++tap) {
-        const float* const first = kernel.const_data_ptr<float>() + tap * in + at.column;
-        for (int64_t o = 0; o < out; ++o) std::copy_n(first + o * taps * in, at.width, weights + o * at.width);
-        // A voxel of x leads to the neighbours that it is a neighbour of.
-        multiply_long(
-            {at.height, at.width, out}, {rows.const_data_ptr<float>() + ((taps - 1 - tap) * count + at.row) * out, out},
-            {weights, at.width}, {sums.mutable_data_ptr<float>() + (from + at.row) * in + at.column, in}, tap > 0);
-      }
-    });
-  });
+  const int64_t in = weight.size(1);
   const at::Tensor dx = empty_map(dy, in, dy.scalar_type());
+  const at::Tensor sums = at::empty({dx.numel() / in, in}, at::kFloat);
+  by_product(products_of(dy), in, dy.size(1), [&]<typename T>(T*) { add_up_input_gradient<T>(dy, weight, sums); });
   finish(sums, {}, dx, Result::Replace);
   return dx;
 }
 
 at::Tensor gathered_weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
   RECORD_USER_SCOPE_WITH_INPUTS("medgen::gathered_weight_gradient", (std::vector<c10::IValue>{x, dy}));
-  const Neighbours neighbours = same_size(x);
-  const int64_t in = x.size(1), out = dy.size(1), taps = neighbours.taps();
-  const at::Tensor source = voxel_rows(x), slopes = channel_rows(dy);
-  const at::Tensor sums = at::empty({out, taps, in}, at::kFloat);
-  for_each_part(neighbours.voxels(), [&](int64_t from, int64_t count) {
-    const at::Tensor rows = gathered_rows(source, neighbours.of(from, count), taps, kHeight);
-    const int64_t blocks = ceil_div(in, kHeight);
-    for_each_block(out, taps * blocks, {0, kHeight, 0, 1}, [&](const Block& at) {
-      const int64_t tap = at.column / blocks, c = at.column % blocks * kHeight, width = std::min(kHeight, in - c);
-      multiply_long({at.height, width, count},
-                    {slopes.const_data_ptr<float>() + at.row * slopes.stride(0) + from, slopes.stride(0)},
-                    {rows.const_data_ptr<float>() + (tap * in + c) * count, width},
-                    {sums.mutable_data_ptr<float>() + (at.row * taps + tap) * in + c, taps * in}, from > 0);
-    });
-  });
+  const at::Tensor sums = at::empty({dy.size(1), x.dim() == 5 ? 27 : 9, x.size(1)}, at::kFloat);
+  by_product(products_of(x), x.size(1), dy.size(1), [&]<typename T>(T*) { add_up_weight_gradient<T>(x, dy, sums); });
   return as_weights(sums, x.dim() - 2);
 }
 

@@ -167,16 +167,19 @@ bool Conv::is_wide(const at::Tensor& x) const {
   return !at::GradMode::is_enabled() && has_wide_form() && prefers_wide_conv(x, precision(x.scalar_type()));
 }
 
+at::ScalarType Conv::products(const at::Tensor& x) const {
+  return options_.role == Role::Wide ? at::kFloat : precision(x.scalar_type());
+}
+
 int64_t Conv::kept_bytes(const PlaneForm& planes, int64_t count, at::ScalarType type) const {
-  const bool wide = by_winograd(planes, type) || product_type(precision(type), at::kCPU) == at::kFloat;
-  if (!wide || !has_wide_form()) return 0;
+  if (!prefers_float(precision(type)) || !has_wide_form()) return 0;
   return wide_conv_memory(planes, count * planes.rows * planes.columns, options_.in, options_.out);
 }
 
 at::Tensor Conv::wide(const at::Tensor& x, int64_t first_padding) const {
   const int64_t outside = options_.rank == 3 ? 1 - first_padding : 0;
   const at::Tensor y = empty_map(x.narrow(2, outside, x.size(2) - 2 * outside), options_.out, result_type(x));
-  wide_conv(x, weight_, or_undefined(bias_), first_padding, y);
+  wide_conv(x, weight_, or_undefined(bias_), first_padding, y, Result::Replace, products(x));
   return y;
 }
 
@@ -199,7 +202,7 @@ bool Conv::adds_in_place(const at::Tensor& x, const at::Tensor& y) const {
 bool Conv::put_exactly(const at::Tensor& x, const at::Tensor& y, int64_t first_padding, Result result) const {
   if (!has_planes(y)) return false;
   if (is_wide(x)) {
-    wide_conv(x, weight_, or_undefined(bias_), first_padding, y, result);
+    wide_conv(x, weight_, or_undefined(bias_), first_padding, y, result, products(x));
     return true;
   }
   const at::Tensor rows = x.movedim(1, -1);

@@ -77,6 +77,8 @@ class Conv : public Module {
   /// Whether x is convolved by wide_conv.
   bool is_wide(const at::Tensor& x) const;
   at::Tensor wide(const at::Tensor& x, int64_t first_padding) const;
+  /// What it multiplies then.
+  at::ScalarType products(const at::Tensor& x) const;
   bool has_wide_form() const;
 
   /// The precision asked for, which Exact ones do not follow.

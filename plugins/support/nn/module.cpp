@@ -3,6 +3,7 @@
 
 #include "plugins/support/error.h"
 #include "plugins/support/nn/products.h"
+#include "plugins/support/nn/winograd.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -52,8 +53,9 @@ at::Tensor in_layout(const at::Tensor& value) {
   return value.contiguous();
 }
 
-at::ScalarType dtype_of(const Parameter& parameter, at::ScalarType stored) {
-  return parameter.role == Role::Compute ? stored : parameter.dtype;
+at::ScalarType dtype_of(const Parameter& parameter, at::ScalarType stored, at::ScalarType wide) {
+  if (parameter.role == Role::Compute) return stored;
+  return parameter.role == Role::Wide ? wide : parameter.dtype;
 }
 
 std::string shape_text(at::IntArrayRef shape) {
@@ -153,16 +155,22 @@ void Module::load(const WeightSource& source) {
   at::NoGradGuard no_grad;
   for (size_t i = 0; i < wanted.size(); ++i) {
     Parameter& parameter = *wanted[i].parameter;
-    const at::ScalarType dtype = dtype_of(parameter, stored_dtype_);
+    const at::ScalarType dtype = dtype_of(parameter, stored_dtype_, wide_dtype_);
     parameter.value = in_layout(found[i].to(dtype, /*non_blocking=*/false, /*copy=*/true));
     found[i].reset();
   }
 }
 
+at::ScalarType stored_type(Role role, at::ScalarType compute, at::Device device) {
+  if (role == Role::Wide && device.is_cpu() && prefers_float(compute)) return at::kFloat;
+  return role == Role::Compute || role == Role::Wide ? product_type(compute, device) : at::kFloat;
+}
+
 void Module::initialize(uint64_t seed) {
   at::NoGradGuard no_grad;
   for (const auto& [name, parameter] : parameters()) {
-    parameter->value = in_layout(filled(*parameter, seed_of(seed, name)).to(dtype_of(*parameter, stored_dtype_)));
+    parameter->value =
+        in_layout(filled(*parameter, seed_of(seed, name)).to(dtype_of(*parameter, stored_dtype_, wide_dtype_)));
   }
 }
 
@@ -174,11 +182,12 @@ void Module::set_compute_dtype(at::ScalarType compute) {
 
 void Module::set_precision(at::ScalarType compute, at::Device device) {
   set_compute_dtype(compute);
-  stored_dtype_ = product_type(compute, device);
+  stored_dtype_ = stored_type(Role::Compute, compute, device);
+  wide_dtype_ = stored_type(Role::Wide, compute, device);
   at::NoGradGuard no_grad;
   for (const auto& [name, parameter] : parameters()) {
     if (!parameter->value.defined()) continue;
-    parameter->value = parameter->value.to(dtype_of(*parameter, stored_dtype_));
+    parameter->value = parameter->value.to(dtype_of(*parameter, stored_dtype_, wide_dtype_));
   }
 }
 

@@ -31,6 +31,7 @@ struct Init {
 /// What a tensor of the state dict is for.
 enum class Role {
   Compute,  ///< weight or bias of a convolution or product on activations: follows Module::set_precision
+  Wide,     ///< the same where few digits are to be lost: float32 where the CPU computes it in that (nn/wide_conv.h)
   Exact,    ///< normalisation gains, time and condition embeddings: always float32
   Buffer,   ///< running statistics: never trained, always in its own type
 };
@@ -47,6 +48,10 @@ struct Parameter {
 
   int64_t numel() const;
 };
+
+/// The type in which parameters of that role, no buffers, are stored for inference on `device` with activations of type
+/// `compute`.
+at::ScalarType stored_type(Role role, at::ScalarType compute, at::Device device);
 
 /// A parameter under its full published name, e.g. "down_blocks.0.resnets.1.conv1.conv.weight".
 struct NamedParameter {
@@ -152,6 +157,7 @@ class Module {
   std::vector<Child> children_;
   at::ScalarType compute_dtype_ = at::kFloat;  // of activations
   at::ScalarType stored_dtype_ = at::kFloat;   // of compute parameters; read at the root
+  at::ScalarType wide_dtype_ = at::kFloat;     // of wide ones
   bool training_ = false;
   bool checkpoints_activations_ = false;
 };

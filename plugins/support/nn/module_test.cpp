@@ -4,8 +4,11 @@
 #include "plugins/support/nn/layers.h"
 #include "plugins/support/nn/ops.h"
 #include "plugins/support/nn/planes.h"
+#include "plugins/support/nn/products.h"
+#include "plugins/support/nn/winograd.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/conv3d.h>
 #include <ATen/ops/group_norm.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
@@ -177,6 +180,30 @@ TEST_CASE("module: a long list of faults is cut short", "[unit][nn]") {
 
 TEST_CASE("module: unknown precisions are refused", "[unit][nn]") {
   CHECK_THROWS_AS(Toy().set_precision(at::kLong), InvalidInput);
+}
+
+TEST_CASE("module: wide weights stay float32 where the CPU computes in it, and lose no digits then", "[unit][nn]") {
+  const at::NoGradGuard no_grad;
+  const ConvOptions options{.in = 8, .out = 6, .role = GENERATE(Role::Wide, Role::Compute)};
+  Conv conv(options);
+  conv.initialize(5);
+  const at::Tensor exact = conv.parameters().front().parameter->value.clone();
+  conv.set_precision(at::kBFloat16);
+  const at::Tensor& weight = conv.parameters().front().parameter->value;
+  const at::ScalarType stored = stored_type(options.role, at::kBFloat16, at::kCPU);
+  const bool wide = options.role == Role::Wide && prefers_float(at::kBFloat16);
+  CHECK(stored == (wide ? at::kFloat : product_type(at::kBFloat16, at::kCPU)));
+  CHECK(weight.scalar_type() == stored);
+  CHECK(stored_type(options.role, at::kBFloat16, at::kCUDA) == at::kBFloat16);
+  CHECK(stored_type(Role::Exact, at::kBFloat16, at::kCPU) == at::kFloat);
+  conv.load({.names = {"weight", "bias"},
+             .tensor = [&](const std::string& name) { return name == "weight" ? exact : at::zeros({6}); }});
+  CHECK(weight.scalar_type() == stored);
+  const at::Tensor x = channels_last(at::randn({1, 8, 5, 6, 7}).to(at::kBFloat16));
+  const at::Tensor expected = at::conv3d(x.to(at::kDouble), exact.to(at::kDouble), {}, 1, 1);
+  const at::Tensor sum = channels_last(at::zeros({1, 6, 5, 6, 7}));
+  const double error = conv.forward_add(x, sum).to(at::kDouble).sub(expected).norm().item<double>();
+  CHECK((error < 1e-5 * expected.norm().item<double>()) == (stored == at::kFloat));
 }
 
 TEST_CASE("module: gradients reach float32 parameters through half-width activations", "[unit][nn]") {

@@ -40,7 +40,7 @@ struct Product {
 
  private:
   void block(int64_t first, int64_t count, float* memory) const {
-    kernels::launch(kernels::Cpu{}, kernels::WidenRows<In>{x + first * in, memory, count, in});
+    kernels::launch(kernels::Cpu{}, kernels::ConvertRows<In, float>{x + first * in, in, memory, count, in});
     float* const sums = memory + kBlockRows * in;
     for (int64_t k = 0; k < out; k += kColumns) {
       const int64_t width = std::min(kColumns, out - k);

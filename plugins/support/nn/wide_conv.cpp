@@ -18,12 +18,8 @@ bool is_filtered(const PlaneForm& planes) {
 
 }  // namespace
 
-bool has_wide_products(at::ScalarType type) {
-  return has_brgemm() && product_type(type, at::kCPU) == at::kFloat;
-}
-
 bool prefers_gathered(int64_t voxels, at::ScalarType products) {
-  return has_wide_products(products) && voxels <= kGatheredVoxels;
+  return prefers_float(products) && voxels <= kGatheredVoxels;
 }
 
 bool prefers_wide_conv(const at::Tensor& x, at::ScalarType products) {
@@ -33,9 +29,9 @@ bool prefers_wide_conv(const at::Tensor& x, at::ScalarType products) {
 }
 
 void wide_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, int64_t first_padding,
-               const at::Tensor& y, Result result) {
-  auto* const convolve = is_filtered(plane_form(x)) ? &winograd_conv : &gathered_conv;
-  convolve(x, weight, bias, first_padding, y, result);
+               const at::Tensor& y, Result result, at::ScalarType products) {
+  if (is_filtered(plane_form(x))) return winograd_conv(x, weight, bias, first_padding, y, result);
+  gathered_conv(x, weight, bias, first_padding, y, result, products);
 }
 
 at::Tensor wide_input_gradient(const at::Tensor& dy, const at::Tensor& weight) {
@@ -43,8 +39,9 @@ at::Tensor wide_input_gradient(const at::Tensor& dy, const at::Tensor& weight) {
 }
 
 at::Tensor wide_weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
-  return prefers_winograd_gradient(plane_form(x), at::kFloat) ? winograd_weight_gradient(x, dy)
-                                                              : gathered_weight_gradient(x, dy);
+  const at::ScalarType products = product_type(x.scalar_type(), x.device());
+  return prefers_winograd_gradient(plane_form(x), products) ? winograd_weight_gradient(x, dy)
+                                                            : gathered_weight_gradient(x, dy);
 }
 
 int64_t wide_conv_memory(const PlaneForm& planes, int64_t voxels, int64_t in, int64_t out) {
@@ -55,7 +52,7 @@ int64_t wide_conv_memory(const PlaneForm& planes, int64_t voxels, int64_t in, in
 
 int64_t wide_training_memory(int64_t rank, int64_t voxels, int64_t in, int64_t out, at::ScalarType products) {
   if (prefers_gathered(voxels, products)) return gathered_memory(rank, std::max(in, out), std::max(in, out), voxels);
-  if (voxels <= kGatheredVoxels || !prefers_float(products)) return 0;
+  if (!prefers_float(products)) return 0;
   const PlaneForm largest{rank, voxels, 1};
   return winograd_memory(largest, in, out) + winograd_gradient_memory(rank, in, out);
 }

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolutions of kernel 3 by our own products of float32, whatever the type of the feature maps: on large planes
-// filtered (winograd.h), on small maps gathered (gathered_conv.h). Maps are read and written as they lie, and rounded
-// once.
+// Convolutions of kernel 3 by our own products, whatever the type of the feature maps: on large planes filtered
+// (winograd.h), on small maps gathered (gathered_conv.h). Maps are read and written as they lie, sums are float32 and
+// rounded once.
 #pragma once
 
 #include "plugins/support/nn/ops.h"
 
 namespace medgen::nn {
-
-/// Whether the CPU multiplies numbers of `type` by our products: these are there, and no unit of it is faster.
-bool has_wide_products(at::ScalarType type);
 
 /// Whether a map of so many voxels is small enough to be gathered, in precision `products`.
 bool prefers_gathered(int64_t voxels, at::ScalarType products);
@@ -17,9 +14,9 @@ bool prefers_gathered(int64_t voxels, at::ScalarType products);
 /// Whether wide_conv is the fastest way to convolve x in precision `products`. How many samples x has is not asked.
 bool prefers_wide_conv(const at::Tensor& x, at::ScalarType products);
 
-/// As winograd_conv.
+/// As winograd_conv, and as gathered_conv of `products`.
 void wide_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, int64_t first_padding,
-               const at::Tensor& y, Result result = Result::Replace);
+               const at::Tensor& y, Result result, at::ScalarType products);
 
 /// As winograd_input_gradient.
 at::Tensor wide_input_gradient(const at::Tensor& dy, const at::Tensor& weight);

@@ -4,6 +4,7 @@
 #include "plugins/support/nn/brgemm.h"
 #include "plugins/support/nn/gathered_conv.h"
 #include "plugins/support/nn/ops.h"
+#include "plugins/support/nn/products.h"
 #include "plugins/support/nn/row_products.h"
 #include "plugins/support/nn/winograd.h"
 
@@ -15,9 +16,12 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/zeros_like.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <catch2/catch.hpp>
+
+#include <functional>
 
 using namespace medgen;
 
@@ -34,13 +38,15 @@ double tolerance(const at::Tensor& x) {
 
 /// One of the two ways to convolve.
 struct Way {
-  decltype(&nn::winograd_conv) conv;
+  std::function<decltype(nn::winograd_conv)> conv;
   decltype(&nn::winograd_input_gradient) input_gradient;
   decltype(&nn::winograd_weight_gradient) weight_gradient;
 };
 
 const Way kWinograd{nn::winograd_conv, nn::winograd_input_gradient, nn::winograd_weight_gradient};
-const Way kGathered{nn::gathered_conv, nn::gathered_input_gradient, nn::gathered_weight_gradient};
+const Way kGathered{[](const auto& x, const auto& weight, const auto& bias, int64_t padding, const auto& y,
+                       nn::Result result) { nn::gathered_conv(x, weight, bias, padding, y, result); },
+                    nn::gathered_input_gradient, nn::gathered_weight_gradient};
 
 struct Case {
   at::Tensor x, weight, bias;
@@ -51,7 +57,8 @@ struct Case {
     kernel.insert(kernel.end(), size.size(), 3);
     at::manual_seed(7);  // sums of few numbers that happen to cancel have no digits to compare
     x = nn::channels_last(at::randn(shape)).to(type);
-    weight = nn::channels_last(at::rand(kernel).sub(0.5));
+    // Where bfloat16 is multiplied, weights are rounded to it.
+    weight = nn::channels_last(at::rand(kernel).sub(0.5).to(type).to(at::kFloat));
     bias = at::randn({out});
   }
 
@@ -102,6 +109,28 @@ TEST_CASE("wide conv: bfloat16 maps are rounded once", "[unit][nn]") {
   const Case one(64, 48, GENERATE(std::vector<int64_t>{6, 11, 10}, std::vector<int64_t>{3, 33, 32}), at::kBFloat16);
   CHECK(relative(one.result(way), one.expected()) < tolerance(one.x));
   CHECK(one.result(way, at::kBFloat16).equal(one.result(way).to(at::kBFloat16)));
+}
+
+TEST_CASE("wide conv: small maps of bfloat16 meet weights of the type that is multiplied", "[unit][nn]") {
+  const at::NoGradGuard no_grad;
+  const auto [in, out] = GENERATE(table<int64_t, int64_t>({{64, 130}, {35, 130}, {64, 3}}));
+  Case one(in, out, GENERATE(std::vector<int64_t>{5, 7, 6}, std::vector<int64_t>{11, 7}), at::kBFloat16);
+  one.weight = nn::channels_last(at::rand(one.weight.sizes()).sub(0.5));
+  const auto convolve = [&](at::ScalarType products) {
+    const at::Tensor y = at::zeros_like(one.room(at::kFloat));
+    nn::gathered_conv(one.x, one.weight, one.bias, 1, y, nn::Result::Add, products);
+    return y;
+  };
+  const at::Tensor exact = convolve(at::kFloat), narrow = convolve(at::kBFloat16);
+  CHECK(relative(exact, one.expected()) < tolerance(one.x));
+  const bool pairs = in % 2 == 0 && out % 2 == 0;
+  const at::ScalarType products = pairs ? nn::product_type(at::kBFloat16, at::kCPU) : at::kFloat;
+  CHECK(narrow.equal(exact) == (products == at::kFloat));
+  const at::Tensor dy = one.room(at::kBFloat16), dx = nn::gathered_input_gradient(dy, one.weight);
+  one.weight = one.weight.to(products);
+  CHECK(relative(narrow, one.expected()) < tolerance(one.x));
+  CHECK(convolve(at::kBFloat16).equal(narrow));
+  CHECK(nn::gathered_input_gradient(dy, one.weight).equal(dx));
 }
 
 TEST_CASE("wide conv: results are added to what is there, of either type", "[unit][nn]") {
