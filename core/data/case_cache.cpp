@@ -49,16 +49,27 @@ std::string checksum(const TensorMap& tensors) {
   return sha256(all);
 }
 
-/// Nothing for an entry that is not there. @throws DataError for one that is damaged.
-std::optional<TensorMap> load(const fs::path& file) {
-  std::error_code error;
-  if (!fs::exists(file, error)) return std::nullopt;
+/// @throws DataError for an entry that is damaged, or gone.
+TensorMap read(const fs::path& file) {
   const SafetensorsFile entry(file);
   const auto expected = entry.metadata().find(std::string(kChecksum));
   if (expected == entry.metadata().end() || expected->second != checksum(entry.tensors())) {
     throw DataError("{}: the checksum differs", file.string());
   }
   return entry.tensors();
+}
+
+/// Nothing for an entry that is not there. @throws DataError for one that is damaged.
+std::optional<TensorMap> load(const fs::path& file) {
+  std::error_code error;
+  if (!fs::exists(file, error)) return std::nullopt;
+  try {
+    return read(file);
+  } catch (const Error&) {
+    // Another process may have removed it meanwhile, and perhaps made it again.
+    if (!fs::exists(file, error)) return std::nullopt;
+    return read(file);
+  }
 }
 
 struct Entry {
