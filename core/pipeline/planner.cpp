@@ -45,6 +45,20 @@ Demand demand_of(const std::string& step, const Ask& ask) {
   }
 }
 
+/// Temporary files in memory would count for nothing. @throws RuntimeError
+void require_disk_for_temporary_files(const Plan& plan) {
+  const auto folder = temporary_folder();
+  if (!lies_in_memory(folder)) return;
+  for (const StepPlan& step : plan.steps) {
+    if (step.scratch == 0 || step.verb == "train") continue;  // its files are wanted by the pipeline, which it tells
+    throw RuntimeError(
+        "steps.{}: to keep the budget, {} would lie in temporary files, but '{}' is a file system in memory, which the "
+        "budget does not count; nothing was computed. What would fit: TMPDIR set to a folder on a disk, or a larger "
+        "budget",
+        step.step, size_text(step.scratch), folder.string());
+  }
+}
+
 /// Warns in the steps that write where it may not fit. @param processes  that have temporary files on this machine.
 /// @throws RuntimeError
 void check_disk(Plan& plan, std::uint64_t processes) {
@@ -189,6 +203,7 @@ Plan Planner::plan() {
   plan.device_memory = prediction.device_memory;
   if (!fits(prediction, plan.allowed, device_counts(host_))) refuse(prediction, options, plan);
   fill(prediction, plan);
+  if (host_.options().memory_budget > 0) require_disk_for_temporary_files(plan);
   check_disk(plan, processes());
   return plan;
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/run/resources.h"
 
+#include <linux/magic.h>
 #include <malloc.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include <algorithm>
 #include <atomic>
@@ -85,6 +87,12 @@ std::uint64_t free_disk(const fs::path& path) {
   std::error_code error;
   const fs::space_info space = fs::space(existing(path), error);
   return error ? kUnlimited : space.available;
+}
+
+bool lies_in_memory(const fs::path& path) {
+  struct statfs about {};
+
+  return ::statfs(existing(path).c_str(), &about) == 0 && about.f_type == TMPFS_MAGIC;
 }
 
 bool same_disk(const fs::path& a, const fs::path& b) {

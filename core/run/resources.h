@@ -21,6 +21,9 @@ std::uint64_t resident_memory();
 /// Bytes that may be written below `path`, of which only a part need exist; very many when it cannot be told.
 std::uint64_t free_disk(const std::filesystem::path& path);
 
+/// Whether files below `path` take memory, not a disk (tmpfs).
+bool lies_in_memory(const std::filesystem::path& path);
+
 /// Whether two places share their free space.
 bool same_disk(const std::filesystem::path& a, const std::filesystem::path& b);
 

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `medgen plan` predicts, and what is refused before any work: plan_e2e.py MEDGEN PLUGIN_FOLDER"""
 import json
+import os
 import shutil
 import sys
 import unittest
+from unittest import mock
 
 import nifti
 import tool
@@ -112,6 +114,14 @@ class Refused(Planning):
         self.assertLess(plan["memory_bytes"], 2 * GIB)
         self.assertGreater(plan["steps"][0]["scratch_bytes"], GIB)
         self.run_pipeline(document)
+
+    def test_a_budget_is_not_kept_by_files_in_memory(self):
+        document = {**claiming(peak_bytes=3 * GIB), "runtime": {"precision": "fp32", "memory": "2GiB"}}
+        with mock.patch.dict(os.environ, TMPDIR="/dev/shm"):
+            self.refused(document, RUNTIME, "steps.ct", "temporary files", "'/dev/shm' is a file system in memory",
+                         "TMPDIR", "nothing was computed")
+            document["runtime"]["memory"] = "8GiB"
+            self.plan(document)
 
     def test_more_than_the_machine_has_is_refused_without_a_budget(self):
         self.refused(claiming(peak_bytes=10**15), OUT_OF_MEMORY, "this machine has", "TiB")
