@@ -2,7 +2,9 @@
 // Times MAISI's full-size networks and, in the same run, the bare convolutions and products they are made of: the
 // arithmetic limit of this machine. One line of JSON for each run; weights are random, which changes no time.
 //   bench_networks decode|encode|unet|control|generate|train-vae[-lean]|train-unet[-lean] SIZE fp32|bf16 [REPEATS
-//                  [THREADS]]
+//                  [THREADS [FOLDER]]]
+// FOLDER gets the weights (NETWORK.safetensors), and what goes in and comes out (result.safetensors: x, y), so that
+// others can do the same work.
 // control is one step of the U-Net under its ControlNet, after the first of a run; generate is 30 of them and the
 // decoding of a latent of SIZE^3; the last are a step of training with Adam on one image or latent of SIZE^3; a lean
 // one computes activations again and keeps moments on disk.
@@ -14,7 +16,9 @@
 #include "plugins/support/training/training.h"
 
 #include "core/run/resources.h"
+#include "core/weights/safetensors.h"
 
+#include <ATen/Context.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/convolution.h>
@@ -33,6 +37,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -69,6 +74,34 @@ const json kControlNet = [] {
   config.update({{"conditioning_embedding_in_channels", 8}, {"conditioning_embedding_num_channels", {8, 32, 64}}});
   return config;
 }();
+
+/// Where weights, inputs and results are left for others; nowhere when empty.
+std::filesystem::path folder;
+
+void leave(const std::string& name, const std::map<std::string, at::Tensor>& tensors) {
+  if (folder.empty()) return;
+  std::map<std::string, TensorKind> kinds;
+  for (const auto& [key, tensor] : tensors) kinds[key] = {DType::F32, tensor.sizes().vec()};
+  SafetensorsWriter writer(folder / (name + ".safetensors"), kinds);
+  for (const auto& [key, tensor] : tensors) {  // one after the other: copies of all would be the process's peak
+    const auto copy = std::make_shared<at::Tensor>(tensor.detach().to(at::kFloat).contiguous());
+    writer.write(key, Tensor(DType::F32, kinds[key].shape, copy->mutable_data_ptr(), copy));
+  }
+  writer.commit();
+}
+
+/// Random weights; those that published networks start with zeros, which would make results zeros, small ones too.
+void start(nn::Module& network, const std::string& name) {
+  constexpr double kSmall = 0.02;
+  network.initialize(1);
+  std::map<std::string, at::Tensor> all;
+  for (const nn::NamedParameter& named : network.parameters()) {
+    at::Tensor& value = named.parameter->value;
+    if (named.parameter->trainable() && !value.any().item<bool>()) value.normal_(0, kSmall);
+    all[named.name] = value;
+  }
+  leave(name, all);
+}
 
 double seconds(const std::function<void()>& work) {
   const auto start = std::chrono::steady_clock::now();
@@ -195,6 +228,12 @@ class Arithmetic {
   std::vector<Call> replayed_;
 };
 
+/// What is timed: of x makes the result that it gives; keeps its network alive.
+struct Work {
+  at::Tensor x;
+  std::function<at::Tensor()> run;
+};
+
 maisi::UnetInputs unet_inputs(std::int64_t size) {
   maisi::UnetInputs in;
   in.x = at::randn({1, 4, size, size, size});
@@ -214,7 +253,7 @@ std::function<at::Tensor(const at::Tensor&, const maisi::ControlNetResiduals&)> 
                                                                                              at::ScalarType precision) {
   const auto network =
       std::make_shared<maisi::DiffusionModelUNetMaisi>(maisi::DiffusionModelUNetMaisiConfig::from_json(kUnet));
-  network->initialize(1);
+  start(*network, "unet");
   network->set_precision(precision);
   const maisi::UnetInputs in = unet_inputs(size);
   return [network, in, kept = kept_weights()](const at::Tensor& x, const maisi::ControlNetResiduals& residuals) {
@@ -228,30 +267,35 @@ std::function<at::Tensor(const at::Tensor&, const maisi::ControlNetResiduals&)> 
 }
 
 /// A step of training: prediction, L1, gradients, Adam.
-std::function<void()> training_of(nn::Module& network, const support::TrainingOptions& options,
-                                  const std::function<at::Tensor()>& loss) {
+Work training_of(nn::Module& network, const at::Tensor& x, const support::TrainingOptions& options,
+                 const std::function<at::Tensor()>& loss) {
   const auto trained = std::make_shared<support::TrainedModules>(
       std::vector<support::TrainedModules::Member>{{"", &network}}, options, 1);
-  return [trained, loss] {
-    const at::AutoGradMode with_gradients(true);
-    trained->backward(loss());
-    trained->apply(1e-4);
-  };
+  return {x, [trained, loss] {
+            const at::AutoGradMode with_gradients(true);
+            const at::Tensor value = loss();
+            trained->backward(value);
+            trained->apply(1e-4);
+            return value.detach();
+          }};
 }
 
-std::function<void()> training_of_unet(std::int64_t size, const support::TrainingOptions& options) {
+Work training_of_unet(std::int64_t size, const support::TrainingOptions& options) {
   const auto network =
       std::make_shared<maisi::DiffusionModelUNetMaisi>(maisi::DiffusionModelUNetMaisiConfig::from_json(kUnet));
+  start(*network, "unet");
   const maisi::UnetInputs in = unet_inputs(size);
   const at::Tensor target = at::randn_like(in.x);
-  return training_of(*network, options, [network, in, target] { return (network->forward(in) - target).abs().mean(); });
+  return training_of(*network, in.x, options,
+                     [network, in, target] { return (network->forward(in) - target).abs().mean(); });
 }
 
-std::function<void()> training_of_vae(std::int64_t size, const support::TrainingOptions& options) {
+Work training_of_vae(std::int64_t size, const support::TrainingOptions& options) {
   const auto network =
       std::make_shared<maisi::AutoencoderKlMaisi>(maisi::AutoencoderKlMaisiConfig::from_json(kAutoencoder));
+  start(*network, "autoencoder");
   const at::Tensor x = at::randn({1, 1, size, size, size});
-  return training_of(*network, options, [network, x] {
+  return training_of(*network, x, options, [network, x] {
     const auto posterior = network->encode(x);
     const at::Tensor variance = posterior.sigma.square();
     const at::Tensor kl = 0.5 * (posterior.mean.square() + variance - (variance + 1e-10).log() - 1).sum();
@@ -264,7 +308,7 @@ std::function<void()> training_of_vae(std::int64_t size, const support::Training
 std::function<at::Tensor(const at::Tensor&)> work_of_control(std::int64_t size, at::ScalarType precision) {
   const auto unet = work_of_unet(size, precision);
   const auto network = std::make_shared<maisi::ControlNetMaisi>(maisi::ControlNetMaisiConfig::from_json(kControlNet));
-  network->initialize(1);
+  start(*network, "controlnet");
   network->set_precision(precision);
   maisi::ControlNetInputs in;
   in.timesteps = at::ones({1}).mul(500);
@@ -282,7 +326,7 @@ std::function<at::Tensor(const at::Tensor&)> work_of_control(std::int64_t size, 
 std::pair<std::shared_ptr<maisi::AutoencoderKlMaisi>, nn::StreamOptions> autoencoder(at::ScalarType precision) {
   const auto network =
       std::make_shared<maisi::AutoencoderKlMaisi>(maisi::AutoencoderKlMaisiConfig::from_json(kAutoencoder));
-  network->initialize(1);
+  start(*network, "autoencoder");
   network->set_precision(precision);
   nn::StreamOptions options;
   options.memory = std::int64_t{3} << 29;
@@ -290,15 +334,16 @@ std::pair<std::shared_ptr<maisi::AutoencoderKlMaisi>, nn::StreamOptions> autoenc
 }
 
 /// A mask to an image: rectified flow in 30 of Euler's steps, then the decoder.
-std::function<void()> work_of_generation(std::int64_t size, at::ScalarType precision) {
+Work work_of_generation(std::int64_t size, at::ScalarType precision) {
   constexpr int kSteps = 30;
+  const at::Tensor noise = at::randn({1, 4, size, size, size});
   const auto predict = work_of_control(size, precision);
   const auto [network, options] = autoencoder(precision);
-  return [=, network = network, options = options] {
-    at::Tensor x = at::randn({1, 4, size, size, size});
-    for (int step = 0; step < kSteps; ++step) x = x + predict(x).to(at::kFloat).mul(1.0 / kSteps);
-    network->decode(x, options);
-  };
+  return {noise, [=, network = network, options = options] {
+            at::Tensor x = noise;
+            for (int step = 0; step < kSteps; ++step) x = x + predict(x).to(at::kFloat).mul(1.0 / kSteps);
+            return network->decode(x, options);
+          }};
 }
 
 /// Whether it is about memory more than about time.
@@ -306,8 +351,7 @@ bool is_lean(std::string_view what) {
   return what.ends_with("-lean");
 }
 
-/// What is timed; keeps its network alive.
-std::function<void()> work_of(const std::string& what, std::int64_t size, at::ScalarType precision) {
+Work work_of(const std::string& what, std::int64_t size, at::ScalarType precision) {
   if (what.starts_with("train-")) {
     support::TrainingOptions options;
     options.compute = precision;
@@ -316,12 +360,12 @@ std::function<void()> work_of(const std::string& what, std::int64_t size, at::Sc
   }
   if (what == "generate") return work_of_generation(size, precision);
   const at::Tensor z = at::randn({1, 4, size, size, size});
-  if (what == "control") return [predict = work_of_control(size, precision), z] { predict(z); };
-  if (what == "unet") return [predict = work_of_unet(size, precision), z] { predict(z, {}); };
+  if (what == "control") return {z, [predict = work_of_control(size, precision), z] { return predict(z); }};
+  if (what == "unet") return {z, [predict = work_of_unet(size, precision), z] { return predict(z, {}); }};
   const auto [network, options] = autoencoder(precision);
-  if (what == "decode") return [network = network, z, options = options] { network->decode(z, options); };
+  if (what == "decode") return {z, [network = network, z, options = options] { return network->decode(z, options); }};
   const at::Tensor x = at::randn({1, 1, size, size, size});
-  return [network = network, x, options = options] { network->encode(x, options); };
+  return {x, [network = network, x, options = options] { return network->encode(x, options).mean; }};
 }
 
 }  // namespace
@@ -330,7 +374,7 @@ int main(int argc, char** argv) {
   if (argc < 4) {
     std::fputs(
         "usage: bench_networks decode|encode|unet|control|generate|train-vae[-lean]|train-unet[-lean] SIZE "
-        "fp32|bf16 [REPEATS [THREADS]]\n",
+        "fp32|bf16 [REPEATS [THREADS [FOLDER]]]\n",
         stderr);
     return 2;
   }
@@ -346,9 +390,13 @@ int main(int argc, char** argv) {
   std::optional<nn::KeepArrays> keep;
   if (!what.starts_with("train")) keep.emplace();
   const at::NoGradGuard no_grad;
-  const auto work = work_of(what, size, precision == "bf16" ? at::kBFloat16 : at::kFloat);
+  if (argc > 6) folder = argv[6];
+  at::manual_seed(1);
+  const auto [x, run] = work_of(what, size, precision == "bf16" ? at::kBFloat16 : at::kFloat);
+  const auto work = [run = run] { run(); };
   const double time = median(repeats, work);
   const std::uint64_t peak = peak_memory();
+  if (!folder.empty() && !what.starts_with("train")) leave("result", {{"x", x}, {"y", run()}});
   const Arithmetic arithmetic(work);
   const double limit = median(repeats, [&] { arithmetic.replay(); });
   std::puts(json{{"who", "medgen"},
