@@ -85,7 +85,7 @@ void prepare(nn::Module& network, uint64_t seed, double tolerance) {
 
 TEST_CASE("maisi: the image autoencoder gives the published latent and reconstruction", "[golden][maisi]") {
   const at::NoGradGuard no_grad;
-  const double tolerance = GENERATE(kTolerance, autoencoder_half_tolerance());
+  const double tolerance = GENERATE(as<double>{}, kTolerance, autoencoder_half_tolerance());
   const Tensors fixture = read_fixture("maisi/autoencoder_small.safetensors");
   AutoencoderKlMaisi network(AutoencoderKlMaisiConfig::from_json(golden::autoencoder(false)));
   prepare(network, 1234, tolerance);
@@ -97,7 +97,7 @@ TEST_CASE("maisi: the image autoencoder gives the published latent and reconstru
 
 TEST_CASE("maisi: the mask autoencoder gives the published latent and logits", "[golden][maisi]") {
   const at::NoGradGuard no_grad;
-  const double tolerance = GENERATE(kTolerance, autoencoder_half_tolerance());
+  const double tolerance = GENERATE(as<double>{}, kTolerance, autoencoder_half_tolerance());
   const Tensors fixture = read_fixture("maisi/mask_autoencoder_small.safetensors");
   AutoencoderKlMaisi network(AutoencoderKlMaisiConfig::from_json(golden::mask_autoencoder(false)));
   prepare(network, 1234, tolerance);
