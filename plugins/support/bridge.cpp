@@ -111,6 +111,7 @@ nn::StreamOptions stream_options(std::uint64_t memory_budget, std::uint64_t othe
   if (memory_budget > 0) {
     const auto left = static_cast<std::int64_t>(memory_budget) - static_cast<std::int64_t>(other_bytes);
     options.memory = std::max<std::int64_t>(left, 1);
+    if (!device.is_cpu()) options.device_memory = options.memory;
   }
   return options;
 }

@@ -6,6 +6,8 @@
 #include "plugins/support/nn/planes.h"
 #include "plugins/support/nn/scratch_file.h"
 
+#include <medgen/sdk/context.hpp>
+
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <c10/util/Exception.h>
@@ -196,10 +198,12 @@ class FeatureMap::Storage {
   std::int64_t offset(std::int64_t plane) const { return (plane - from_) * plane_bytes_; }
 
   void read_file(std::int64_t from, const at::Tensor& planes) const {
+    const sdk::Range range("read planes");
     file_->read(offset(from), planes.data_ptr(), planes.size(0) * plane_bytes_);
   }
 
   void write_file(std::int64_t from, const at::Tensor& planes) {
+    const sdk::Range range("write planes");
     file_->write(offset(from), planes.data_ptr(), planes.size(0) * plane_bytes_);
   }
 

@@ -89,6 +89,12 @@ class Window {
 
   at::Tensor read(std::int64_t from, std::int64_t to) const { return on_device(x_.read(from, to), options_.device()); }
 
+  /// What it does, for traces.
+  std::string step_name() const {
+    if (stage_.norm != nullptr) return stage_.norm->path();
+    return stage_.resample == Resample::UpLinear ? "upsample" : "copy planes";
+  }
+
   /// Returns how many planes at the front of `reach` are there already.
   std::int64_t move_to(const Reach& reach) {
     if (!planes_.defined() || planes_.size(0) < reach.to - reach.from) {
@@ -110,6 +116,7 @@ class Window {
     const std::int64_t to = from + slab.size(0);
     const std::int64_t first = source_from(x_, stage_.resample, from);
     const std::int64_t last = source_to(x_, stage_.resample, to);
+    const sdk::Range range(step_name());
     switch (stage_.resample) {
       case Resample::UpLinear:
         return upsample_linear(as_planes(read(first, last)).to(dtype()), first, x_.planes(), from, slab);
