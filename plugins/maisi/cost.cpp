@@ -112,7 +112,7 @@ class Pass {
     const double count = weights(in, out, kernel);
     cost_.flops += 2 * count * results;
     if (kernel == 1) return;
-    if (is_filtered() || nn::prefers_gathered(static_cast<std::int64_t>(results), compute_))
+    if (is_filtered() || nn::prefers_gathered(static_cast<std::int64_t>(results), compute_, nn::Pass::Inference))
       return keep_wide(in, out, results);
     if (results <= kFewVoxels) cost_.packed_bytes += product_element_ * count;
   }

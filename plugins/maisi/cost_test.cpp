@@ -97,7 +97,7 @@ TEST_CASE("weights are packed for small maps in bfloat16, and otherwise taken as
   CHECK(cost(512).packed_bytes == (transforms ? 0 : doubled));
   CHECK((cost(512).scratch_bytes > cost(16).scratch_bytes) == transforms);
   CHECK(cost(8, at::kFloat).packed_bytes == (nn::has_brgemm() ? doubled * 4 / element : doubled));
-  const bool gathers = nn::prefers_float(at::kBFloat16);
+  const bool gathers = nn::has_brgemm() && !kHasBfloat16;
   CHECK((cost(8).packed_bytes == doubled) == gathers);
   CHECK((cost(8).scratch_bytes > 0) == gathers);
   if (gathers) return;

@@ -94,7 +94,9 @@ class Convolution : public torch::autograd::Function<Convolution<kDoubling>> {
   }
 
  private:
-  static bool is_wide(const at::Tensor& x) { return !kDoubling && prefers_wide_conv(x, x.scalar_type()); }
+  static bool is_wide(const at::Tensor& x) {
+    return !kDoubling && prefers_wide_conv(x, x.scalar_type(), Pass::Training);
+  }
 
   static std::vector<int64_t> stride(const at::Tensor& x) { return along_axes(x, kDoubling ? 2 : 1); }
 
@@ -112,7 +114,7 @@ class Convolution : public torch::autograd::Function<Convolution<kDoubling>> {
 bool can_differentiate_conv(const at::Tensor& x) {
   if (!at::GradMode::is_enabled() || !x.is_cpu() || x.scalar_type() != at::kBFloat16) return false;
   if (x.dim() != 4 && x.dim() != 5) return false;
-  return multiplies_bfloat16(x) ? has_conv_gradient(x) : prefers_wide_conv(x, x.scalar_type());
+  return multiplies_bfloat16(x) ? has_conv_gradient(x) : prefers_wide_conv(x, x.scalar_type(), Pass::Training);
 }
 
 bool can_differentiate_doubling_conv(const at::Tensor& x) {

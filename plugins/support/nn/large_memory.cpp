@@ -103,6 +103,7 @@ KeptPages& kept_pages() {
 }
 
 thread_local int keepers = 0;
+thread_local at::Tensor memory_of_thread;
 
 }  // namespace
 
@@ -129,6 +130,7 @@ at::Tensor result_array(at::IntArrayRef shape, at::IntArrayRef strides, at::Scal
 }
 
 void release_kept_arrays() {
+  memory_of_thread.reset();
   kept_pages().release_all();
   ::malloc_trim(0);
 }
@@ -138,12 +140,11 @@ at::Tensor large_array(at::IntArrayRef shape, at::IntArrayRef strides, at::Scala
 }
 
 float* kept_memory(std::int64_t numbers) {
-  thread_local at::Tensor memory;
-  if (!memory.defined() || memory.numel() < numbers) {
-    memory.reset();
-    memory = large_array({numbers}, at::kFloat);
+  if (!memory_of_thread.defined() || memory_of_thread.numel() < numbers) {
+    memory_of_thread.reset();
+    memory_of_thread = large_array({numbers}, at::kFloat);
   }
-  return memory.mutable_data_ptr<float>();
+  return memory_of_thread.mutable_data_ptr<float>();
 }
 
 }  // namespace medgen::nn

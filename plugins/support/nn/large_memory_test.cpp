@@ -111,3 +111,11 @@ TEST_CASE("kept arrays: a thread that keeps none has LibTorch's", "[unit][nn]") 
   CHECK_FALSE(elsewhere);
   CHECK(was_kept(kNumbers));
 }
+
+TEST_CASE("kept memory: a thread's stays, and goes with the arrays", "[unit][nn]") {
+  nn::kept_memory(kNumbers)[kNumbers - 1] = 1;
+  CHECK(nn::kept_memory(kNumbers)[kNumbers - 1] == 1);
+  CHECK(nn::kept_memory(kNumbers / 2)[kNumbers - 1] == 1);
+  nn::release_kept_arrays();
+  CHECK(nn::kept_memory(kNumbers)[kNumbers - 1] == 0);
+}

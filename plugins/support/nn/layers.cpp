@@ -164,11 +164,12 @@ bool Conv::by_winograd(const PlaneForm& planes, at::ScalarType type) const {
 }
 
 bool Conv::is_wide(const at::Tensor& x) const {
-  return !at::GradMode::is_enabled() && has_wide_form() && prefers_wide_conv(x, precision(x.scalar_type()));
+  return !at::GradMode::is_enabled() && has_wide_form() && prefers_wide_conv(x, products(x), Pass::Inference);
 }
 
 at::ScalarType Conv::products(const at::Tensor& x) const {
-  return options_.role == Role::Wide ? at::kFloat : precision(x.scalar_type());
+  const bool wide = options_.role == Role::Wide && prefers_float(x.scalar_type());
+  return wide ? at::kFloat : precision(x.scalar_type());
 }
 
 int64_t Conv::kept_bytes(const PlaneForm& planes, int64_t count, at::ScalarType type) const {

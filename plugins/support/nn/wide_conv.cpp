@@ -18,14 +18,15 @@ bool is_filtered(const PlaneForm& planes) {
 
 }  // namespace
 
-bool prefers_gathered(int64_t voxels, at::ScalarType products) {
-  return prefers_float(products) && voxels <= kGatheredVoxels;
+bool prefers_gathered(int64_t voxels, at::ScalarType products, Pass pass) {
+  if (!prefers_float(products) || voxels > kGatheredVoxels) return false;
+  return pass == Pass::Training || product_type(products, at::kCPU) == at::kFloat;
 }
 
-bool prefers_wide_conv(const at::Tensor& x, at::ScalarType products) {
+bool prefers_wide_conv(const at::Tensor& x, at::ScalarType products, Pass pass) {
   if (!has_brgemm() || !x.is_cpu() || !has_kernel_type(x) || (x.dim() != 4 && x.dim() != 5)) return false;
   if (prefers_winograd(plane_form(x), products)) return true;
-  return prefers_gathered(c10::multiply_integers(x.sizes().slice(2)), products);
+  return prefers_gathered(c10::multiply_integers(x.sizes().slice(2)), products, pass);
 }
 
 void wide_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, int64_t first_padding,
@@ -51,7 +52,8 @@ int64_t wide_conv_memory(const PlaneForm& planes, int64_t voxels, int64_t in, in
 }
 
 int64_t wide_training_memory(int64_t rank, int64_t voxels, int64_t in, int64_t out, at::ScalarType products) {
-  if (prefers_gathered(voxels, products)) return gathered_memory(rank, std::max(in, out), std::max(in, out), voxels);
+  if (prefers_gathered(voxels, products, Pass::Training))
+    return gathered_memory(rank, std::max(in, out), std::max(in, out), voxels);
   if (!prefers_float(products)) return 0;
   const PlaneForm largest{rank, voxels, 1};
   return winograd_memory(largest, in, out) + winograd_gradient_memory(rank, in, out);

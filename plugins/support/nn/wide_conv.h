@@ -8,11 +8,14 @@
 
 namespace medgen::nn {
 
+/// With gradients weights change from step to step, so that no copy of them in another order is worth keeping.
+enum class Pass : uint8_t { Inference, Training };
+
 /// Whether a map of so many voxels is small enough to be gathered, in precision `products`.
-bool prefers_gathered(int64_t voxels, at::ScalarType products);
+bool prefers_gathered(int64_t voxels, at::ScalarType products, Pass pass);
 
 /// Whether wide_conv is the fastest way to convolve x in precision `products`. How many samples x has is not asked.
-bool prefers_wide_conv(const at::Tensor& x, at::ScalarType products);
+bool prefers_wide_conv(const at::Tensor& x, at::ScalarType products, Pass pass);
 
 /// As winograd_conv, and as gathered_conv of `products`.
 void wide_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, int64_t first_padding,

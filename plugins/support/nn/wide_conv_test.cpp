@@ -225,8 +225,9 @@ TEST_CASE("wide conv: gradients are the same to the bit on any number of threads
 }
 
 TEST_CASE("wide conv: the number of samples does not decide how they are convolved", "[unit][nn]") {
-  const auto prefers = [](const std::vector<int64_t>& shape) {
-    return nn::prefers_wide_conv(nn::channels_last(at::rand(shape)), at::kFloat);
+  const nn::Pass pass = GENERATE(nn::Pass::Inference, nn::Pass::Training);
+  const auto prefers = [&](const std::vector<int64_t>& shape) {
+    return nn::prefers_wide_conv(nn::channels_last(at::rand(shape)), at::kFloat, pass);
   };
   const bool can = nn::has_brgemm();
   for (const int64_t samples : {1, 40}) {
@@ -235,6 +236,14 @@ TEST_CASE("wide conv: the number of samples does not decide how they are convolv
     CHECK(prefers({samples, 4, 3, 16, 16}) == can);
     CHECK(prefers({samples, 4, 9, 9}) == can);
   }
+}
+
+TEST_CASE("wide conv: bfloat16 that is multiplied is gathered in training alone", "[unit][nn]") {
+  const bool narrow = nn::product_type(at::kBFloat16, at::kCPU) == at::kBFloat16,
+             can = nn::prefers_float(at::kBFloat16);
+  CHECK(nn::prefers_gathered(512, at::kBFloat16, nn::Pass::Training) == can);
+  CHECK(nn::prefers_gathered(512, at::kBFloat16, nn::Pass::Inference) == (can && !narrow));
+  CHECK(nn::prefers_gathered(512, at::kFloat, nn::Pass::Inference) == nn::has_brgemm());
 }
 
 TEST_CASE("winograd: it is preferred for large planes", "[unit][nn]") {
