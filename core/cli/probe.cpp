@@ -172,8 +172,9 @@ void probe(ProbeOptions& options, const Invocation& invocation) {
   const CancelToken& cancel = cancel_on_signals(invocation.talks());
   const Registry registry = invocation.registry();
   const std::string config = config_json(options, registry);
-  HostOptions host_options{
-      options.threads, options.trains() ? Precision::Fp32 : options.precision, {MEDGEN_DEVICE_CPU, 0}, 0, {}};
+  HostOptions host_options;
+  host_options.threads = options.threads;
+  host_options.precision = options.trains() ? Precision::Fp32 : options.precision;
   host_options.log = [&reporter](int level, std::string_view text) { reporter.log(log_level(level), text); };
   Host host(registry, std::move(host_options));
   const auto weights = open_weights(options, reporter);

@@ -181,6 +181,8 @@ std::vector<std::filesystem::path> Pipeline::run(Host& host, const RunObserver& 
     for (const std::string& warning : step.warnings) observer.say(LogLevel::Warning, warning);
   }
   HostOptions options = host.options();
+  // What components give may be larger than what they are to work with; both are planned.
+  options.memory_limit = options.memory_budget;
   options.memory_budget = plan.component_budget;
   Host worker(host.registry(), std::move(options));
   job.group->barrier();  // all have looked at the folders before anybody writes to them

@@ -137,8 +137,9 @@ medgen_status_t CallFrame::scratch(const medgen_context_t* ctx, std::uint64_t by
 }
 
 void CallFrame::check_memory(std::uint64_t bytes, std::string_view what) const {
-  const std::uint64_t budget = services_.host().options().memory_budget;
-  const std::uint64_t limit = budget > 0 ? std::min(budget, physical_memory()) : physical_memory();
+  const HostOptions& options = services_.host().options();
+  const std::uint64_t most = options.memory_limit > 0 ? options.memory_limit : options.memory_budget;
+  const std::uint64_t limit = most > 0 ? std::min(most, physical_memory()) : physical_memory();
   if (bytes > limit) {
     throw OutOfMemoryError("{} needs {} bytes, {} are allowed: use a smaller volume, or raise the memory limit", what,
                            bytes, limit);

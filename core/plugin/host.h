@@ -29,7 +29,8 @@ struct HostOptions {
   int threads = 0;  ///< for components; 0 = as many as this process may use
   Precision precision = Precision::Fp32;
   medgen_device_t device = {MEDGEN_DEVICE_CPU, 0};  ///< where components compute; tensors are handed over on the CPU
-  std::uint64_t memory_budget = 0;                  ///< bytes, 0 = none
+  std::uint64_t memory_budget = 0;                  ///< bytes that a component may take, 0 = none
+  std::uint64_t memory_limit = 0;                   ///< above which no array is made, 0 = memory_budget
   LogSink log;                                      ///< may be empty
   Trace* trace = nullptr;                           ///< where calls and layers are noted; outlives the host
 };

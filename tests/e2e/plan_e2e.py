@@ -115,6 +115,15 @@ class Refused(Planning):
         self.assertGreater(plan["steps"][0]["scratch_bytes"], GIB)
         self.run_pipeline(document)
 
+    def test_a_component_with_little_to_work_with_may_give_more(self):
+        document = claiming(peak_bytes=20 << 20)
+        document["steps"]["ct"]["size"] = [256, 256, 128]
+        plan = self.plan(document)
+        document["runtime"] = {"memory": plan["memory_bytes"] - (5 << 20)}
+        plan = self.plan(document)
+        self.assertLess(plan["component_budget_bytes"], 256 * 256 * 128 * 4)
+        self.run_pipeline(document)
+
     def test_a_budget_is_not_kept_by_files_in_memory(self):
         document = {**claiming(peak_bytes=3 * GIB), "runtime": {"precision": "fp32", "memory": "2GiB"}}
         with mock.patch.dict(os.environ, TMPDIR="/dev/shm"):
