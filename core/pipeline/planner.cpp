@@ -50,7 +50,8 @@ void require_disk_for_temporary_files(const Plan& plan) {
   const auto folder = temporary_folder();
   if (!lies_in_memory(folder)) return;
   for (const StepPlan& step : plan.steps) {
-    if (step.scratch == 0 || step.verb == "train") continue;  // its files are wanted by the pipeline, which it tells
+    // A training has such files where its options say so, and refuses the folder itself.
+    if (step.scratch == 0 || step.verb == "train") continue;
     throw RuntimeError(
         "steps.{}: to keep the budget, {} would lie in temporary files, but '{}' is a file system in memory, which the "
         "budget does not count; nothing was computed. What would fit: TMPDIR set to a folder on a disk, or a larger "

@@ -228,9 +228,9 @@ class Arithmetic {
   std::vector<Call> replayed_;
 };
 
-/// What is timed: of x makes the result that it gives; keeps its network alive.
+/// What is timed; keeps its network alive.
 struct Work {
-  at::Tensor x;
+  at::Tensor x;  ///< what the result is made of; undefined of a training
   std::function<at::Tensor()> run;
 };
 
@@ -267,11 +267,11 @@ std::function<at::Tensor(const at::Tensor&, const maisi::ControlNetResiduals&)> 
 }
 
 /// A step of training: prediction, L1, gradients, Adam.
-Work training_of(nn::Module& network, const at::Tensor& x, const support::TrainingOptions& options,
+Work training_of(nn::Module& network, const support::TrainingOptions& options,
                  const std::function<at::Tensor()>& loss) {
   const auto trained = std::make_shared<support::TrainedModules>(
       std::vector<support::TrainedModules::Member>{{"", &network}}, options, 1);
-  return {x, [trained, loss] {
+  return {{}, [trained, loss] {
             const at::AutoGradMode with_gradients(true);
             const at::Tensor value = loss();
             trained->backward(value);
@@ -286,8 +286,7 @@ Work training_of_unet(std::int64_t size, const support::TrainingOptions& options
   start(*network, "unet");
   const maisi::UnetInputs in = unet_inputs(size);
   const at::Tensor target = at::randn_like(in.x);
-  return training_of(*network, in.x, options,
-                     [network, in, target] { return (network->forward(in) - target).abs().mean(); });
+  return training_of(*network, options, [network, in, target] { return (network->forward(in) - target).abs().mean(); });
 }
 
 Work training_of_vae(std::int64_t size, const support::TrainingOptions& options) {
@@ -295,7 +294,7 @@ Work training_of_vae(std::int64_t size, const support::TrainingOptions& options)
       std::make_shared<maisi::AutoencoderKlMaisi>(maisi::AutoencoderKlMaisiConfig::from_json(kAutoencoder));
   start(*network, "autoencoder");
   const at::Tensor x = at::randn({1, 1, size, size, size});
-  return training_of(*network, x, options, [network, x] {
+  return training_of(*network, options, [network, x] {
     const auto posterior = network->encode(x);
     const at::Tensor variance = posterior.sigma.square();
     const at::Tensor kl = 0.5 * (posterior.mean.square() + variance - (variance + 1e-10).log() - 1).sum();
@@ -396,7 +395,7 @@ int main(int argc, char** argv) {
   const auto work = [run = run] { run(); };
   const double time = median(repeats, work);
   const std::uint64_t peak = peak_memory();
-  if (!folder.empty() && !what.starts_with("train")) leave("result", {{"x", x}, {"y", run()}});
+  if (!folder.empty() && x.defined()) leave("result", {{"x", x}, {"y", run()}});
   const Arithmetic arithmetic(work);
   const double limit = median(repeats, [&] { arithmetic.replay(); });
   std::puts(json{{"who", "medgen"},
