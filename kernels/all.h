@@ -4,6 +4,7 @@
 
 #include "kernels/adam.h"
 #include "kernels/blend.h"
+#include "kernels/downsample.h"
 #include "kernels/group_norm.h"
 #include "kernels/group_norm_backward.h"
 #include "kernels/label_planes.h"
@@ -35,6 +36,8 @@
   EACH(UpsampleLinear<Bf16>)            \
   EACH(UpsampleNearest<float>)          \
   EACH(UpsampleNearest<Bf16>)           \
+  EACH(DownsampleMean<float>)           \
+  EACH(DownsampleMean<Bf16>)            \
   EACH(ConvertRows<float, float>)       \
   EACH(ConvertRows<float, Bf16>)        \
   EACH(ConvertRows<Bf16, float>)        \

@@ -176,6 +176,24 @@ TEST_CASE("kernels: normalisation of float32 may be rounded to bfloat16, once", 
         floats(as<Bf16>(normalize<float, false>(cpu, x, kSize, factor, offset))));
 }
 
+TEMPLATE_TEST_CASE("kernels: halving takes means of eight neighbours, without a last odd one", "[unit][kernels]", float,
+                   Bf16) {
+  OnCpu cpu;
+  constexpr Size kOdd = {5, 4, 7, 19};
+  const std::vector<float> x = normal(count(kOdd), 1), means = downsample<TestType>(cpu, x, kOdd);
+  REQUIRE(means.size() == 2 * 2 * 3 * 19);
+  for (std::size_t i = 0; i < means.size(); ++i) {
+    const std::size_t k = i % 19, c = i / 19 % 3, r = i / 57 % 2, p = i / 114;
+    float sum = 0;
+    for (std::size_t corner = 0; corner < 8; ++corner) {
+      const std::size_t plane = 2 * p + (corner >> 2), row = 2 * r + (corner >> 1 & 1), column = 2 * c + (corner & 1);
+      sum += static_cast<float>(value_of<TestType>(x[((plane * 4 + row) * 7 + column) * 19 + k]));
+    }
+    REQUIRE(means[i] == value_of<TestType>(sum / 8));
+  }
+  CHECK(downsample<TestType>(cpu, x, {1, 4, 7, 95}).empty());
+}
+
 TEMPLATE_TEST_CASE("kernels: doubling repeats, or interpolates between, neighbours", "[unit][kernels]", float, Bf16) {
   OnCpu cpu;
   const std::vector<float> x = normal(count(kSize), 1);

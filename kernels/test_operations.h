@@ -124,6 +124,14 @@ std::vector<float> group_affine(Device& device, const std::vector<float>& x, con
   return device.back(affine, 2 * n);
 }
 
+template <typename T, typename Device>
+std::vector<float> downsample(Device& device, const std::vector<float>& x, const Size& size) {
+  const std::size_t n = count({size[0] / 2, size[1] / 2, size[2] / 2, size[3]});
+  T* const y = device.template out<T>(n);
+  device.run(DownsampleMean<T>{planes<T>(device, x, size), y});
+  return floats(device.back(y, n));
+}
+
 /// Planes [from, to) of the doubled volume.
 template <template <typename> class Upsample, typename T, typename Device>
 std::vector<float> upsample(Device& device, const std::vector<float>& x, const Size& size, std::int64_t from,

@@ -90,6 +90,7 @@ TEMPLATE_TEST_CASE("cuda: kernels over feature maps are the CPU's", "[gpu]", flo
         upsample<UpsampleLinear, TestType>(cpu, x, kSize, 1, 5));
   CHECK(upsample<UpsampleNearest, TestType>(cuda, x, kSize, 1, 5) ==
         upsample<UpsampleNearest, TestType>(cpu, x, kSize, 1, 5));
+  CHECK(downsample<TestType>(cuda, x, kSize) == downsample<TestType>(cpu, x, kSize));
 }
 
 TEST_CASE("cuda: statistics of groups are the CPU's", "[gpu]") {

@@ -51,6 +51,7 @@ void time_feature_maps(const char* type) {
   time_kernel(("normalise, SiLU" + with).c_str(), Normalize<T, true>{planes, values.data(), values.data(), y.data()},
               2 * megabytes);
   const Planes<const T> half{x.data(), kSide / 2, kSide / 2, kSide / 2, kChannels};
+  time_kernel(("downsample" + with).c_str(), DownsampleMean<T>{planes, y.data()}, 1.125 * megabytes);
   time_kernel(("upsample, linear, to" + with.substr(3)).c_str(),
               UpsampleLinear<T>{{half, 0, kSide / 2, y.data(), 0, kSide}}, 1.125 * megabytes);
   time_kernel(("upsample, nearest, to" + with.substr(3)).c_str(),

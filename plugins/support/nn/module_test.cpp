@@ -8,6 +8,7 @@
 #include "plugins/support/nn/winograd.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/avg_pool3d.h>
 #include <ATen/ops/conv3d.h>
 #include <ATen/ops/group_norm.h>
 #include <ATen/ops/ones.h>
@@ -411,6 +412,20 @@ TEST_CASE("ops: averaging undoes repeating", "[unit][nn]") {
   const bool half = GENERATE(false, true);
   const at::Tensor x = channels_last(at::randn({1, 3, 2, 4, 3})).to(half ? at::kBFloat16 : at::kFloat);
   CHECK(average_pool_2x(upsample_nearest_2x(x)).allclose(x, 1e-6));
+}
+
+TEST_CASE("ops: gradients of means of eight are LibTorch's", "[unit][nn]") {
+  const auto shape = GENERATE(std::vector<int64_t>{2, 3, 4, 2, 6}, std::vector<int64_t>{1, 3, 3, 5, 2});
+  const at::AutoGradMode gradients(true);
+  const at::Tensor x = channels_last(at::randn(shape)).requires_grad_(true);
+  const at::Tensor mean = average_pool_2x(x), expected = at::avg_pool3d(x, 2, 2), dy = at::randn(mean.sizes());
+  CHECK(mean.allclose(expected, 1e-6));
+  mean.backward(dy);
+  const at::Tensor gradient = x.grad().clone();
+  x.mutable_grad().zero_();
+  expected.backward(dy);
+  CHECK(gradient.equal(x.grad()));
+  CHECK(average_pool_2x(x.detach().to(at::kBFloat16)).equal(average_pool_2x(x.to(at::kBFloat16))));
 }
 
 TEST_CASE("ops: the last odd voxel has no part in means of two", "[unit][nn]") {

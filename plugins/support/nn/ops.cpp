@@ -6,6 +6,7 @@
 #include "plugins/support/nn/planes.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/add.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/avg_pool2d.h>
 #include <ATen/ops/avg_pool3d.h>
@@ -17,6 +18,7 @@
 #include <ATen/ops/upsample_nearest2d.h>
 #include <ATen/ops/upsample_nearest3d.h>
 #include <ATen/ops/upsample_trilinear3d.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
 #include <vector>
@@ -27,6 +29,12 @@ namespace {
 std::vector<int64_t> doubled(const at::Tensor& x) {
   std::vector<int64_t> size = x.sizes().slice(2).vec();
   for (int64_t& extent : size) extent *= 2;
+  return size;
+}
+
+std::vector<int64_t> halved(const at::Tensor& x) {
+  std::vector<int64_t> size = x.sizes().slice(2).vec();
+  for (int64_t& extent : size) extent /= 2;
   return size;
 }
 
@@ -42,19 +50,41 @@ at::Tensor empty_of(const at::Tensor& x, at::IntArrayRef spatial, int64_t channe
   return at::empty(shape, x.options().dtype(dtype).memory_format(channels_last_format(x)));
 }
 
-/// LibTorch's operator for three axes takes ten times as long: it brings the channels first, and back. Same sums.
-at::Tensor mean_of_eight(const at::Tensor& x) {
-  at::Tensor sum;
-  for (int64_t corner = 0; corner < 8; ++corner) {
-    at::Tensor voxels = x;
-    for (int64_t axis = 0; axis < 3; ++axis) {
-      const int64_t pairs = x.size(2 + axis) / 2;
-      voxels = voxels.slice(2 + axis, corner >> (2 - axis) & 1, 2 * pairs, 2);
-    }
-    sum = sum.defined() ? sum.add_(voxels) : voxels.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
-  }
-  return channels_last(sum.div_(8).to(x.scalar_type()));
+/// Two times the length of each axis.
+at::Tensor repeated(const at::Tensor& x) {
+  const at::Tensor y = empty_of(x, doubled(x), x.size(1), x.scalar_type());
+  for (int64_t n = 0; n < x.size(0); ++n) upsample_nearest(as_planes(x.narrow(0, n, 1)), as_planes(y.narrow(0, n, 1)));
+  return y;
 }
+
+/// Half of the length of each axis. LibTorch's operator for three axes brings the channels first, and back, and has no
+/// half-width form on the CPU.
+class MeanOfEight : public torch::autograd::Function<MeanOfEight> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x) {
+    if (context != nullptr) context->saved_data["spatial"] = x.sizes().slice(2).vec();
+    const at::Tensor y = empty_of(x, halved(x), x.size(1), x.scalar_type());
+    for (int64_t n = 0; n < x.size(0); ++n) downsample_mean(as_planes(x.narrow(0, n, 1)), as_planes(y.narrow(0, n, 1)));
+    return y;
+  }
+
+  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context,
+                                               const torch::autograd::tensor_list& gradients) {
+    const at::Tensor dx = repeated(channels_last(gradients[0])).mul_(0.125);
+    return {padded_to(dx, context->saved_data["spatial"].toIntVector())};
+  }
+
+ private:
+  /// With zeros for the odd voxels that had no part.
+  static at::Tensor padded_to(const at::Tensor& dx, const std::vector<int64_t>& spatial) {
+    if (dx.sizes().slice(2) == at::IntArrayRef(spatial)) return dx;
+    std::vector<int64_t> pad;  // from the last axis on
+    for (size_t axis = spatial.size(); axis-- > 0;) {
+      pad.insert(pad.end(), {0, spatial[axis] - dx.size(2 + static_cast<int64_t>(axis))});
+    }
+    return channels_last(at::constant_pad_nd(dx, pad, 0));
+  }
+};
 
 }  // namespace
 
@@ -72,12 +102,7 @@ at::Tensor silu(at::Tensor x) {
 }
 
 at::Tensor upsample_nearest_2x(const at::Tensor& x) {
-  if (x.dim() == 5 && !at::GradMode::is_enabled() && has_planes(x)) {
-    const at::Tensor y = empty_of(x, doubled(x), x.size(1), x.scalar_type());
-    for (int64_t n = 0; n < x.size(0); ++n)
-      upsample_nearest(as_planes(x.narrow(0, n, 1)), as_planes(y.narrow(0, n, 1)));
-    return y;
-  }
+  if (x.dim() == 5 && !at::GradMode::is_enabled() && has_planes(x)) return repeated(x);
   if (x.dim() == 4) return at::upsample_nearest2d(x, doubled(x), 2.0, 2.0);
   return at::upsample_nearest3d(x, doubled(x), 2.0, 2.0, 2.0);
 }
@@ -91,8 +116,7 @@ at::Tensor average_pool_2x(const at::Tensor& x) {
   for (const int64_t length : x.sizes().slice(2))
     support::require(length >= 2, "means of two voxels were asked for along an axis of {}", length);
   if (x.dim() == 4) return at::avg_pool2d(x, 2, 2);
-  if (x.is_cpu() && !at::GradMode::is_enabled()) return mean_of_eight(x);
-  // The CPU has no half-width kernel for three axes.
+  if (has_planes(x)) return at::GradMode::is_enabled() ? MeanOfEight::apply(x) : MeanOfEight::forward(nullptr, x);
   if (x.is_cpu() && x.scalar_type() != at::kFloat) return at::avg_pool3d(x.to(at::kFloat), 2, 2).to(x.scalar_type());
   return at::avg_pool3d(x, 2, 2);
 }
@@ -113,6 +137,13 @@ at::Tensor empty_map(const at::Tensor& x, int64_t channels, at::ScalarType dtype
 
 at::Tensor copy_of(const at::Tensor& x) {
   return empty_map(x, x.size(1), x.scalar_type()).copy_(x);
+}
+
+at::Tensor with_residual(const at::Tensor& y, const at::Tensor& x) {
+  if (at::GradMode::is_enabled()) return y.add(x);
+  const at::ScalarType type = c10::promoteTypes(y.scalar_type(), x.scalar_type());
+  at::Tensor sum = type == y.scalar_type() ? y : empty_map(y, y.size(1), type);
+  return at::add_out(sum, y, x);
 }
 
 at::Tensor join_channels(const at::Tensor& a, const at::Tensor& b) {

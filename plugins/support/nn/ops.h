@@ -46,6 +46,9 @@ at::Tensor empty_map(const at::Tensor& x, int64_t channels, at::ScalarType dtype
 /// x in memory that nobody else holds, channels-last.
 at::Tensor copy_of(const at::Tensor& x);
 
+/// y + x, of the type that both have room in, in the memory of y where that is its own: give it a y nobody else holds.
+at::Tensor with_residual(const at::Tensor& y, const at::Tensor& x);
+
 /// The channels of a, then those of b, channels-last where no gradients are wanted.
 at::Tensor join_channels(const at::Tensor& a, const at::Tensor& b);
 

@@ -4,6 +4,7 @@
 #include "plugins/support/nn/ops.h"
 
 #include "kernels/blend.h"
+#include "kernels/downsample.h"
 #include "kernels/group_norm.h"
 #include "kernels/group_norm_backward.h"
 #include "kernels/upsample.h"
@@ -214,6 +215,10 @@ void upsample_nearest(const at::Tensor& x, const at::Tensor& y) {
   by_type(x, [&]<typename T>(T*) {
     run(x.device(), kernels::UpsampleNearest<T>{{planes_of<T>(x), 0, x.size(0), values_of<T>(y), 0, y.size(0)}});
   });
+}
+
+void downsample_mean(const at::Tensor& x, const at::Tensor& y) {
+  by_type(x, [&]<typename T>(T*) { run(x.device(), kernels::DownsampleMean<T>{planes_of<T>(x), values_of<T>(y)}); });
 }
 
 void blend_window(const at::Tensor& values, const BlendWeights& weights, std::array<std::int64_t, 3> origin,

@@ -36,6 +36,9 @@ void channel_sums(const at::Tensor& x, double* sum, double* squares);
 /// Doubles the planes x (planes, rows, columns, channels) along three axes by repeating voxels, into y.
 void upsample_nearest(const at::Tensor& x, const at::Tensor& y);
 
+/// Halves them by means of 2 x 2 x 2 voxels, into y; a last odd plane, row or column is left out.
+void downsample_mean(const at::Tensor& x, const at::Tensor& y);
+
 /// silu(factor x + offset) into `y` of the same form and type, or bfloat16; factor and offset have one float for each
 /// channel.
 void normalize(const at::Tensor& x, const float* factor, const float* offset, bool with_silu, const at::Tensor& y);
