@@ -27,4 +27,13 @@ void winograd_cube_input(const Planes<const T>& x, std::int64_t plane, WinogradT
 template <typename T>
 void winograd_cube_output(const WinogradSums& sums, std::int64_t plane, WinogradTiles tiles, const Planes<T>& y);
 
+/// The slopes of those tiles of planes [plane, plane + 4) of dy, transformed; outside of it lie zeros. Into m as
+/// winograd_slopes: number i of tile t and channel c is m[i * stride + c * row + t].
+template <typename T>
+void winograd_cube_slopes(const Planes<const T>& dy, std::int64_t plane, WinogradTiles tiles, float* m,
+                          std::int64_t stride, std::int64_t row);
+
+/// As winograd_gradient, of three taps, from sums [216][winograd_channels(out)][winograd_channels(in)].
+void winograd_cube_gradient(const WinogradGradient& gradient, std::int64_t from, std::int64_t to);
+
 }  // namespace medgen::kernels

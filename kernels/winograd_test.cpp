@@ -7,6 +7,7 @@
 #include <catch2/catch.hpp>
 
 #include <cmath>
+#include <functional>
 #include <vector>
 
 using namespace medgen::kernels;
@@ -143,44 +144,36 @@ TEMPLATE_TEST_CASE("winograd: cubes transformed, multiplied and transformed back
   require_convolution(y, x, g, add);
 }
 
-TEMPLATE_TEST_CASE("winograd: the gradient of the weights is that of the plain sum", "[unit][kernels]", float, Bf16) {
-  const std::vector<TestType> narrow = as<TestType>(waves(kPlanes * kRows * kColumns * kIn));
-  const std::vector<float> x = floats(narrow);
-  // Channels from kOut on are zeros, as filled up.
-  const std::int64_t width = winograd_channels(kOut), tiles = winograd_tiles(kRows, kColumns);
+namespace {
+
+/// The slopes of a test, of which channels from kOut on are zeros, as filled up.
+template <typename T>
+std::vector<T> slopes_of() {
+  const std::int64_t width = winograd_channels(kOut);
   std::vector<float> slopes(static_cast<std::size_t>(kPlanes * kRows * kColumns * width));
   for (std::size_t i = 0; i < slopes.size(); ++i) {
     const auto channel = static_cast<std::int64_t>(i) % width;
     slopes[i] = channel < kOut ? value_at(static_cast<std::int64_t>(i) * 3) : 0.0F;
   }
-  const std::vector<TestType> narrow_slopes = as<TestType>(slopes);
-  slopes = floats(narrow_slopes);
+  return as<T>(slopes);
+}
 
-  std::vector<double> sums(static_cast<std::size_t>(kWinogradNumbers * kTaps * width * kIn));
-  const Planes<const TestType> in{narrow.data(), kPlanes, kRows, kColumns, kIn};
-  const Planes<const TestType> out{narrow_slopes.data(), kPlanes, kRows, kColumns, width};
-  std::vector<float> v(static_cast<std::size_t>(kWinogradNumbers * tiles * kIn), NAN);
-  std::vector<float> m(static_cast<std::size_t>(kWinogradNumbers * width * tiles), NAN);
-  for (std::int64_t plane = 0; plane < kPlanes; ++plane) {
-    winograd_slopes(out, plane, {0, 4}, m.data(), width * tiles, tiles);
-    winograd_slopes(out, plane, {4, tiles - 4}, m.data() + 4, width * tiles, tiles);
-    for (std::int64_t tap = 0; tap < kTaps; ++tap) {
-      winograd_input(in, plane + tap - 1, {0, tiles}, v.data(), tiles * kIn);
-      for (std::int64_t i = 0; i < kWinogradNumbers * width * kIn * tiles; ++i) {
-        const std::int64_t tile = i % tiles, c = i / tiles % kIn, k = i / (tiles * kIn) % width;
-        const std::int64_t number = i / (tiles * kIn * width);
-        sums[static_cast<std::size_t>(((number * kTaps + tap) * width + k) * kIn + c)] +=
-            static_cast<double>(v[static_cast<std::size_t>((number * tiles + tile) * kIn + c)]) *
-            m[static_cast<std::size_t>((number * width + k) * tiles + tile)];
-      }
-    }
+/// sums [number][out][in] += slopes m [number][out][tile] times inputs v [number][tile][in].
+void add_products(const std::vector<float>& m, const std::vector<float>& v, std::int64_t numbers, std::int64_t tiles,
+                  const std::function<double&(std::int64_t number, std::int64_t out, std::int64_t in)>& sum) {
+  const std::int64_t width = winograd_channels(kOut);
+  for (std::int64_t i = 0; i < numbers * width * kIn * tiles; ++i) {
+    const std::int64_t tile = i % tiles, c = i / tiles % kIn, k = i / (tiles * kIn) % width;
+    const std::int64_t number = i / (tiles * kIn * width);
+    sum(number, k, c) += static_cast<double>(v[static_cast<std::size_t>((number * tiles + tile) * kIn + c)]) *
+                         m[static_cast<std::size_t>((number * width + k) * tiles + tile)];
   }
-  const std::vector<float> summed(sums.begin(), sums.end());
-  std::vector<float> gradient(static_cast<std::size_t>(kOut * kTaps * 9 * kIn), NAN);
-  const WinogradGradient work{summed.data(), kOut, kIn, kTaps, gradient.data()};
-  winograd_gradient(work, 0, 7);
-  winograd_gradient(work, 7, kOut);
+}
 
+/// `gradient` (out, taps * 9, in) is that of the plain sum.
+void require_gradient(const std::vector<float>& gradient, const std::vector<float>& x,
+                      const std::vector<float>& slopes) {
+  const std::int64_t width = winograd_channels(kOut);
   for (std::int64_t i = 0; i < kOut * kTaps * 9 * kIn; ++i) {
     const std::int64_t c = i % kIn, tap = i / kIn % (kTaps * 9), k = i / (kIn * kTaps * 9);
     double expected = 0;
@@ -194,6 +187,60 @@ TEMPLATE_TEST_CASE("winograd: the gradient of the weights is that of the plain s
     }
     REQUIRE(static_cast<double>(gradient[static_cast<std::size_t>(i)]) == Approx(expected).margin(2e-4));
   }
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("winograd: the gradient of the weights is that of the plain sum", "[unit][kernels]", float, Bf16) {
+  const std::vector<TestType> narrow = as<TestType>(waves(kPlanes * kRows * kColumns * kIn));
+  const std::vector<TestType> slopes = slopes_of<TestType>();
+  const std::int64_t width = winograd_channels(kOut), tiles = winograd_tiles(kRows, kColumns);
+  std::vector<double> sums(static_cast<std::size_t>(kWinogradNumbers * kTaps * width * kIn));
+  const Planes<const TestType> in{narrow.data(), kPlanes, kRows, kColumns, kIn};
+  const Planes<const TestType> out{slopes.data(), kPlanes, kRows, kColumns, width};
+  std::vector<float> v(static_cast<std::size_t>(kWinogradNumbers * tiles * kIn), NAN);
+  std::vector<float> m(static_cast<std::size_t>(kWinogradNumbers * width * tiles), NAN);
+  for (std::int64_t plane = 0; plane < kPlanes; ++plane) {
+    winograd_slopes(out, plane, {0, 4}, m.data(), width * tiles, tiles);
+    winograd_slopes(out, plane, {4, tiles - 4}, m.data() + 4, width * tiles, tiles);
+    for (std::int64_t tap = 0; tap < kTaps; ++tap) {
+      winograd_input(in, plane + tap - 1, {0, tiles}, v.data(), tiles * kIn);
+      add_products(m, v, kWinogradNumbers, tiles, [&](std::int64_t number, std::int64_t k, std::int64_t c) -> double& {
+        return sums[static_cast<std::size_t>(((number * kTaps + tap) * width + k) * kIn + c)];
+      });
+    }
+  }
+  const std::vector<float> summed(sums.begin(), sums.end());
+  std::vector<float> gradient(static_cast<std::size_t>(kOut * kTaps * 9 * kIn), NAN);
+  const WinogradGradient work{summed.data(), kOut, kIn, kTaps, gradient.data()};
+  winograd_gradient(work, 0, 7);
+  winograd_gradient(work, 7, kOut);
+  require_gradient(gradient, floats(narrow), floats(slopes));
+}
+
+TEMPLATE_TEST_CASE("winograd: so is that of cubes", "[unit][kernels]", float, Bf16) {
+  const std::vector<TestType> narrow = as<TestType>(waves(kPlanes * kRows * kColumns * kIn));
+  const std::vector<TestType> slopes = slopes_of<TestType>();
+  const std::int64_t width = winograd_channels(kOut), tiles = winograd_tiles(kRows, kColumns);
+  std::vector<double> sums(static_cast<std::size_t>(kWinogradCube * width * kIn));
+  const Planes<const TestType> in{narrow.data(), kPlanes, kRows, kColumns, kIn};
+  const Planes<const TestType> out{slopes.data(), kPlanes, kRows, kColumns, width};
+  std::vector<float> v(static_cast<std::size_t>(kWinogradCube * tiles * kIn), NAN);
+  std::vector<float> m(static_cast<std::size_t>(kWinogradCube * width * tiles), NAN);
+  for (std::int64_t plane = 0; plane < kPlanes; plane += kWinogradTile) {
+    winograd_cube_slopes(out, plane, {0, 4}, m.data(), width * tiles, tiles);
+    winograd_cube_slopes(out, plane, {4, tiles - 4}, m.data() + 4, width * tiles, tiles);
+    winograd_cube_input(in, plane - 1, {0, tiles}, v.data(), tiles * kIn);
+    add_products(m, v, kWinogradCube, tiles, [&](std::int64_t number, std::int64_t k, std::int64_t c) -> double& {
+      return sums[static_cast<std::size_t>((number * width + k) * kIn + c)];
+    });
+  }
+  const std::vector<float> summed(sums.begin(), sums.end());
+  std::vector<float> gradient(static_cast<std::size_t>(kOut * kTaps * 9 * kIn), NAN);
+  const WinogradGradient work{summed.data(), kOut, kIn, kTaps, gradient.data()};
+  winograd_cube_gradient(work, 0, 7);
+  winograd_cube_gradient(work, 7, kOut);
+  require_gradient(gradient, floats(narrow), floats(slopes));
 }
 
 TEMPLATE_TEST_CASE("rows are converted, and products finished, rounded once", "[unit][kernels]", float, Bf16) {

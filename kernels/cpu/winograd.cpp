@@ -8,28 +8,6 @@
 namespace medgen::kernels {
 namespace {
 
-/// A along one line of four, which makes six.
-MEDGEN_KERNEL void transform_slopes(const Lanes* y, int from, Lanes* m, int to) {
-  const Lanes y0 = y[0], y1 = y[from], y2 = y[2 * from], y3 = y[3 * from];
-  m[0] = y0;
-  const Lanes even_a = y0 + 0.5F * y2, odd_a = kA * y1 + 0.5F * kA * y3;
-  m[to] = even_a + odd_a;
-  m[2 * to] = even_a - odd_a;
-  const Lanes even_b = y0 + 2 * y2, odd_b = kB * y1 + 2 * kB * y3;
-  m[3 * to] = even_b + odd_b;
-  m[4 * to] = even_b - odd_b;
-  m[5 * to] = y3;
-}
-
-/// G^T along one line of six, which makes three.
-MEDGEN_KERNEL void transform_gradient(const Lanes* u, int from, Lanes* g, int to) {
-  const Lanes sum_a = u[from] + u[2 * from], difference_a = u[from] - u[2 * from];
-  const Lanes sum_b = u[3 * from] + u[4 * from], difference_b = u[3 * from] - u[4 * from];
-  g[0] = u[0] - (2.0F / 3) * sum_a + (1.0F / 6) * sum_b;
-  g[to] = (1.0F / 6 * kB) * difference_b - (2.0F / 3 * kA) * difference_a;
-  g[2 * to] = u[5 * from] + (1.0F / 3) * (sum_b - sum_a);
-}
-
 template <typename T>
 MEDGEN_KERNEL void weights_of(const WinogradWeights<T>& w, std::int64_t from, std::int64_t to) {
   const std::int64_t width = winograd_channels(w.out), matrix = winograd_channels(w.in) * width;
@@ -96,18 +74,9 @@ MEDGEN_KERNEL void output_of(const WinogradSums& sums, std::int64_t plane, Winog
 template <typename T>
 MEDGEN_KERNEL void slopes_of_tile(const Planes<const T>& dy, std::int64_t plane, const Place& place, std::int64_t c,
                                   Lanes* u) {
-  const std::int64_t rows = std::min(kWinogradTile, dy.rows - place.row);
-  const std::int64_t columns = std::min(kWinogradTile, dy.columns - place.column);
-  const T* const first = dy.data + ((plane * dy.rows + place.row) * dy.columns + place.column) * dy.channels + c;
-  Lanes half[24] = {};
-  for (std::int64_t row = 0; row < rows; ++row) {
-    Lanes line[4] = {};
-    for (std::int64_t column = 0; column < columns; ++column) {
-      line[column] = load_lanes(first + (row * dy.columns + column) * dy.channels);
-    }
-    transform_slopes(line, 1, half + 6 * row, 1);
-  }
-  for (int column = 0; column < 6; ++column) transform_slopes(half + column, 6, u + column, 6);
+  Lanes slopes[16];
+  for (std::int64_t i = 0; i < 16; ++i) slopes[i] = slope_at(dy, plane, place, i, c);
+  transform_slopes_plane(slopes, u);
 }
 
 template <typename T>
@@ -122,20 +91,7 @@ MEDGEN_KERNEL void slopes_of(const Planes<const T>& dy, std::int64_t plane, Wino
         slopes_of_tile(dy, plane, Place(tiles.first + first + tile, dy.columns), c, one);
         for (std::int64_t i = 0; i < kWinogradNumbers; ++i) u[i * kLanes + tile] = one[i];
       }
-      for (std::int64_t i = 0; i < kWinogradNumbers; ++i) {
-        Lanes* const lines = u + i * kLanes;
-        for (std::int64_t tile = count; tile < kLanes; ++tile) lines[tile] = Lanes{};
-        transpose_lanes(lines);
-        float* const to = m + i * stride + c * row + first;
-        for (std::int64_t channel = 0; channel < kLanes; ++channel) {
-          const Lanes values = lines[channel];
-          if (count == kLanes) {
-            store_lanes(values, to + channel * row);
-            continue;
-          }
-          for (std::int64_t tile = 0; tile < count; ++tile) to[channel * row + tile] = values[tile];
-        }
-      }
+      store_slopes(u, count, m + c * row + first, stride, row);
     }
   }
 }
@@ -145,34 +101,21 @@ MEDGEN_KERNEL void gradient_of(const WinogradGradient& g, std::int64_t from, std
   for (std::int64_t k = from; k < to; ++k) {
     for (std::int64_t tap = 0; tap < g.taps; ++tap) {
       for (std::int64_t c = 0; c < g.in; c += kLanes) {
-        Lanes u[36], half[18], result[9];
+        Lanes u[36], result[9];
         const float* const sums = g.sums + tap * matrix + k * width + c;
         for (std::int64_t i = 0; i < kWinogradNumbers; ++i) u[i] = load_lanes(sums + i * g.taps * matrix);
-        for (int row = 0; row < 6; ++row) transform_gradient(u + 6 * row, 1, half + 3 * row, 1);
-        for (int column = 0; column < 3; ++column) transform_gradient(half + column, 3, result + column, 3);
-        float* const dg = g.dg + (k * g.taps + tap) * 9 * g.in + c;
-        const std::int64_t lanes = std::min(kLanes, g.in - c);
-        for (std::int64_t i = 0; i < 9; ++i) {
-          for (std::int64_t lane = 0; lane < lanes; ++lane) dg[i * g.in + lane] = result[i][lane];
-        }
+        transform_gradient_plane(u, result);
+        store_weights(result, 9, g, (k * g.taps + tap) * 9, c);
       }
     }
   }
 }
 
-#define MEDGEN_SLOPES_CLONES(T)                                                                               \
-  MEDGEN_CLONES void run_slopes(const Planes<const T>& dy, std::int64_t plane, WinogradTiles tiles, float* m, \
-                                std::int64_t stride, std::int64_t row) {                                      \
-    slopes_of(dy, plane, tiles, m, stride, row);                                                              \
-  }
 MEDGEN_WINOGRAD_CLONES(float)
 MEDGEN_WINOGRAD_CLONES(Bf16)
 MEDGEN_SLOPES_CLONES(float)
 MEDGEN_SLOPES_CLONES(Bf16)
-
-MEDGEN_CLONES void run_gradient(const WinogradGradient& gradient, std::int64_t from, std::int64_t to) {
-  gradient_of(gradient, from, to);
-}
+MEDGEN_GRADIENT_CLONES
 
 }  // namespace
 

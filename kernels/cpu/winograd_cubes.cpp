@@ -92,8 +92,63 @@ MEDGEN_KERNEL void output_of(const WinogradSums& sums, std::int64_t plane, Winog
   }
 }
 
+/// A along the four planes of a tile's slopes of 16 channels: [6][16].
+template <typename T>
+MEDGEN_KERNEL void deep_slopes(const Planes<const T>& dy, std::int64_t plane, const Place& place, std::int64_t c,
+                               Lanes* deep) {
+  for (std::int64_t i = 0; i < 16; ++i) {
+    Lanes y[kWinogradTile];
+#pragma GCC unroll 4
+    for (std::int64_t d = 0; d < kWinogradTile; ++d) y[d] = slope_at(dy, plane + d, place, i, c);
+    transform_slopes(y, 1, deep + i, 16);
+  }
+}
+
+template <typename T>
+MEDGEN_KERNEL void slopes_of(const Planes<const T>& dy, std::int64_t plane, WinogradTiles tiles, float* m,
+                             std::int64_t stride, std::int64_t row) {
+  for (std::int64_t first = 0; first < tiles.count; first += kLanes) {
+    const std::int64_t count = std::min(kLanes, tiles.count - first);
+    for (std::int64_t c = 0; c < dy.channels; c += kLanes) {
+      Lanes deep[kLanes * kSide * 16];
+      for (std::int64_t tile = 0; tile < count; ++tile) {
+        deep_slopes(dy, plane, Place(tiles.first + first + tile, dy.columns), c, deep + tile * kSide * 16);
+      }
+      for (int p = 0; p < kSide; ++p) {
+        Lanes u[kPlane * kLanes];
+        for (std::int64_t tile = 0; tile < count; ++tile) {
+          Lanes one[kPlane];
+          transform_slopes_plane(deep + (tile * kSide + p) * 16, one);
+          for (int i = 0; i < kPlane; ++i) u[i * kLanes + tile] = one[i];
+        }
+        store_slopes(u, count, m + kPlane * p * stride + c * row + first, stride, row);
+      }
+    }
+  }
+}
+
+MEDGEN_KERNEL void gradient_of(const WinogradGradient& g, std::int64_t from, std::int64_t to) {
+  const std::int64_t width = winograd_channels(g.in), matrix = winograd_channels(g.out) * width;
+  for (std::int64_t k = from; k < to; ++k) {
+    for (std::int64_t c = 0; c < g.in; c += kLanes) {
+      const float* const sums = g.sums + k * width + c;
+      Lanes deep[kSide * 9], result[kKernelNumbers];
+      for (int p = 0; p < kSide; ++p) {
+        Lanes u[kPlane];
+        for (int i = 0; i < kPlane; ++i) u[i] = load_lanes(sums + (kPlane * p + i) * matrix);
+        transform_gradient_plane(u, deep + 9 * p);
+      }
+      for (int i = 0; i < 9; ++i) transform_gradient(deep + i, 9, result + i, 9);
+      store_weights(result, kKernelNumbers, g, k * kKernelNumbers, c);
+    }
+  }
+}
+
 MEDGEN_WINOGRAD_CLONES(float)
 MEDGEN_WINOGRAD_CLONES(Bf16)
+MEDGEN_SLOPES_CLONES(float)
+MEDGEN_SLOPES_CLONES(Bf16)
+MEDGEN_GRADIENT_CLONES
 
 }  // namespace
 
@@ -113,10 +168,22 @@ void winograd_cube_output(const WinogradSums& sums, std::int64_t plane, Winograd
   run_output(sums, plane, tiles, y);
 }
 
+template <typename T>
+void winograd_cube_slopes(const Planes<const T>& dy, std::int64_t plane, WinogradTiles tiles, float* m,
+                          std::int64_t stride, std::int64_t row) {
+  run_slopes(dy, plane, tiles, m, stride, row);
+}
+
+void winograd_cube_gradient(const WinogradGradient& gradient, std::int64_t from, std::int64_t to) {
+  run_gradient(gradient, from, to);
+}
+
 #define MEDGEN_INSTANTIATE_CUBES(T)                                                                             \
   template void winograd_cube_weights(const WinogradWeights<T>&, std::int64_t, std::int64_t);                   \
   template void winograd_cube_input(const Planes<const T>&, std::int64_t, WinogradTiles, float*, std::int64_t); \
-  template void winograd_cube_output(const WinogradSums&, std::int64_t, WinogradTiles, const Planes<T>&);
+  template void winograd_cube_output(const WinogradSums&, std::int64_t, WinogradTiles, const Planes<T>&);       \
+  template void winograd_cube_slopes(const Planes<const T>&, std::int64_t, WinogradTiles, float*, std::int64_t, \
+                                     std::int64_t);
 MEDGEN_INSTANTIATE_CUBES(float)
 MEDGEN_INSTANTIATE_CUBES(Bf16)
 

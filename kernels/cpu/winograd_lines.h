@@ -74,6 +74,42 @@ MEDGEN_KERNEL void transform_weights_plane(const Lanes* g, Lanes* u) {
   for (int column = 0; column < 6; ++column) transform_weights(half + column, 6, u + column, 6);
 }
 
+/// A along one line of four, which makes six.
+MEDGEN_KERNEL void transform_slopes(const Lanes* y, int from, Lanes* m, int to) {
+  const Lanes y0 = y[0], y1 = y[from], y2 = y[2 * from], y3 = y[3 * from];
+  m[0] = y0;
+  const Lanes even_a = y0 + 0.5F * y2, odd_a = kA * y1 + 0.5F * kA * y3;
+  m[to] = even_a + odd_a;
+  m[2 * to] = even_a - odd_a;
+  const Lanes even_b = y0 + 2 * y2, odd_b = kB * y1 + 2 * kB * y3;
+  m[3 * to] = even_b + odd_b;
+  m[4 * to] = even_b - odd_b;
+  m[5 * to] = y3;
+}
+
+/// G^T along one line of six, which makes three.
+MEDGEN_KERNEL void transform_gradient(const Lanes* u, int from, Lanes* g, int to) {
+  const Lanes sum_a = u[from] + u[2 * from], difference_a = u[from] - u[2 * from];
+  const Lanes sum_b = u[3 * from] + u[4 * from], difference_b = u[3 * from] - u[4 * from];
+  g[0] = u[0] - (2.0F / 3) * sum_a + (1.0F / 6) * sum_b;
+  g[to] = (1.0F / 6 * kB) * difference_b - (2.0F / 3 * kA) * difference_a;
+  g[2 * to] = u[5 * from] + (1.0F / 3) * (sum_b - sum_a);
+}
+
+/// A y A^T: 16 -> 36.
+MEDGEN_KERNEL void transform_slopes_plane(const Lanes* y, Lanes* m) {
+  Lanes half[24];
+  for (int row = 0; row < 4; ++row) transform_slopes(y + 4 * row, 1, half + 6 * row, 1);
+  for (int column = 0; column < 6; ++column) transform_slopes(half + column, 6, m + column, 6);
+}
+
+/// G^T u G: 36 -> 9.
+MEDGEN_KERNEL void transform_gradient_plane(const Lanes* u, Lanes* g) {
+  Lanes half[18];
+  for (int row = 0; row < 6; ++row) transform_gradient(u + 6 * row, 1, half + 3 * row, 1);
+  for (int column = 0; column < 3; ++column) transform_gradient(half + column, 3, g + column, 3);
+}
+
 constexpr int kKernelNumbers = 27;  ///< weights for one input of one result, of a volume
 
 /// The first result and the first input of 16 each.
@@ -149,6 +185,47 @@ class TileVoxels {
   std::int64_t mask_[36];  ///< of channels; of zeros there are 16
 };
 
+/// Slope i of the 4 x 4 of a tile, channels from c on; zeros outside of dy.
+template <typename T>
+MEDGEN_KERNEL Lanes slope_at(const Planes<const T>& dy, std::int64_t plane, const Place& place, std::int64_t i,
+                             std::int64_t c) {
+  const std::int64_t row = place.row + i / kWinogradTile, column = place.column + i % kWinogradTile;
+  if (plane >= dy.planes || row >= dy.rows || column >= dy.columns) return Lanes{};
+  return load_lanes(dy.data + ((plane * dy.rows + row) * dy.columns + column) * dy.channels + c);
+}
+
+/// 36 transformed slopes of 16 channels of `count` tiles, [number][tile], as [number][channel][tile].
+MEDGEN_KERNEL void store_slopes(Lanes* u, std::int64_t count, float* m, std::int64_t stride, std::int64_t row) {
+  for (std::int64_t i = 0; i < kWinogradNumbers; ++i) {
+    Lanes* const lines = u + i * kLanes;
+    for (std::int64_t tile = count; tile < kLanes; ++tile) lines[tile] = Lanes{};
+    transpose_lanes(lines);
+    float* const to = m + i * stride;
+    for (std::int64_t channel = 0; channel < kLanes; ++channel) {
+      const Lanes values = lines[channel];
+      if (count == kLanes) {
+        store_lanes(values, to + channel * row);
+        continue;
+      }
+      for (std::int64_t tile = 0; tile < count; ++tile) to[channel * row + tile] = values[tile];
+    }
+  }
+}
+
+/// `count` weights from the one at `first` on, of 16 inputs from c on, as many as there are.
+MEDGEN_KERNEL void store_weights(const Lanes* values, std::int64_t count, const WinogradGradient& g, std::int64_t first,
+                                 std::int64_t c) {
+  const std::int64_t lanes = std::min(kLanes, g.in - c);
+  float* const dg = g.dg + first * g.in + c;
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (lanes == kLanes) {
+      store_lanes(values[i], dg + i * g.in);
+      continue;
+    }
+    for (std::int64_t lane = 0; lane < lanes; ++lane) dg[i * g.in + lane] = values[i][lane];
+  }
+}
+
 // Transformed numbers lie far apart, where no processor looks by itself. Those that come next lie behind these.
 
 /// Prefetches what is stored next.
@@ -190,6 +267,17 @@ MEDGEN_KERNEL void put_lanes(const Lanes& value, std::int64_t lanes, bool add, T
   MEDGEN_CLONES void run_output(const WinogradSums& sums, std::int64_t plane, WinogradTiles tiles,          \
                                 const Planes<T>& y) {                                                       \
     output_of(sums, plane, tiles, y);                                                                       \
+  }
+
+// And those of slopes_of and gradient_of.
+#define MEDGEN_SLOPES_CLONES(T)                                                                               \
+  MEDGEN_CLONES void run_slopes(const Planes<const T>& dy, std::int64_t plane, WinogradTiles tiles, float* m, \
+                                std::int64_t stride, std::int64_t row) {                                      \
+    slopes_of(dy, plane, tiles, m, stride, row);                                                              \
+  }
+#define MEDGEN_GRADIENT_CLONES                                                                            \
+  MEDGEN_CLONES void run_gradient(const WinogradGradient& gradient, std::int64_t from, std::int64_t to) { \
+    gradient_of(gradient, from, to);                                                                      \
   }
 
 }  // namespace medgen::kernels

@@ -3,6 +3,8 @@
 #include "plugins/support/nn/winograd.h"
 #include "plugins/support/nn/winograd_maps.h"
 
+#include "kernels/winograd_cubes.h"
+
 #include <ATen/ops/empty.h>
 #include <ATen/ops/flip.h>
 #include <ATen/Parallel.h>
@@ -16,38 +18,54 @@ namespace {
 
 using kernels::kWinogradNumbers;
 using kernels::Planes;
+using kernels::WinogradTiles;
 
 constexpr int64_t kLongest = 512;      ///< tiles of one product
 constexpr int64_t kNumbers = 1 << 16;  ///< of each factor of one product
-constexpr int64_t kTiles = 64;         ///< of a plane
+constexpr int64_t kTiles = 64;         ///< of a layer, and of one product of cubes: the third cache holds them all
 constexpr int64_t kGroup = 16;         ///< tiles that are transformed together
 constexpr int64_t kSumRows = 64;       ///< rows of one product
 
-/// Tiles of one product.
+/// Tiles of one product of planes.
 int64_t longest(int64_t in, int64_t out) {
   return std::max(kTiles, std::min(kLongest, kNumbers / std::max(in, out)));
 }
 
-/// Tiles are transformed part by part: so many of so many planes, all channels; then the 36 products are added to their
-/// sums, each by one thread.
+/// How a map is filtered: in layers of four planes, or plane by plane, and then three of them meet each other.
+struct Filtering {
+  bool cubes;
+  int64_t numbers;  ///< of a transformed tile
+  int64_t taps;     ///< of layers
+
+  static Filtering of(const at::Tensor& x) {
+    const bool volume = x.dim() == 5, cubes = filters_cubes(plane_form(x)) && x.size(2) >= kCubePlanes;
+    return cubes ? Filtering{true, kernels::kWinogradCube, 1} : Filtering{false, kWinogradNumbers, volume ? 3 : 1};
+  }
+
+  int64_t layers(int64_t planes) const { return cubes ? ceil_div(planes, kCubePlanes) : planes; }
+};
+
+/// Tiles are transformed part by part: so many of so many layers, all channels; then the products of each number are
+/// added to their sums, each by one thread.
 template <typename T>
 class Gradient {
  public:
-  Gradient(int64_t in, int64_t out, int64_t taps, const Planes<const T>& first)
-      : in_(in),
+  Gradient(const Filtering& filtering, int64_t in, int64_t out, const Planes<const T>& first)
+      : filtering_(filtering),
+        in_(in),
         out_(out),
-        taps_(taps),
         tiles_(std::min(kTiles, kernels::winograd_tiles(first.rows, first.columns))),
-        planes_(std::clamp<int64_t>(longest(in, out) / tiles_, 1, first.planes)),
-        inputs_(at::empty({kWinogradNumbers, (planes_ + taps - 1) * tiles_, in}, at::kFloat)),
-        slopes_(at::empty({kWinogradNumbers, out, slope_row()}, at::kFloat)),
-        sums_(at::empty({kWinogradNumbers, taps, out, in}, at::kFloat)) {}
+        layers_(std::clamp<int64_t>((filtering.cubes ? kTiles : longest(in, out)) / tiles_, 1,
+                                    filtering.layers(first.planes))),
+        inputs_(at::empty({filtering.numbers, (layers_ + taps() - 1) * tiles_, in}, at::kFloat)),
+        slopes_(at::empty({filtering.numbers, out, slope_row()}, at::kFloat)),
+        sums_(at::empty({filtering.numbers, taps(), out, in}, at::kFloat)) {}
 
   void add(const Planes<const T>& x, const Planes<const T>& dy) {
-    const int64_t all = kernels::winograd_tiles(x.rows, x.columns);
-    for (int64_t plane = 0; plane < x.planes; plane += planes_) {
+    const int64_t all = kernels::winograd_tiles(x.rows, x.columns), layers = filtering_.layers(x.planes);
+    for (int64_t layer = 0; layer < layers; layer += layers_) {
       for (int64_t tile = 0; tile < all; tile += tiles_) {
-        const Part part{plane, std::min(planes_, x.planes - plane), tile, std::min(tiles_, all - tile)};
+        const Part part{layer, std::min(layers_, layers - layer), tile, std::min(tiles_, all - tile)};
         transform(x, dy, part);
         multiply_all(part);
       }
@@ -58,52 +76,70 @@ class Gradient {
 
  private:
   struct Part {
-    int64_t plane, planes, tile, tiles;
+    int64_t layer, layers, tile, tiles;
   };
 
+  int64_t taps() const { return filtering_.taps; }
+
   /// Rows of slopes do not all share a few lines of the cache.
-  int64_t slope_row() const { return planes_ * tiles_ + kGroup; }
+  int64_t slope_row() const { return layers_ * tiles_ + kGroup; }
 
   void transform(const Planes<const T>& x, const Planes<const T>& dy, const Part& part) const {
     auto* const inputs = inputs_.mutable_data_ptr<float>();
     auto* const slopes = slopes_.mutable_data_ptr<float>();
-    const int64_t groups = ceil_div(part.tiles, kGroup), planes = part.planes + taps_ - 1;
-    at::parallel_for(0, (planes + part.planes) * groups, 1, [&](int64_t begin, int64_t end) {
+    for_each_group(part.layers + taps() - 1, part, [&](int64_t layer, int64_t tile, const WinogradTiles& tiles) {
+      put_inputs(x, part.layer + layer, tiles, inputs + (layer * part.tiles + tile) * in_);
+    });
+    for_each_group(part.layers, part, [&](int64_t layer, int64_t tile, const WinogradTiles& tiles) {
+      put_slopes(dy, part.layer + layer, tiles, slopes + layer * part.tiles + tile);
+    });
+  }
+
+  /// f(layer, first tile of the part, tiles), on all threads.
+  template <typename Function>
+  static void for_each_group(int64_t layers, const Part& part, const Function& f) {
+    const int64_t groups = ceil_div(part.tiles, kGroup);
+    at::parallel_for(0, layers * groups, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        const int64_t plane = i / groups, tile = i % groups * kGroup;
-        const kernels::WinogradTiles tiles{part.tile + tile, std::min(kGroup, part.tiles - tile)};
-        if (plane < planes) {
-          kernels::winograd_input(x, part.plane - taps_ / 2 + plane, tiles, inputs + (plane * part.tiles + tile) * in_,
-                                  inputs_.stride(0));
-        } else {
-          kernels::winograd_slopes(dy, part.plane + plane - planes, tiles,
-                                   slopes + (plane - planes) * part.tiles + tile, slopes_.stride(0), slope_row());
-        }
+        const int64_t tile = i % groups * kGroup;
+        f(i / groups, tile, WinogradTiles{part.tile + tile, std::min(kGroup, part.tiles - tile)});
       }
     });
   }
 
+  /// The `layer`th that meets the layers of a part, of which the first may lie before x.
+  void put_inputs(const Planes<const T>& x, int64_t layer, const WinogradTiles& tiles, float* to) const {
+    filtering_.cubes ? kernels::winograd_cube_input(x, layer * kCubePlanes - 1, tiles, to, inputs_.stride(0))
+                     : kernels::winograd_input(x, layer - taps() / 2, tiles, to, inputs_.stride(0));
+  }
+
+  void put_slopes(const Planes<const T>& dy, int64_t layer, const WinogradTiles& tiles, float* to) const {
+    filtering_.cubes ? kernels::winograd_cube_slopes(dy, layer * kCubePlanes, tiles, to, slopes_.stride(0), slope_row())
+                     : kernels::winograd_slopes(dy, layer, tiles, to, slopes_.stride(0), slope_row());
+  }
+
   void multiply_all(const Part& part) {
     const int64_t blocks = ceil_div(out_, kSumRows);
-    at::parallel_for(0, kWinogradNumbers * blocks, 1, [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, filtering_.numbers * blocks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t number = i / blocks, o = i % blocks * kSumRows;
         const float* const slopes = slopes_.const_data_ptr<float>() + (number * out_ + o) * slope_row();
-        for (int64_t tap = 0; tap < taps_; ++tap) {
-          multiply({std::min(kSumRows, out_ - o), in_, part.planes * part.tiles}, {slopes, slope_row()},
+        for (int64_t tap = 0; tap < taps(); ++tap) {
+          multiply({std::min(kSumRows, out_ - o), in_, part.layers * part.tiles}, {slopes, slope_row()},
                    {inputs_.const_data_ptr<float>() + number * inputs_.stride(0) + tap * part.tiles * in_, in_},
-                   {sums_.mutable_data_ptr<float>() + ((number * taps_ + tap) * out_ + o) * in_, in_}, begun_);
+                   {sums_.mutable_data_ptr<float>() + ((number * taps() + tap) * out_ + o) * in_, in_}, begun_);
         }
       }
     });
     begun_ = true;
   }
 
-  int64_t in_, out_, taps_;
-  int64_t tiles_, planes_;
-  at::Tensor inputs_;  ///< [36][plane, tile][in]
-  at::Tensor slopes_;  ///< [36][out][plane, tile]
-  at::Tensor sums_;    ///< [36][taps][out][in]
+  Filtering filtering_;
+  int64_t in_, out_;
+  int64_t tiles_, layers_;
+  at::Tensor inputs_;  ///< [number][layer, tile][in]
+  at::Tensor slopes_;  ///< [number][out][layer, tile]
+  at::Tensor sums_;    ///< [number][taps][out][in]
   bool begun_ = false;
 };
 
@@ -120,13 +156,16 @@ at::Tensor winograd_input_gradient(const at::Tensor& dy, const at::Tensor& weigh
 at::Tensor winograd_weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
   RECORD_USER_SCOPE_WITH_INPUTS("medgen::winograd_weight_gradient", (std::vector<c10::IValue>{x, dy}));
   const at::Tensor inputs = filled_channels(x), slopes = filled_channels(dy.to(x.scalar_type()));
+  const Filtering filtering = Filtering::of(x);
   const int64_t taps = x.dim() == 5 ? 3 : 1, in = x.size(1), out = dy.size(1);
   const at::Tensor result = at::empty({out, taps * 9, in}, at::kFloat);
   by_type(inputs, [&]<typename T>(T*) {
-    Gradient<T> sums(inputs.size(1), slopes.size(1), taps, planes_of<const T>(inputs, 0));
+    Gradient<T> sums(filtering, inputs.size(1), slopes.size(1), planes_of<const T>(inputs, 0));
     for (int64_t n = 0; n < x.size(0); ++n) sums.add(planes_of<const T>(inputs, n), planes_of<const T>(slopes, n));
     const kernels::WinogradGradient work{sums.sums(), out, in, taps, result.mutable_data_ptr<float>()};
-    at::parallel_for(0, out, 1, [&](int64_t from, int64_t to) { kernels::winograd_gradient(work, from, to); });
+    at::parallel_for(0, out, 1, [&](int64_t from, int64_t to) {
+      filtering.cubes ? kernels::winograd_cube_gradient(work, from, to) : kernels::winograd_gradient(work, from, to);
+    });
   });
   return as_weights(result, x.dim() - 2);
 }
@@ -135,8 +174,10 @@ int64_t winograd_gradient_memory(int64_t rank, int64_t in, int64_t out) {
   in = kernels::winograd_channels(in);
   out = kernels::winograd_channels(out);
   const int64_t taps = rank == 3 ? 3 : 1, tiles = longest(in, out);
-  const int64_t numbers = (tiles + (taps - 1) * kTiles) * in + (tiles + kGroup) * out + taps * in * out;
-  return static_cast<int64_t>(sizeof(float)) * kWinogradNumbers * numbers;
+  const int64_t of_planes = (tiles + (taps - 1) * kTiles) * in + (tiles + kGroup) * out + taps * in * out;
+  const int64_t of_cubes = kTiles * in + (kTiles + kGroup) * out + in * out;
+  return static_cast<int64_t>(sizeof(float)) *
+         std::max(kWinogradNumbers * of_planes, rank == 3 ? kernels::kWinogradCube * of_cubes : 0);
 }
 
 }  // namespace medgen::nn
