@@ -89,7 +89,7 @@ Autoencoder::Autoencoder(const sdk::Create& create)
 }
 
 nn::StreamOptions Autoencoder::stream_options(std::uint64_t bytes) const {
-  const std::uint64_t weights = device_.is_cpu() ? bytes_of(network_->parameter_count(), compute_) : 0;
+  const std::uint64_t weights = device_.is_cpu() ? weight_bytes(*network_, compute_, device_) : 0;
   return support::stream_options(memory_budget_, bytes + weights, device_);
 }
 

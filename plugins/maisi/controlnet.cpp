@@ -109,10 +109,7 @@ std::string ControlNet::estimate(std::string_view request_json) const {
   if (request.at("function") != "step") throw sdk::invalid("only step and train can be estimated");
   const std::vector<std::int64_t> x = requested_shape(request, "x");
   PassCost cost = controlnet_cost(network_->config(), {x.begin() + 2, x.end()}, compute_);
-  if (device_.is_cpu()) {
-    cost.peak_bytes = nn::with_kept_bytes(cost.peak_bytes);
-    cost.known_bytes += std::min(cost.filtered_bytes, static_cast<double>(kept_weights_.most_bytes()));
-  }
+  if (device_.is_cpu()) add_kept(cost, kept_weights_.most_bytes());
   auto outputs = nlohmann::json::object();
   double results = 0;
   for (const auto& [name, shape] : residual_shapes(network_->config(), x)) {

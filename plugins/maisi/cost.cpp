@@ -3,6 +3,7 @@
 
 #include "plugins/maisi/networks/controlnet_maisi.h"
 #include "plugins/maisi/networks/unet_blocks.h"
+#include "plugins/support/nn/large_memory.h"
 #include "plugins/support/nn/ops.h"
 #include "plugins/support/nn/products.h"
 #include "plugins/support/nn/wide_conv.h"
@@ -28,6 +29,9 @@ using Spatial = std::vector<std::int64_t>;
 
 /// Convolutions of fewer voxels keep their weights packed (nn/layers.cpp).
 constexpr double kFewVoxels = 8192;
+
+/// Freed blocks between those that stay, of a large network, as measured (docs/performance.md).
+constexpr double kKeptByHeap = 48 << 20;
 
 double voxels(const Spatial& spatial) {
   double count = 1;
@@ -332,6 +336,12 @@ PassCost controlnet_cost(const ControlNetMaisiConfig& config, Spatial spatial, a
   pass.middle();
   pass.projections();
   return pass.cost();
+}
+
+void add_kept(PassCost& cost, std::int64_t most_weights) {
+  const double heap = std::min(cost.peak_bytes / 4, kKeptByHeap);
+  cost.peak_bytes = nn::with_kept_bytes(cost.peak_bytes) + heap;
+  cost.known_bytes += std::min(cost.filtered_bytes, static_cast<double>(most_weights));
 }
 
 std::vector<std::pair<std::string, Spatial>> residual_shapes(const UnetConfig& config, const Spatial& shape) {

@@ -31,6 +31,10 @@ PassCost unet_cost(const UnetConfig& config, std::int64_t out_channels, std::vec
 PassCost controlnet_cost(const ControlNetMaisiConfig& config, std::vector<std::int64_t> spatial,
                          at::ScalarType compute);
 
+/// Adds what a component on the CPU keeps from one evaluation to the next: memory for results, of transformed weights
+/// at most so many bytes, and what the heap has of freed blocks.
+void add_kept(PassCost& cost, std::int64_t most_weights);
+
 /// Shapes of the ControlNet's residuals for x of `shape`, down0 ... and mid.
 std::vector<std::pair<std::string, std::vector<std::int64_t>>> residual_shapes(const UnetConfig& config,
                                                                                const std::vector<std::int64_t>& shape);

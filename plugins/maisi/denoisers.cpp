@@ -126,10 +126,7 @@ std::string UnetComponent::estimate(std::string_view request_json) const {
   const bool residuals = request.at("inputs").contains("mid");
   PassCost cost = unet_cost(network_->config(), out_channels_, {x.begin() + 2, x.end()}, compute_, residuals);
   x[1] = out_channels_;
-  if (device_.is_cpu()) {
-    cost.peak_bytes = nn::with_kept_bytes(cost.peak_bytes);
-    cost.known_bytes += std::min(cost.filtered_bytes, static_cast<double>(kept_weights_.most_bytes()));
-  }
+  if (device_.is_cpu()) add_kept(cost, kept_weights_.most_bytes());
   const double result = static_cast<double>(c10::multiply_integers(x)) * sizeof(float);
   cost.peak_bytes += result;  // of the rows that are done
   nlohmann::json reply = cost_reply(cost, x[0], weight_bytes(*network_, compute_, device_), compute_, device_);

@@ -103,7 +103,7 @@ SpatialAttention::SpatialAttention(const AttentionOptions& options, int64_t norm
       attn_(add<SelfAttention>("attn", options)) {}
 
 at::Tensor SpatialAttention::forward(const at::Tensor& x, const at::Tensor& /*context*/) const {
-  return from_tokens(attn_.forward(to_tokens(norm_.forward(x.to(compute_dtype())))), x).add(x);
+  return with_residual(from_tokens(attn_.forward(to_tokens(norm_.forward(x.to(compute_dtype())))), x), x);
 }
 
 SpatialTransformer::SpatialTransformer(int64_t rank, const AttentionOptions& options, int64_t layers,
@@ -125,7 +125,7 @@ at::Tensor SpatialTransformer::forward(const at::Tensor& x, const at::Tensor& co
   const at::ScalarType compute = compute_dtype();
   at::Tensor tokens = to_tokens(proj_in_.forward(norm_.forward(x.to(compute)))).to(at::kFloat);
   for (const TransformerBlock* block : blocks_) tokens = block->forward(tokens, context.to(compute));
-  return proj_out_->forward(from_tokens(tokens.to(compute), x)).add(x);
+  return with_residual(proj_out_->forward(from_tokens(tokens.to(compute), x)), x);
 }
 
 }  // namespace medgen::nn

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/support/nn/fused_conv.h"
 
+#include "plugins/support/nn/large_memory.h"
 #include "plugins/support/nn/ops.h"
 #include "plugins/support/nn/products.h"
 
@@ -52,6 +53,12 @@ class OneThread {
 
 constexpr int64_t kPartChannels = 64;
 
+/// Packed weights stay, and what is freed about them would stay as long.
+at::Tensor without_freed_blocks(at::Tensor packed) {
+  release_freed_blocks();
+  return packed;
+}
+
 std::vector<int64_t> all(const at::Tensor& x, int64_t value) {
   return std::vector<int64_t>(static_cast<size_t>(x.dim() - 2), value);
 }
@@ -98,14 +105,14 @@ at::Tensor packed_weight(const at::Tensor& weight, at::IntArrayRef padding, at::
                          const at::Tensor& x) {
   using Signature = at::Tensor(const at::Tensor&, Ints, Ints, Ints, int64_t, c10::OptionalArrayRef<int64_t>);
   static const auto pack = operator_named<Signature>("mkldnn::_reorder_convolution_weight");
-  return pack.call(weight, padding, stride, all(x, 1), 1, x.sizes());
+  return without_freed_blocks(pack.call(weight, padding, stride, all(x, 1), 1, x.sizes()));
 }
 
 at::Tensor packed_transposed_weight(const at::Tensor& weight, at::IntArrayRef padding, at::IntArrayRef stride,
                                     const at::Tensor& x) {
   using Signature = at::Tensor(const at::Tensor&, Ints, Ints, Ints, Ints, int64_t, c10::OptionalArrayRef<int64_t>);
   static const auto pack = operator_named<Signature>("mkldnn::_reorder_convolution_transpose_weight");
-  return pack.call(weight, padding, all(x, 0), stride, all(x, 1), 1, x.sizes());
+  return without_freed_blocks(pack.call(weight, padding, all(x, 0), stride, all(x, 1), 1, x.sizes()));
 }
 
 PartedConv::PartedConv(int64_t out_channels)

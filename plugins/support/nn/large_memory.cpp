@@ -4,6 +4,7 @@
 #include <ATen/ops/empty_strided.h>
 #include <ATen/ops/from_blob.h>
 #include <c10/util/Exception.h>
+#include <c10/util/strides.h>
 
 #include <malloc.h>
 #include <sys/mman.h>
@@ -129,9 +130,17 @@ at::Tensor result_array(at::IntArrayRef shape, at::IntArrayRef strides, at::Scal
   return at::from_blob(kept_pages().take(bytes), shape, strides, give_back, options);
 }
 
+at::Tensor result_array(at::IntArrayRef shape, at::ScalarType dtype) {
+  return result_array(shape, c10::contiguous_strides(shape), dtype);
+}
+
 void release_kept_arrays() {
   memory_of_thread.reset();
   kept_pages().release_all();
+  release_freed_blocks();
+}
+
+void release_freed_blocks() {
   ::malloc_trim(0);
 }
 

@@ -42,9 +42,15 @@ constexpr Bytes with_kept_bytes(Bytes used) {
 /// @throws c10::OutOfMemoryError
 at::Tensor result_array(at::IntArrayRef shape, at::IntArrayRef strides, at::ScalarType dtype);
 
+/// The same, the last axis first in memory.
+at::Tensor result_array(at::IntArrayRef shape, at::ScalarType dtype);
+
 /// Gives back the memory that is kept and not used, what kept_memory keeps for this thread, and what the heap has of
 /// freed blocks: for what comes after the evaluations. Thread: any, outside of products.
 void release_kept_arrays();
+
+/// Gives back what the heap has of freed blocks, such as lie between packed weights. Thread: any.
+void release_freed_blocks();
 
 /// Memory of this thread for so many numbers, kept from call to call; the next call gives the same.
 float* kept_memory(std::int64_t numbers);

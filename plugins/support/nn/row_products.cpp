@@ -10,7 +10,6 @@
 #include "kernels/rows.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/Parallel.h>
@@ -83,7 +82,7 @@ bool prefers_row_products(const at::Tensor& x) {
 at::Tensor row_products(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = weight.size(0);
-  const at::Tensor y = at::empty(shape, x.options().memory_format(std::nullopt));
+  const at::Tensor y = result_array(shape, x.scalar_type());
   put_row_products(x, weight, bias, y, Result::Replace);
   return y;
 }

@@ -9,8 +9,6 @@
 #include "kernels/softmax.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty_like.h>
-#include <ATen/ops/mul.h>
 #include <ATen/Parallel.h>
 #include <ATen/record_function.h>
 
@@ -66,6 +64,10 @@ struct Attention {
   }
 };
 
+at::Tensor copied(const at::Tensor& x, at::ScalarType dtype) {
+  return result_array(x.sizes(), dtype).copy_(x);
+}
+
 }  // namespace
 
 bool prefers_wide_attention(const at::Tensor& q) {
@@ -75,10 +77,10 @@ bool prefers_wide_attention(const at::Tensor& q) {
 at::Tensor wide_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads) {
   RECORD_USER_SCOPE_WITH_INPUTS("medgen::wide_attention", (std::vector<c10::IValue>{q, k, v, heads}));
   const int64_t head_channels = q.size(2) / heads;
-  const at::Tensor queries = q.to(at::kFloat).mul(1 / std::sqrt(static_cast<double>(head_channels))).contiguous();
-  const at::Tensor keys = k.to(at::kFloat).transpose(1, 2).contiguous();
-  const at::Tensor values = v.to(at::kFloat).contiguous();
-  const at::Tensor y = at::empty_like(queries);
+  const at::Tensor queries = copied(q, at::kFloat).mul_(1 / std::sqrt(static_cast<double>(head_channels)));
+  const at::Tensor keys = copied(k.transpose(1, 2), at::kFloat);
+  const at::Tensor values = v.scalar_type() == at::kFloat ? v.contiguous() : copied(v, at::kFloat);
+  const at::Tensor y = result_array(q.sizes(), at::kFloat);
   Attention{queries.const_data_ptr<float>(),
             keys.const_data_ptr<float>(),
             values.const_data_ptr<float>(),
@@ -89,7 +91,7 @@ at::Tensor wide_attention(const at::Tensor& q, const at::Tensor& k, const at::Te
             heads,
             head_channels}
       .run();
-  return y.to(q.scalar_type());
+  return q.scalar_type() == at::kFloat ? y : copied(y, q.scalar_type());
 }
 
 }  // namespace medgen::nn
