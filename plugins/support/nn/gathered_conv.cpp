@@ -11,6 +11,7 @@
 #include "kernels/rows.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/Parallel.h>
 #include <ATen/record_function.h>
 
@@ -85,6 +86,13 @@ at::Tensor columns_and_zeros(const at::Tensor& rows) {
   return made;
 }
 
+/// Of voxels or of their neighbours: [begin, end).
+struct Range {
+  int64_t begin, end;
+
+  int64_t size() const { return end - begin; }
+};
+
 /// How the voxels of a map meet those of another one through a kernel of 3.
 class Neighbours {
  public:
@@ -106,7 +114,7 @@ class Neighbours {
 
   int64_t taps() const { return volume_ ? 27 : 9; }
 
-  /// For each weight, the voxels of x that meet it from the voxels [from, from + count).
+  /// For each weight, the voxels of x that meet it from the voxels [from, from + count): [tap][voxel].
   std::vector<int64_t> of(int64_t from, int64_t count) const {
     const std::vector<Place> places = places_of(from, std::min(count, voxels() - from));
     std::vector<int64_t> found(static_cast<size_t>(taps() * count), outside());
@@ -120,6 +128,19 @@ class Neighbours {
       }
     }
     return found;
+  }
+
+  /// Of the voxels `within` that `found` begins with for one weight, those without the first and the last that meet
+  /// none, as whole lines of a cache go: at the ends of a small map half of them meet none.
+  Range meeting(const int64_t* found, Range within) const {
+    constexpr int64_t kLine = 16;
+    const auto meets = [&](int64_t voxel) { return found[voxel] != outside(); };
+    Range range = within;
+    while (range.begin < range.end && !meets(range.begin)) ++range.begin;
+    while (range.begin < range.end && !meets(range.end - 1)) --range.end;
+    if (range.size() == 0) return range;
+    range.begin -= (range.begin - within.begin) % kLine;
+    return {range.begin, std::min(within.end, within.begin + ceil_div(range.end - within.begin, kLine) * kLine)};
   }
 
  private:
@@ -216,14 +237,13 @@ at::Tensor gathered_columns(const at::Tensor& from, const std::vector<int64_t>& 
   return made;
 }
 
-/// multiply for a long inner axis, in parts that the first cache holds.
+/// c += a b, for a long inner axis, in parts that the first cache holds.
 template <typename T>
-void multiply_long(const ProductSize& size, const Matrix<const T>& a, const Matrix<const T>& b, const Matrix<float>& c,
-                   bool add) {
+void add_product(const ProductSize& size, const Matrix<const T>& a, const Matrix<const T>& b, const Matrix<float>& c) {
   constexpr int64_t kPart = kDepth * kOfWord<T>;
   for (int64_t k = 0; k < size.inner; k += kPart) {
     multiply({size.rows, size.columns, std::min(kPart, size.inner - k)}, {a.values + k, a.stride},
-             {b.values + k * b.stride, b.stride}, c, add || k > 0);
+             {b.values + k * b.stride, b.stride}, c, true);
   }
 }
 
@@ -271,6 +291,7 @@ struct Weights {
     } else {
       T* const to = reinterpret_cast<T*>(kept_memory(count * in));
       convert_rows(first, taps * in, count, in, to);
+      prefetch_next_tap(first, count, in);
       return {to, in};
     }
   }
@@ -278,8 +299,19 @@ struct Weights {
   /// Those of the channels [c, c + count), one tap and all `out` results: count columns of a right factor.
   Matrix<const T> columns(int64_t c, int64_t count, int64_t tap, int64_t out) const {
     T* const to = reinterpret_cast<T*>(kept_memory(out * count));
-    put_factor(values + tap * in + c, taps * in, out, count, to);
+    const W* const first = values + tap * in + c;
+    put_factor(first, taps * in, out, count, to);
+    prefetch_next_tap(first, out, count);
     return {to, count};
+  }
+
+ private:
+  /// Rows lie far apart, where no processor looks by itself; they come while these are multiplied.
+  void prefetch_next_tap(const W* first, int64_t rows, int64_t columns) const {
+    constexpr auto kLine = static_cast<int64_t>(64 / sizeof(W));
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t i = 0; i < columns; i += kLine) __builtin_prefetch(first + (row * taps + 1) * in + i, 0, 2);
+    }
   }
 };
 
@@ -292,7 +324,7 @@ void with_weights(const at::Tensor& weight, const Function& f) {
   });
 }
 
-/// sums (out, voxels) of the convolution of x.
+/// Adds the convolution of x to sums (out, voxels).
 template <typename T>
 void convolve(const at::Tensor& x, const at::Tensor& weight, const Neighbours& neighbours, const at::Tensor& sums) {
   const int64_t in = x.size(1), out = sums.size(0), taps = neighbours.taps(), voxels = neighbours.voxels();
@@ -300,19 +332,23 @@ void convolve(const at::Tensor& x, const at::Tensor& weight, const Neighbours& n
   const at::Tensor source = columns_and_zeros(voxel_rows(x).to(kScalar<T>).view(at::kInt));
   with_weights<T>(weight, [&](const auto& weights) {
     for_each_part(voxels, [&](int64_t from, int64_t count) {
-      const at::Tensor columns = gathered_columns(source, neighbours.of(from, count), taps, block);
+      const std::vector<int64_t> found = neighbours.of(from, count);
+      const at::Tensor columns = gathered_columns(source, found, taps, block);
       for_each_block(out, count, {0, kChannels, 0, block}, [&](const Block& at) {
         for (int64_t tap = 0; tap < taps; ++tap) {
-          multiply_long<T>({at.height, at.width, in}, weights.rows(at.row, at.height, tap),
-                           {values_of<T>(columns) + (at.column * taps + tap * at.width) * in, at.width},
-                           {sums.mutable_data_ptr<float>() + at.row * voxels + from + at.column, voxels}, tap > 0);
+          const Range part = neighbours.meeting(found.data() + tap * count, {at.column, at.column + at.width});
+          if (part.size() == 0) continue;
+          const T* const right = values_of<T>(columns) + (at.column * taps + tap * at.width) * in;
+          add_product<T>({at.height, part.size(), in}, weights.rows(at.row, at.height, tap),
+                         {right + (part.begin - at.column) * kOfWord<T>, at.width},
+                         {sums.mutable_data_ptr<float>() + at.row * voxels + from + part.begin, voxels});
         }
       });
     });
   });
 }
 
-/// sums (voxels, in) of the gradient of x.
+/// Adds the gradient of x to sums (voxels, in).
 template <typename T>
 void add_up_input_gradient(const at::Tensor& dy, const at::Tensor& weight, const at::Tensor& sums) {
   const Neighbours neighbours = same_size(dy);
@@ -320,18 +356,26 @@ void add_up_input_gradient(const at::Tensor& dy, const at::Tensor& weight, const
   const at::Tensor source = rows_and_zeros<T>(dy);
   with_weights<T>(weight, [&](const auto& weights) {
     for_each_part(neighbours.voxels(), [&](int64_t from, int64_t count) {
-      const at::Tensor rows = gathered_rows<T>(source, neighbours.of(from, count));
+      const std::vector<int64_t> found = neighbours.of(from, count);
+      const at::Tensor rows = gathered_rows<T>(source, found);
       for_each_block(count, in, {0, product_voxels<T>(in), 0, kChannels}, [&](const Block& at) {
         for (int64_t tap = 0; tap < taps; ++tap) {
           // A voxel of x leads to the neighbours that it is a neighbour of.
-          multiply_long<T>({at.height, at.width, out},
-                           {values_of<T>(rows) + ((taps - 1 - tap) * count + at.row) * out, out},
-                           weights.columns(at.column, at.width, tap, out),
-                           {sums.mutable_data_ptr<float>() + (from + at.row) * in + at.column, in}, tap > 0);
+          const int64_t back = taps - 1 - tap;
+          const Range part = neighbours.meeting(found.data() + back * count, {at.row, at.row + at.height});
+          if (part.size() == 0) continue;
+          add_product<T>({part.size(), at.width, out}, {values_of<T>(rows) + (back * count + part.begin) * out, out},
+                         weights.columns(at.column, at.width, tap, out),
+                         {sums.mutable_data_ptr<float>() + (from + part.begin) * in + at.column, in});
         }
       });
     });
   });
+}
+
+/// Zeros where a product has none to add.
+void clear(int64_t rows, int64_t columns, const Matrix<float>& c) {
+  for (int64_t row = 0; row < rows; ++row) std::fill_n(c.values + row * c.stride, columns, 0.0F);
 }
 
 /// sums (out, taps, in) of the gradient of the weights.
@@ -341,15 +385,18 @@ void add_up_weight_gradient(const at::Tensor& x, const at::Tensor& dy, const at:
   const int64_t in = x.size(1), out = dy.size(1), taps = neighbours.taps();
   const at::Tensor source = rows_and_zeros<T>(x), slopes = columns_and_zeros(voxel_rows(dy).to(kScalar<T>));
   for_each_part(neighbours.voxels(), [&](int64_t from, int64_t count) {
-    const int64_t even = ceil_div(count, kOfWord<T>) * kOfWord<T>;
-    const at::Tensor factors = gathered_factors<T>(source, neighbours.of(from, even), taps);
-    const int64_t blocks = ceil_div(in, kChannels);
+    const int64_t even = ceil_div(count, kOfWord<T>) * kOfWord<T>, blocks = ceil_div(in, kChannels);
+    const std::vector<int64_t> found = neighbours.of(from, even);
+    const at::Tensor factors = gathered_factors<T>(source, found, taps);
     for_each_block(out, taps * blocks, {0, kChannels, 0, 1}, [&](const Block& at) {
       const int64_t tap = at.column / blocks, c = at.column % blocks * kChannels, width = std::min(kChannels, in - c);
-      multiply_long<T>({at.height, width, even},
-                       {values_of<T>(slopes) + at.row * slopes.stride(0) + from, slopes.stride(0)},
-                       {values_of<T>(factors) + (tap * in + c) * even, width},
-                       {sums.mutable_data_ptr<float>() + (at.row * taps + tap) * in + c, taps * in}, from > 0);
+      const Matrix<float> to{sums.mutable_data_ptr<float>() + (at.row * taps + tap) * in + c, taps * in};
+      const Range part = neighbours.meeting(found.data() + tap * even, {0, even});
+      if (part.size() == 0 && from == 0) return clear(at.height, width, to);
+      if (part.size() == 0) return;
+      multiply({at.height, width, part.size()},
+               {values_of<T>(slopes) + at.row * slopes.stride(0) + from + part.begin, slopes.stride(0)},
+               {values_of<T>(factors) + (tap * in + c) * even + part.begin * width, width}, to, from > 0);
     });
   });
 }
@@ -360,7 +407,7 @@ void gathered_conv(const at::Tensor& x, const at::Tensor& weight, const at::Tens
                    const at::Tensor& y, Result result, at::ScalarType products) {
   RECORD_USER_SCOPE_WITH_INPUTS("medgen::gathered_conv", (std::vector<c10::IValue>{x, weight, first_padding}));
   const Neighbours neighbours(x, y.dim() == 5 ? y.size(2) : 1, first_padding);
-  const at::Tensor sums = at::empty({y.size(1), neighbours.voxels()}, at::kFloat);
+  const at::Tensor sums = at::zeros({y.size(1), neighbours.voxels()}, at::kFloat);
   by_product(product_type(products, at::kCPU), x.size(1), y.size(1),
              [&]<typename T>(T*) { convolve<T>(x, weight, neighbours, sums); });
   finish(sums.t(), bias, y, result);
@@ -370,7 +417,7 @@ at::Tensor gathered_input_gradient(const at::Tensor& dy, const at::Tensor& weigh
   RECORD_USER_SCOPE_WITH_INPUTS("medgen::gathered_input_gradient", (std::vector<c10::IValue>{dy, weight}));
   const int64_t in = weight.size(1);
   const at::Tensor dx = empty_map(dy, in, dy.scalar_type());
-  const at::Tensor sums = at::empty({dx.numel() / in, in}, at::kFloat);
+  const at::Tensor sums = at::zeros({dx.numel() / in, in}, at::kFloat);
   by_product(products_of(dy), in, dy.size(1), [&]<typename T>(T*) { add_up_input_gradient<T>(dy, weight, sums); });
   finish(sums, {}, dx, Result::Replace);
   return dx;
