@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/support/nn/brgemm.h"
+#include "plugins/support/nn/large_memory.h"
 #include "plugins/support/nn/winograd.h"
 #include "plugins/support/nn/winograd_maps.h"
 
@@ -46,7 +47,7 @@ struct Filtering {
 };
 
 /// Tiles are transformed part by part: so many of so many layers, all channels; then the products of each number are
-/// added to their sums, each by one thread.
+/// added to their sums, each by one thread. All of it lies in memory that stays, and with it in the third cache.
 template <typename T>
 class Gradient {
  public:
@@ -57,9 +58,9 @@ class Gradient {
         tiles_(std::min(kTiles, kernels::winograd_tiles(first.rows, first.columns))),
         layers_(std::clamp<int64_t>((filtering.cubes ? kTiles : longest(in, out)) / tiles_, 1,
                                     filtering.layers(first.planes))),
-        inputs_(at::empty({filtering.numbers, (layers_ + taps() - 1) * tiles_, in}, at::kFloat)),
-        slopes_(at::empty({filtering.numbers, out, slope_row()}, at::kFloat)),
-        sums_(at::empty({filtering.numbers, taps(), out, in}, at::kFloat)) {}
+        inputs_(kept_memory(filtering.numbers * (input_stride() + slope_stride() + taps() * out * in))),
+        slopes_(inputs_ + filtering.numbers * input_stride()),
+        sums_(slopes_ + filtering.numbers * slope_stride()) {}
 
   void add(const Planes<const T>& x, const Planes<const T>& dy) {
     const int64_t all = kernels::winograd_tiles(x.rows, x.columns), layers = filtering_.layers(x.planes);
@@ -72,7 +73,7 @@ class Gradient {
     }
   }
 
-  const float* sums() const { return sums_.const_data_ptr<float>(); }
+  const float* sums() const { return sums_; }
 
  private:
   struct Part {
@@ -84,14 +85,17 @@ class Gradient {
   /// Rows of slopes do not all share a few lines of the cache.
   int64_t slope_row() const { return layers_ * tiles_ + kGroup; }
 
+  /// Of one number.
+  int64_t input_stride() const { return (layers_ + taps() - 1) * tiles_ * in_; }
+
+  int64_t slope_stride() const { return out_ * slope_row(); }
+
   void transform(const Planes<const T>& x, const Planes<const T>& dy, const Part& part) const {
-    auto* const inputs = inputs_.mutable_data_ptr<float>();
-    auto* const slopes = slopes_.mutable_data_ptr<float>();
     for_each_group(part.layers + taps() - 1, part, [&](int64_t layer, int64_t tile, const WinogradTiles& tiles) {
-      put_inputs(x, part.layer + layer, tiles, inputs + (layer * part.tiles + tile) * in_);
+      put_inputs(x, part.layer + layer, tiles, inputs_ + (layer * part.tiles + tile) * in_);
     });
     for_each_group(part.layers, part, [&](int64_t layer, int64_t tile, const WinogradTiles& tiles) {
-      put_slopes(dy, part.layer + layer, tiles, slopes + layer * part.tiles + tile);
+      put_slopes(dy, part.layer + layer, tiles, slopes_ + layer * part.tiles + tile);
     });
   }
 
@@ -109,13 +113,13 @@ class Gradient {
 
   /// The `layer`th that meets the layers of a part, of which the first may lie before x.
   void put_inputs(const Planes<const T>& x, int64_t layer, const WinogradTiles& tiles, float* to) const {
-    filtering_.cubes ? kernels::winograd_cube_input(x, layer * kCubePlanes - 1, tiles, to, inputs_.stride(0))
-                     : kernels::winograd_input(x, layer - taps() / 2, tiles, to, inputs_.stride(0));
+    filtering_.cubes ? kernels::winograd_cube_input(x, layer * kCubePlanes - 1, tiles, to, input_stride())
+                     : kernels::winograd_input(x, layer - taps() / 2, tiles, to, input_stride());
   }
 
   void put_slopes(const Planes<const T>& dy, int64_t layer, const WinogradTiles& tiles, float* to) const {
-    filtering_.cubes ? kernels::winograd_cube_slopes(dy, layer * kCubePlanes, tiles, to, slopes_.stride(0), slope_row())
-                     : kernels::winograd_slopes(dy, layer, tiles, to, slopes_.stride(0), slope_row());
+    filtering_.cubes ? kernels::winograd_cube_slopes(dy, layer * kCubePlanes, tiles, to, slope_stride(), slope_row())
+                     : kernels::winograd_slopes(dy, layer, tiles, to, slope_stride(), slope_row());
   }
 
   void multiply_all(const Part& part) {
@@ -123,11 +127,11 @@ class Gradient {
     at::parallel_for(0, filtering_.numbers * blocks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t number = i / blocks, o = i % blocks * kSumRows;
-        const float* const slopes = slopes_.const_data_ptr<float>() + (number * out_ + o) * slope_row();
+        const float* const slopes = slopes_ + (number * out_ + o) * slope_row();
         for (int64_t tap = 0; tap < taps(); ++tap) {
           multiply({std::min(kSumRows, out_ - o), in_, part.layers * part.tiles}, {slopes, slope_row()},
-                   {inputs_.const_data_ptr<float>() + number * inputs_.stride(0) + tap * part.tiles * in_, in_},
-                   {sums_.mutable_data_ptr<float>() + ((number * taps() + tap) * out_ + o) * in_, in_}, begun_);
+                   {inputs_ + number * input_stride() + tap * part.tiles * in_, in_},
+                   {sums_ + ((number * taps() + tap) * out_ + o) * in_, in_}, begun_);
         }
       }
     });
@@ -137,9 +141,9 @@ class Gradient {
   Filtering filtering_;
   int64_t in_, out_;
   int64_t tiles_, layers_;
-  at::Tensor inputs_;  ///< [number][layer, tile][in]
-  at::Tensor slopes_;  ///< [number][out][layer, tile]
-  at::Tensor sums_;    ///< [number][taps][out][in]
+  float* inputs_;  ///< [number][layer, tile][in]
+  float* slopes_;  ///< [number][out][layer, tile]
+  float* sums_;    ///< [number][taps][out][in]
   bool begun_ = false;
 };
 
