@@ -117,6 +117,11 @@ bool can_differentiate_conv(const at::Tensor& x) {
   return multiplies_bfloat16(x) ? has_conv_gradient(x) : prefers_wide_conv(x, x.scalar_type(), Pass::Training);
 }
 
+bool can_differentiate_exact_conv(const at::Tensor& x) {
+  return at::GradMode::is_enabled() && x.scalar_type() == at::kFloat &&
+         prefers_wide_conv(x, at::kFloat, Pass::Training);
+}
+
 bool can_differentiate_doubling_conv(const at::Tensor& x) {
   return can_differentiate_conv(x) && multiplies_bfloat16(x);
 }

@@ -9,6 +9,9 @@ namespace medgen::nn {
 /// bfloat16 (has_conv_gradient) or wide_conv is the way.
 bool can_differentiate_conv(const at::Tensor& x);
 
+/// Whether it takes x of float32: on the CPU, gradients are wanted, and wide_conv is the way.
+bool can_differentiate_exact_conv(const at::Tensor& x);
+
 /// Whether differentiable_doubling_conv takes x: the former.
 bool can_differentiate_doubling_conv(const at::Tensor& x);
 

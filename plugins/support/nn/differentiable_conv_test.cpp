@@ -85,6 +85,22 @@ TEST_CASE("conv: gradients in bfloat16 are those in float32, rounded", "[unit][n
   if (bias) CHECK(relative(got.bias, wanted.bias) < (own ? 4e-6 : 5e-3));
 }
 
+TEST_CASE("conv: float32 layers of a bfloat16 network have the gradients of float32", "[unit][nn]") {
+  const auto [in, out] = GENERATE(table<int64_t, int64_t>({{4, 40}, {40, 4}, {1, 16}}));
+  const auto size =
+      GENERATE(std::vector<int64_t>{5, 17, 16}, std::vector<int64_t>{1, 13, 12}, std::vector<int64_t>{3, 3, 3});
+  const ConvOptions options{.in = in, .out = out, .role = nn::Role::Exact};
+  const at::Tensor x =
+      nn::channels_last(at::randn({2, in, size[0], size[1], size[2]}).to(at::kBFloat16).to(at::kFloat));
+  const at::Tensor dy = nn::channels_last(at::randn({2, out, size[0], size[1], size[2]}));
+  Layer plain(options, at::kFloat), within(options, at::kBFloat16);
+  const Gradients wanted = plain.run(x, dy, false), got = within.run(x, dy, false);
+  CHECK(relative(got.y, wanted.y) < 4e-6);
+  CHECK(relative(got.x, wanted.x) < 5e-3);  // rounded, as x is
+  CHECK(relative(got.weight, wanted.weight) < 4e-6);
+  CHECK(relative(got.bias, wanted.bias) < 4e-6);
+}
+
 TEST_CASE("conv: results for bfloat16 have their channels last, of few channels too", "[unit][nn]") {
   const auto options =
       GENERATE(ConvOptions{.in = 4, .out = 40}, ConvOptions{.in = 1, .out = 40, .role = nn::Role::Exact},

@@ -143,6 +143,7 @@ at::Tensor Conv::unrounded(const at::Tensor& x, const Shape& padding, const Shap
   if (!wide && can_widen(x, weight_))
     return widened_conv(x, weight_, or_undefined(bias_), {strides(), padding, output_padding, options_.transposed});
   const at::Tensor in = wide ? x.to(at::kFloat) : for_products(x);
+  if (wide && filters_exactly(in, padding)) return differentiable_conv(in, weight_, or_undefined(bias_));
   if (in_parts(in)) return parted_.forward(in, like(weight_, in), or_undefined(like(bias_, in)), padding, strides());
   if (!options_.transposed && can_fuse_conv(in))
     return fused_conv(in, weight_for(in, padding), or_undefined(like(bias_, in)), padding, strides());
@@ -261,6 +262,11 @@ at::Tensor Conv::forward_upsampled(const at::Tensor& x) const {
 
 bool Conv::has_own_gradient(const at::Tensor& x) const {
   return has_wide_form() && weight_.scalar_type() == at::kFloat && can_differentiate_conv(x);
+}
+
+bool Conv::filters_exactly(const at::Tensor& x, const Shape& padding) const {
+  return compute_dtype() == at::kBFloat16 && has_wide_form() && padding == Shape(padding.size(), 1) &&
+         weight_.scalar_type() == at::kFloat && can_differentiate_exact_conv(x);
 }
 
 bool Conv::loses_weight_gradient(const at::Tensor& x) const {

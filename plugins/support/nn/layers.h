@@ -92,6 +92,10 @@ class Conv : public Module {
   /// Whether gradients go through differentiable_conv.
   bool has_own_gradient(const at::Tensor& x) const;
 
+  /// Whether gradients of float32 maps do so too: in a bfloat16 network, whose float32 layers need not round as
+  /// LibTorch.
+  bool filters_exactly(const at::Tensor& x, const Shape& padding) const;
+
   /// On the CPU, LibTorch 2.15's bfloat16 gradient of the weights reads and writes beyond its arrays where an axis of
   /// a volume is shorter than the kernel: NaN now and then, or a crash. Those few voxels are computed in float32.
   bool loses_weight_gradient(const at::Tensor& x) const;
