@@ -42,8 +42,6 @@ constexpr int64_t kLeastOfGradient = 64, kLeastOfNarrowGradient = 256;
 // Up to so many voxels of a result, weights are worth keeping: they take a tenth of the time and more to make.
 constexpr int64_t kFewVoxels = 32768;
 
-constexpr int64_t kSpread = 16;  ///< numbers between arrays that would otherwise lie a power of two apart
-
 /// Whether tiles do not reach so far beyond a plane that they cost more than they save.
 bool is_covered(const PlaneForm& planes) {
   const int64_t covered =

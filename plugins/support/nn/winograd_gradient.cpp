@@ -85,10 +85,10 @@ class Gradient {
   /// Rows of slopes do not all share a few lines of the cache.
   int64_t slope_row() const { return layers_ * tiles_ + kGroup; }
 
-  /// Of one number.
-  int64_t input_stride() const { return (layers_ + taps() - 1) * tiles_ * in_; }
+  /// Of one number. Nor do numbers.
+  int64_t input_stride() const { return (layers_ + taps() - 1) * tiles_ * in_ + kSpread; }
 
-  int64_t slope_stride() const { return out_ * slope_row(); }
+  int64_t slope_stride() const { return out_ * slope_row() + kSpread; }
 
   void transform(const Planes<const T>& x, const Planes<const T>& dy, const Part& part) const {
     for_each_group(part.layers + taps() - 1, part, [&](int64_t layer, int64_t tile, const WinogradTiles& tiles) {
@@ -181,7 +181,8 @@ int64_t winograd_gradient_memory(int64_t rank, int64_t in, int64_t out) {
   const int64_t of_planes = (tiles + (taps - 1) * kTiles) * in + (tiles + kGroup) * out + taps * in * out;
   const int64_t of_cubes = kTiles * in + (kTiles + kGroup) * out + in * out;
   return static_cast<int64_t>(sizeof(float)) *
-         std::max(kWinogradNumbers * of_planes, rank == 3 ? kernels::kWinogradCube * of_cubes : 0);
+         std::max(kWinogradNumbers * (of_planes + 2 * kSpread),
+                  rank == 3 ? kernels::kWinogradCube * (of_cubes + 2 * kSpread) : 0);
 }
 
 }  // namespace medgen::nn

@@ -11,6 +11,9 @@
 
 namespace medgen::nn {
 
+/// Numbers between arrays of transformed ones, which would otherwise lie a power of two apart.
+inline constexpr int64_t kSpread = 16;
+
 /// x channels-last, with channels of zeros up to a multiple of 16.
 inline at::Tensor filled_channels(const at::Tensor& x) {
   const int64_t channels = kernels::winograd_channels(x.size(1));
