@@ -127,7 +127,7 @@ class Gradient {
     at::parallel_for(0, filtering_.numbers * blocks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t number = i / blocks, o = i % blocks * kSumRows;
-        const float* const slopes = slopes_ + (number * out_ + o) * slope_row();
+        const float* const slopes = slopes_ + number * slope_stride() + o * slope_row();
         for (int64_t tap = 0; tap < taps(); ++tap) {
           multiply({std::min(kSumRows, out_ - o), in_, part.layers * part.tiles}, {slopes, slope_row()},
                    {inputs_ + number * input_stride() + tap * part.tiles * in_, in_},
